@@ -1,0 +1,33 @@
+"""What every entry point shares: flag parsing, and one clear line for a user's mistake."""
+
+import sys
+from collections.abc import Callable
+
+from absl import app, flags
+
+from lens_jax.errors import UserError
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags and calls `main`; a `UserError` becomes one line and exit status 1.
+
+    Stray words are refused: `config.seed=3` without its dashes would otherwise be ignored.
+    """
+    try:
+        app.run(lambda _: main(), flags_parser=_parse)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def _parse(argv: list[str]) -> list[str]:
+    if {"--help", "-h"} & set(argv):
+        print(sys.modules["__main__"].__doc__)
+        print(flags.FLAGS.main_module_help())
+        sys.exit(0)
+    try:
+        stray = flags.FLAGS(argv)[1:]
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+    if stray:
+        raise UserError(f"unexpected word {stray[0]!r}: every option starts with '--'; see --help")
+    return argv[:1]

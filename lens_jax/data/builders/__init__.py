@@ -1,0 +1,1 @@
+"""The data sets that this project makes itself, as TFDS builders."""

@@ -1,0 +1,64 @@
+"""Digits: the 1,797 scans of handwritten digits that ship with scikit-learn, as RGB images."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from lens_jax.data.builders import png
+
+SIZE = 32
+_TEST_EVERY = 5
+_INK = 16
+
+
+def upscale(scan: np.ndarray) -> np.ndarray:
+    """Makes of a scan, float [8, 8] in [0, 16], an RGB image: uint8 [32, 32, 3], 4x4 pixels for each."""
+    gray = np.rint(scan * (255 / _INK)).astype(np.uint8)
+    factor = SIZE // len(scan)
+    return np.repeat(gray.repeat(factor, 0).repeat(factor, 1)[..., None], 3, axis=2)
+
+
+def splits(labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Indices of the scans of the splits "train" and "test", given all scans' labels, int [n].
+
+    Every fifth scan is a test image once they are sorted by label, so that each class gives its fifth.
+    """
+    order = np.argsort(labels, kind="stable")
+    test = order[::_TEST_EVERY]
+    return {"train": np.setdiff1d(order, test), "test": np.sort(test)}
+
+
+class Digits(tfds.core.GeneratorBasedBuilder):
+    """The test part of the UCI optical recognition of handwritten digits data set, split anew."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {
+            "image": tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="png"),
+            "label": tfds.features.ClassLabel(num_classes=10),
+            "index": tfds.features.Scalar(np.int64),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=__doc__,
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+            homepage="https://archive.ics.uci.edu/dataset/80",
+            license="CC BY 4.0",
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+        return {split: self._generate_examples(split) for split in ("train", "test")}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        # Imported here as only preparing needs it, and it is slow to import.
+        from sklearn import datasets
+
+        scans = datasets.load_digits()
+        for index in splits(scans.target)[split].tolist():
+            image = png.encode(upscale(scans.images[index]))
+            yield index, {"image": image, "label": int(scans.target[index]), "index": index}

@@ -1,0 +1,243 @@
+"""Opens data sets by name as random access sources of encoded images with labels.
+
+Nothing is ever downloaded. The project's own data sets are made on the spot, the others have to be
+prepared beforehand, and the error says how.
+"""
+
+import dataclasses
+import fcntl
+import importlib
+import io
+import os
+import pathlib
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TypedDict
+
+from lens_jax.cli import UserError
+
+# The configurations of each data set that this project makes; the first is the default.
+_OWN = {"glyphs": ("32", "48", "64", "96", "128"), "digits": ()}
+_PREPARED = ("cifar10", "imagenet2012")
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class Record(TypedDict):
+    """One example: an encoded image, the index of its class, and what to call it in messages."""
+
+    image: bytes
+    label: int
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One split of a data set: `len(source)` records, `source[i]` a `Record` that any thread may read.
+
+    Attributes:
+      class_names: what the labels stand for, in order.
+      size: number of records.
+      read: gives the record at an index in [0, size).
+
+    """
+
+    class_names: tuple[str, ...]
+    size: int
+    read: Callable[[int], Record]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; labels are in [0, num_classes)."""
+        return len(self.class_names)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Record:
+        if not 0 <= index < self.size:
+            raise IndexError(f"record {index} of {self.size}")
+        return self.read(index)
+
+
+def names() -> tuple[str, ...]:
+    """The names that `open_source` knows."""
+    configs = (f"{name}/{config}" for name, configs in _OWN.items() for config in configs[1:])
+    return (*_OWN, *configs, *_PREPARED, "image_folder")
+
+
+def open_source(name: str, split: str, data_dir: str = "") -> Source:
+    """Opens a split of a data set.
+
+    "glyphs" and "digits" are prepared in `data_dir` where they are not yet; other processes that want the
+    same wait. "cifar10" and "imagenet2012" are read from where TFDS prepared them. "image_folder" is any
+    folder of JPEG and PNG files, see `open_folder`.
+
+    Args:
+      name: one of `names()`.
+      split: one of the data set's splits, such as "train".
+      data_dir: TFDS' directory, where "" stands for its default; or the image folder.
+
+    Raises:
+      UserError: an unknown name or split, or data that is not there or not readable at random.
+
+    """
+    if name == "image_folder":
+        return open_folder(data_dir, split)
+    base, _, config = name.partition("/")
+    if name in _PREPARED:
+        return _open_tfds(_prepared_dir(name, _data_dir(data_dir)), split)
+    if base in _OWN and (not config or config in _OWN[base]):
+        return _open_tfds(_make(base, config or "".join(_OWN[base][:1]), _data_dir(data_dir)), split)
+    raise UserError(f"unknown data set {name!r}: use one of {', '.join(names())}")
+
+
+def open_folder(folder: str, split: str) -> Source:
+    """Opens the JPEG and PNG files in `folder/split/class/`, or right in `folder/split/`, in sorted order.
+
+    The classes are those of all splits, sorted; files outside of a class make up one of their own,
+    "unlabeled". The folder is read here rather than by `tfds.folder_dataset.ImageFolder`, which offers no
+    random access (its `as_data_source` looks for records that were never written) and needs classes.
+
+    Raises:
+      UserError: there is no such folder or split, or no image in it.
+
+    """
+    layout = f"expected {split}/CLASS/*.jpg, .jpeg or .png in it, or the same without CLASS"
+    root = pathlib.Path(folder).expanduser()
+    if not folder or not root.is_dir():
+        raise UserError(f"no image folder at {folder!r}: {layout}; set its data_dir")
+    files = {name: _images(root / name) for name in sorted(_subfolders(root))}
+    if split not in files:
+        legal = ", ".join(files) or "none"
+        raise UserError(f"unknown split {split!r} of image folder {root}, which has {legal}: {layout}")
+    if not files[split]:
+        raise UserError(f"no images in {root / split} of image folder {root}: {layout}")
+    classes = sorted({_class_of(path, root / name) for name, paths in files.items() for path in paths})
+    labels = [classes.index(_class_of(path, root / split)) for path in files[split]]
+    return Source(tuple(classes), len(labels), lambda i: _file_record(files[split][i], labels[i]))
+
+
+def _subfolders(folder: pathlib.Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
+def _images(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The image files in a split's folder and in the folders of its classes, sorted."""
+    nested = (path for name in _subfolders(folder) for path in (folder / name).iterdir())
+    return sorted(path for path in (*folder.iterdir(), *nested) if _is_image(path))
+
+
+def _is_image(path: pathlib.Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+
+
+def _class_of(path: pathlib.Path, folder: pathlib.Path) -> str:
+    return "unlabeled" if path.parent == folder else path.parent.name
+
+
+def _file_record(path: pathlib.Path, label: int) -> Record:
+    return {"image": path.read_bytes(), "label": label, "name": str(path)}
+
+
+def _open_tfds(path: pathlib.Path, split: str) -> Source:
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    builder = tfds.builder_from_directory(path)
+    if split not in builder.info.splits:
+        legal = ", ".join(builder.info.splits)
+        raise UserError(f"unknown split {split!r} of {builder.info.full_name}: use one of {legal}")
+    # Parsed here as TFDS' own parser turns every feature into an array first, which takes thrice as long.
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    rows = builder.as_data_source(split, deserialize_method=raw, file_format="array_record")
+    parse = tf_example_pb2.Example.FromString
+    classes = tuple(builder.info.features["label"].names)
+    prefix = f"{builder.info.full_name} {split}"
+    return Source(classes, len(rows), lambda i: _tfds_record(parse(rows[i]), f"{prefix}[{i}]"))
+
+
+def _tfds_record(example: Any, name: str) -> Record:
+    features = example.features.feature
+    # ImageNet tells its files' names, CIFAR-10 has ids.
+    titles = [features[key].bytes_list.value[0].decode() for key in ("file_name", "id") if key in features]
+    image, label = features["image"].bytes_list.value[0], features["label"].int64_list.value[0]
+    return {"image": image, "label": label, "name": " ".join([name, *titles])}
+
+
+def _data_dir(data_dir: str) -> pathlib.Path:
+    import tensorflow_datasets as tfds
+
+    # Asked anew each time, as TFDS_DATA_DIR may have been set since TFDS was imported.
+    return pathlib.Path(data_dir or tfds.core.constants.get_default_data_dir()).expanduser()
+
+
+def _prepared_dir(name: str, data_dir: pathlib.Path) -> pathlib.Path:
+    """Where TFDS prepared the newest version of a data set as ArrayRecord."""
+    import tensorflow_datasets as tfds
+
+    versions = tfds.core.utils.version.list_all_versions(data_dir / name)
+    found = [data_dir / name / str(version) for version in versions]
+    found = [path for path in found if (path / "dataset_info.json").exists()]
+    if not found:
+        raise UserError(f"{name} is not prepared in {data_dir}: {_advice(_build_command(name, data_dir))}")
+    formats = {each.value for each in tfds.builder_from_directory(found[-1]).info.available_file_formats()}
+    if "array_record" not in formats:
+        legal, command = ", ".join(sorted(formats)), _convert_command(found[-1])
+        raise UserError(f"{found[-1]} holds {legal}, not array_record: {_advice(command)}")
+    return found[-1]
+
+
+def _advice(command: str) -> str:
+    # The tfds command does not even start without apache-beam, which its package does not require.
+    return f"run `{command}` once (it needs `pip install apache-beam`)"
+
+
+def _build_command(name: str, data_dir: pathlib.Path) -> str:
+    command = f"tfds build {name} --data_dir={_quote(data_dir)} --file_format=array_record"
+    manual = " --manual_dir=FOLDER_OF_THE_OFFICIAL_TAR_FILES" if name == "imagenet2012" else ""
+    return command + manual
+
+
+def _convert_command(path: pathlib.Path) -> str:
+    return f"tfds convert_format --dataset_version_dir={_quote(path)} --out_file_format=array_record"
+
+
+def _quote(path: pathlib.Path) -> str:
+    return shlex.quote(os.fspath(path))
+
+
+def _make(name: str, config: str, data_dir: pathlib.Path) -> pathlib.Path:
+    """Prepares one of this project's data sets unless it is there already, and says where it is."""
+    builder_class = getattr(importlib.import_module(f"lens_jax.data.builders.{name}"), name.capitalize())
+    builder = builder_class(config=config or None, data_dir=data_dir, file_format="array_record")
+    path = pathlib.Path(builder.data_dir)
+    if path.exists():
+        return path
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with _lock(data_dir / f".{name}{config}.lock"):
+            # Another process may have prepared it while this one waited.
+            if not path.exists():
+                _prepare(builder)
+    except OSError as error:
+        raise UserError(f"cannot prepare {name} in {data_dir}: {error}; set another data_dir") from error
+    return path
+
+
+def _prepare(builder: Any) -> None:
+    import tensorflow_datasets as tfds
+
+    print(f"preparing {builder.info.full_name} in {builder.data_dir}")
+    tfds.disable_progress_bar()
+    # TFDS writes to a folder of another name and renames it at the end: what is there is whole.
+    with redirect_stdout(io.StringIO()):
+        builder.download_and_prepare()
+
+
+@contextmanager
+def _lock(path: pathlib.Path) -> Iterator[None]:
+    """Holds a lock between processes; it goes with its process, so a killed one leaves none behind."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,86 @@
+"""The lens: a residual U-Net (Ronneberger et al., 2015) that starts as the identity."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lens_jax.errors import UserError
+
+Conv = nn.Conv
+
+
+class UNet(nn.Module):
+    """Image to image, fully convolutional; x + change(x), where the change is zero at the start.
+
+    The paper's lens is not known in detail; a U-Net of pre-activation residual units with an
+    identity skip is our reading. Group normalisation keeps an image's lens free of its batch.
+
+    Attributes:
+        widths: channels at each resolution, finest first; its length is the depth.
+        blocks: residual units before each change of resolution.
+        patch: side of the pixel blocks that are folded into channels first (space to depth).
+        dtype: of the computation; parameters and the output stay float32.
+    """
+
+    widths: Sequence[int]
+    blocks: int = 1
+    patch: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Images [N, h, w, C] in [-1, 1] -> lensed images of the same shape, not clipped."""
+        self.check_size(images.shape[1:3])
+        x = Conv(self.widths[0], (3, 3), dtype=self.dtype)(space_to_depth(images, self.patch))
+        skips = []
+        for level, width in enumerate(self.widths):
+            if level > 0:
+                x = Conv(width, (2, 2), 2, dtype=self.dtype)(x)
+            x = self._units(x, width)
+            skips.append(x)
+        for width, skip in zip(self.widths[-2::-1], skips[-2::-1], strict=True):
+            x = depth_to_space(Conv(4 * width, (1, 1), dtype=self.dtype)(x), 2)
+            x = self._units(Conv(width, (1, 1), dtype=self.dtype)(jnp.concatenate([x, skip], -1)), width)
+        change = nn.Conv(
+            images.shape[-1] * self.patch**2,
+            (3, 3),
+            kernel_init=nn.initializers.zeros,
+            dtype=jnp.promote_types(self.dtype, jnp.float32),
+        )(nn.relu(_norm(self.dtype)(x)))
+        return images + depth_to_space(change, self.patch)
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raises `UserError` for an image size that the lens cannot halve as often as it is deep."""
+        factor = self.patch * 2 ** (len(self.widths) - 1)
+        if size[0] % factor or size[1] % factor:
+            raise UserError(
+                f"the lens halves the image {len(self.widths) - 1} times after {self.patch}-px patches, so its "
+                f"sides must be multiples of {factor}, not {size[0]}x{size[1]}: change data.image_size or lens.widths"
+            )
+
+    def _units(self, x: jax.Array, width: int) -> jax.Array:
+        for _ in range(self.blocks):
+            y = Conv(width, (3, 3), dtype=self.dtype)(nn.relu(_norm(self.dtype)(x)))
+            x = x + Conv(width, (3, 3), dtype=self.dtype)(nn.relu(_norm(self.dtype)(y)))
+        return x
+
+
+def space_to_depth(x: jax.Array, side: int) -> jax.Array:
+    """[N, h, w, C] -> [N, h / side, w / side, side * side * C]."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // side, side, w // side, side, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // side, w // side, side * side * c)
+
+
+def depth_to_space(x: jax.Array, side: int) -> jax.Array:
+    """The inverse of `space_to_depth`: [N, h, w, side * side * C] -> [N, h * side, w * side, C]."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h, w, side, side, c // side**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * side, w * side, c // side**2)
+
+
+def _norm(dtype: Any) -> nn.Module:
+    return nn.GroupNorm(num_groups=None, group_size=8, dtype=dtype)

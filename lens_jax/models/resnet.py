@@ -1,0 +1,122 @@
+"""Pre-activation residual networks (He et al., 2016, arXiv 1603.05027) with named taps.
+
+The definition follows revisiting-self-supervised: the stride sits in the 3x3 convolution, the
+shortcut is projected after BatchNorm and ReLU, the root has no BatchNorm, the last ReLU is kept.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lens_jax.errors import check_choice
+
+BatchNorm = partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5)
+Conv = partial(nn.Conv, use_bias=False, kernel_init=nn.initializers.he_normal())
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions."""
+
+    width: int
+    stride: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """[N, h, w, C] -> [N, h / stride, w / stride, width]."""
+        norm = partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        conv = partial(Conv, dtype=self.dtype)
+        y = nn.relu(norm()(x))
+        if self.stride > 1 or x.shape[-1] != self.width:
+            x = conv(self.width, (1, 1), self.stride, name="projection")(y)
+        y = conv(self.width, (3, 3), self.stride)(y)
+        return x + conv(self.width, (3, 3))(nn.relu(norm()(y)))
+
+
+class BottleneckBlock(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions; the output is four times as wide as the middle."""
+
+    width: int
+    stride: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """[N, h, w, C] -> [N, h / stride, w / stride, 4 * width]."""
+        norm = partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        conv = partial(Conv, dtype=self.dtype)
+        y = nn.relu(norm()(x))
+        if self.stride > 1 or x.shape[-1] != 4 * self.width:
+            x = conv(4 * self.width, (1, 1), self.stride, name="projection")(y)
+        y = nn.relu(norm()(conv(self.width, (1, 1))(y)))
+        y = nn.relu(norm()(conv(self.width, (3, 3), self.stride)(y)))
+        return x + conv(4 * self.width, (1, 1))(y)
+
+
+class ResNet(nn.Module):
+    """A residual network without its classifier.
+
+    Attributes:
+        stage_sizes: residual blocks in each stage; stages after the first halve the image.
+        block: the kind of residual block.
+        width: channels of the first stage (before a bottleneck's expansion), doubled at each stage.
+        stem: "imagenet" (7x7 stride 2, max-pool 3x3 stride 2), "cifar" (3x3 stride 1) or
+            "patch" (4x4 stride 4, cheap on a CPU).
+        dtype: of the computation; parameters and statistics stay float32.
+    """
+
+    stage_sizes: Sequence[int]
+    block: type[nn.Module]
+    width: int = 64
+    stem: str = "imagenet"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
+        """Images [N, h, w, 3] in [-1, 1] -> taps by name: block1, block2, ... and pre_logits [N, features]."""
+        x = STEMS[self.stem](self.width, self.dtype)(images.astype(self.dtype))
+        taps = {}
+        for stage, size in enumerate(self.stage_sizes):
+            for unit in range(size):
+                stride = 2 if stage > 0 and unit == 0 else 1
+                x = self.block(self.width * 2**stage, stride, self.dtype)(x, train)
+            taps[f"block{stage + 1}"] = x
+        x = nn.relu(BatchNorm(use_running_average=not train, dtype=self.dtype)(x))
+        return taps | {"pre_logits": jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))}
+
+
+class _ImageNetStem(nn.Module):
+    width: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = Conv(self.width, (7, 7), 2, padding=[(3, 3)] * 2, dtype=self.dtype)(x)
+        return nn.max_pool(x, (3, 3), (2, 2), padding=[(1, 1)] * 2)
+
+
+def _cifar_stem(width: int, dtype: Any) -> nn.Module:
+    return Conv(width, (3, 3), dtype=dtype)
+
+
+def _patch_stem(width: int, dtype: Any) -> nn.Module:
+    return Conv(width, (4, 4), 4, dtype=dtype)
+
+
+STEMS = {"imagenet": _ImageNetStem, "cifar": _cifar_stem, "patch": _patch_stem}
+ARCHITECTURES = {
+    "resnet50": partial(ResNet, (3, 4, 6, 3), BottleneckBlock),
+    "resnet18": partial(ResNet, (2, 2, 2, 2), BasicBlock),
+    "small": partial(ResNet, (2, 2), BasicBlock),
+}
+
+
+def make_resnet(name: str, *, width: int, stem: str, dtype: Any) -> ResNet:
+    """The architecture `name` of `ARCHITECTURES`; raises `UserError` for an unknown name or stem."""
+    check_choice("model", name, tuple(ARCHITECTURES))
+    check_choice("stem", stem, tuple(STEMS))
+    return ARCHITECTURES[name](width=width, stem=stem, dtype=dtype)

@@ -1,0 +1,52 @@
+"""What a task is: a few pure functions."""
+
+from typing import Any, NamedTuple, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+Batch = dict[str, jax.Array]
+
+
+class Views(NamedTuple):
+    """What the extractor is asked: inputs [N, h, w, 3] in [-1, 1] and targets, a pytree of [N, ...]."""
+
+    inputs: jax.Array
+    targets: Any
+
+
+class Loss(NamedTuple):
+    """A scalar loss, scalar metrics by name, and what the task remembers for the next step."""
+
+    value: jax.Array
+    metrics: dict[str, jax.Array]
+    memory: Any
+
+
+class Task(Protocol):
+    """A pretext task (or the supervised reference), a frozen dataclass."""
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether `logits` gives class logits; the objectives that need classes ask."""
+
+    def views(self, key: jax.Array, batch: Batch, train: bool) -> Views:
+        """Images [B, h, w, 3] in [-1, 1] under "image", labels [B] under "label" -> inputs and targets."""
+
+    def head(self, dtype: Any) -> nn.Module:
+        """The module that maps features to outputs."""
+
+    def loss(self, outputs: jax.Array, targets: Any, memory: Any) -> Loss:
+        """Outputs of the head and targets -> loss."""
+
+    def logits(self, outputs: jax.Array) -> jax.Array | None:
+        """Outputs of the head -> class logits [N, classes], or None for a task without classes."""
+
+
+def classification_loss(logits: jax.Array, labels: jax.Array, memory: Any) -> Loss:
+    """Mean softmax cross-entropy, with accuracy: logits [N, classes], int labels [N]."""
+    value = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+    accuracy = jnp.mean(jnp.argmax(logits, axis=-1) == labels, dtype=value.dtype)
+    return Loss(value, {"accuracy": accuracy}, memory)

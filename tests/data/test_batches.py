@@ -1,0 +1,211 @@
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from lens_jax.cli import UserError
+from lens_jax.data.batches import CROPS, EVAL_CROPS, Skipped, eval_batches, train_batches
+from lens_jax.data.decode import decode
+
+
+def train(source, skipped=None, **options):
+    defaults = {"batch_size": 4, "image_size": 8, "crop": "none", "seed": 0, "threads": 2}
+    return train_batches(source, skipped or Skipped(source), **defaults | options)
+
+
+def evaluate(source, skipped=None, **options):
+    defaults = {"batch_size": 4, "image_size": 8, "crop": "none", "threads": 2}
+    return eval_batches(source, skipped or Skipped(source), **defaults | options)
+
+
+def take(batches, count: int) -> list:
+    return [next(batches) for _ in range(count)]
+
+
+def indices(batches: list) -> list[int]:
+    return [int(i) for batch in batches for i in batch["image"][:, 0, 0, 0]]
+
+
+def rows(batches: list) -> list[bytes]:
+    """Each example's bytes, sorted."""
+    return sorted(image.tobytes() for batch in batches for image in batch["image"])
+
+
+def assert_same(ones: list, others: list) -> None:
+    for one, other in zip(ones, others, strict=True):
+        for key in one.keys() | other.keys():
+            np.testing.assert_array_equal(one[key], other[key])
+
+
+def test_a_batch(numbered):
+    batch = next(train(numbered(20), image_size=6))
+    assert batch.keys() == {"image", "label"}
+    assert (batch["image"].shape, batch["image"].dtype) == ((4, 6, 6, 3), np.uint8)
+    assert (batch["label"].shape, batch["label"].dtype) == ((4,), np.int32)
+
+
+def test_images_and_labels_stay_together(numbered):
+    source = numbered(20)
+    for batch in take(train(source, image_size=32), 5):
+        for image, label in zip(batch["image"], batch["label"], strict=True):
+            index = int(image[0, 0, 0])
+            assert label == index % 2
+            np.testing.assert_array_equal(image, decode(source[index]["image"]))
+
+
+def test_every_epoch_has_every_example_once_in_an_order_of_its_own(numbered):
+    batches = train(numbered(20))
+    epochs = [indices(take(batches, 5)) for _ in range(3)]
+    assert [sorted(epoch) for epoch in epochs] == 3 * [list(range(20))]
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_batches_span_epochs(numbered):
+    seen = indices(take(train(numbered(7), batch_size=3), 7))
+    assert [sorted(seen[start : start + 7]) for start in (0, 7, 14)] == 3 * [list(range(7))]
+
+
+def test_batches_larger_than_the_source(numbered):
+    assert sorted(indices(take(train(numbered(3), batch_size=6), 1))) == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_source_of_one(numbered):
+    assert indices(take(train(numbered(1)), 2)) == 8 * [0]
+
+
+@pytest.mark.parametrize("crop", CROPS)
+def test_batches_are_a_function_of_seed_and_step(numbered, crop):
+    source = numbered(20)
+    runs = [take(train(source, crop=crop, threads=threads), 8) for threads in (1, 4)]
+    assert_same(*runs)
+    other = take(train(source, crop=crop, seed=1), 8)
+    assert any((one["image"] != two["image"]).any() for one, two in zip(runs[0], other, strict=True))
+
+
+def test_seeds_next_to_each_other_share_no_epoch(numbered):
+    first = indices(take(train(numbered(20), seed=0), 10))
+    second = indices(take(train(numbered(20), seed=1), 10))
+    assert not {tuple(first[:20]), tuple(first[20:])} & {tuple(second[:20]), tuple(second[20:])}
+
+
+def test_random_crops_are_new_in_every_epoch(numbered):
+    first, second = (rows([batch]) for batch in take(train(numbered(4), crop="random"), 2))
+    assert not set(first) & set(second)
+
+
+@pytest.mark.parametrize("steps", [0, 3, 7])
+def test_resumed_batches_are_the_same(numbered, steps):
+    source = numbered(10)
+    batches = train(source, crop="random")
+    take(batches, steps)
+    state = json.loads(json.dumps(batches.get_state()))
+    expected = take(batches, 4)
+    resumed = train(source, crop="random")
+    next(resumed)
+    resumed.set_state(state)
+    assert_same(take(resumed, 4), expected)
+
+
+def test_the_state_does_not_grow(numbered):
+    batches = train(numbered(10))
+    sizes = {len(json.dumps(batches.get_state())) for batch in take(batches, 9)}
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("shards", [2, 4])
+def test_the_number_of_processes_does_not_change_the_batches(numbered, shards):
+    source = numbered(10)
+    whole = train(source, crop="random")
+    parts = [train(source, crop="random", shard=shard, shards=shards) for shard in range(shards)]
+    for _ in range(6):
+        batches = [next(part) for part in parts]
+        assert all(len(batch["image"]) == 4 // shards for batch in batches)
+        assert rows(batches) == rows([next(whole)])
+    assert all(part.get_state() == whole.get_state() for part in parts)
+
+
+def test_a_broken_image_is_replaced_by_the_next_and_named(numbered, caplog):
+    source = numbered(8, broken=(3, 4, 7))
+    skipped = Skipped(source)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        batches = train(source, skipped)
+        epochs = [indices(take(batches, 2)) for _ in range(2)]
+    assert [sorted(epoch) for epoch in epochs] == 2 * [[0, 0, 1, 2, 5, 5, 5, 6]]
+    assert skipped.names == {"image 3", "image 4", "image 7"}
+    lines = [record.getMessage() for record in caplog.records if "does not decode" in record.getMessage()]
+    assert sorted(line.split(" (")[0].split(": ")[1] for line in lines) == ["image 3", "image 4", "image 7"]
+
+
+def test_too_many_broken_images_are_refused(numbered):
+    source = numbered(8, broken=(3, 4))
+    skipped = Skipped(source)
+    skipped.check(0.0)
+    take(train(source, skipped), 2)
+    skipped.check(0.25)
+    with pytest.raises(
+        UserError, match=r"^2 of 8 images did not decode, more than the limit of 20\.00%: image 3, "
+    ):
+        skipped.check(0.2)
+
+
+def test_a_source_of_broken_images_is_refused(numbered):
+    source = numbered(3, broken=range(3))
+    with pytest.raises(UserError, match="none of the 3 images decodes, from image 0 on"):
+        next(train(source))
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9])
+def test_evaluation_is_one_ordered_pass(numbered, size):
+    batches = list(evaluate(numbered(size)))
+    assert {len(batch["mask"]) for batch in batches} == {4}
+    mask = np.concatenate([batch["mask"] for batch in batches])
+    assert (mask.dtype, mask.tolist()) == (bool, [i < size for i in range(4 * -(-size // 4))])
+    assert indices(batches)[:size] == list(range(size))
+    assert np.concatenate([batch["label"] for batch in batches])[:size].tolist() == [
+        i % 2 for i in range(size)
+    ]
+
+
+@pytest.mark.parametrize("shards", [2, 4])
+@pytest.mark.parametrize("size", [1, 9])
+def test_evaluation_in_several_processes(numbered, shards, size):
+    parts = [list(evaluate(numbered(size), shard=shard, shards=shards)) for shard in range(shards)]
+    assert {len(part) for part in parts} == {-(-size // 4)}
+    seen = [
+        int(image[0, 0, 0])
+        for part in parts
+        for batch in part
+        for image, valid in zip(batch["image"], batch["mask"], strict=True)
+        if valid
+    ]
+    assert sorted(seen) == list(range(size))
+
+
+def test_evaluation_masks_broken_images(numbered):
+    source = numbered(6, broken=(0, 4))
+    skipped = Skipped(source)
+    batches = list(evaluate(source, skipped))
+    assert np.concatenate([batch["mask"] for batch in batches]).tolist() == [0, 1, 1, 1, 0, 1, 0, 0]
+    assert batches[0]["image"][0].max() == 0
+    assert skipped.names == {"image 0", "image 4"}
+
+
+@pytest.mark.parametrize("crop", EVAL_CROPS)
+def test_evaluation_can_be_repeated(numbered, crop):
+    assert_same(*(list(evaluate(numbered(9), crop=crop)) for _ in range(2)))
+
+
+def test_unknown_crops_are_refused(numbered):
+    with pytest.raises(UserError, match="unknown crop 'centre': use one of random, central, none"):
+        train(numbered(4), crop="centre")
+    with pytest.raises(UserError, match="unknown crop 'random': use one of central, none"):
+        evaluate(numbered(4), crop="random")
+
+
+@pytest.mark.parametrize("make", [train, evaluate])
+def test_batch_sizes_that_cannot_be_shared_are_refused(numbered, make):
+    with pytest.raises(UserError, match="batch size 4 cannot be shared by 3 processes: use a multiple of 3"):
+        make(numbered(4), shards=3)
+    with pytest.raises(UserError, match="batch size 0"):
+        make(numbered(4), batch_size=0)

@@ -12,9 +12,9 @@ import grain
 import numpy as np
 from absl import logging
 
-from lens_jax.cli import UserError
 from lens_jax.data import decode
 from lens_jax.data.source import Record, Source
+from lens_jax.errors import UserError
 
 Example = dict[str, np.ndarray]
 Crop = Callable[[bytes, int, np.random.Generator | None], np.ndarray]

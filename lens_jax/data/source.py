@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TypedDict
 
-from lens_jax.cli import UserError
+from lens_jax.errors import UserError
 
 # The configurations of each data set that this project makes; the first is the default.
 _OWN = {"glyphs": ("32", "48", "64", "96", "128"), "digits": ()}
@@ -189,8 +189,8 @@ def _prepared_dir(name: str, data_dir: pathlib.Path) -> pathlib.Path:
 
 
 def _advice(command: str) -> str:
-    # The tfds command does not even start without apache-beam, which its package does not require.
-    return f"run `{command}` once (it needs `pip install apache-beam`)"
+    # The tfds command does not even start without these two, which its package does not require.
+    return f"run `{command}` once (it needs `pip install apache-beam mlcroissant`)"
 
 
 def _build_command(name: str, data_dir: pathlib.Path) -> str:

@@ -23,6 +23,7 @@ class UNet(nn.Module):
         blocks: residual units before each change of resolution.
         patch: side of the pixel blocks that are folded into channels first (space to depth).
         dtype: of the computation; parameters and the output stay float32.
+
     """
 
     widths: Sequence[int]

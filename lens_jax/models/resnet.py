@@ -67,6 +67,7 @@ class ResNet(nn.Module):
         stem: "imagenet" (7x7 stride 2, max-pool 3x3 stride 2), "cifar" (3x3 stride 1) or
             "patch" (4x4 stride 4, cheap on a CPU).
         dtype: of the computation; parameters and statistics stay float32.
+
     """
 
     stage_sizes: Sequence[int]

@@ -28,7 +28,9 @@ def distort_colour(key: jax.Array, images: jax.Array) -> jax.Array:
     brightness, saturation, hue, contrast = (
         jax.random.uniform(k, (len(images), 1, 1), minval=low, maxval=high)
         for k, (low, high) in zip(
-            jax.random.split(key, 4), [(-BRIGHTNESS, BRIGHTNESS), SATURATION, (-HUE, HUE), CONTRAST], strict=True
+            jax.random.split(key, 4),
+            [(-BRIGHTNESS, BRIGHTNESS), SATURATION, (-HUE, HUE), CONTRAST],
+            strict=True,
         )
     )
     rgb = images / 2 + 0.5 + brightness[..., None]

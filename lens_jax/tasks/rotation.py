@@ -19,6 +19,7 @@ class Rotation:
     Attributes:
         all_rotations: give the extractor all four rotations of each image, as the published code
             does, instead of one at random (a quarter of the cost, a noisier gradient).
+
     """
 
     all_rotations: bool = True

@@ -128,7 +128,7 @@ def _forward(system: System, batch_stats: Any, params: Any, images: jax.Array) -
 
 
 def _value_last(function: Callable) -> Callable:
-    """x -> (gradient, aux, value) of a function x -> (value, aux)."""
+    """X -> (gradient, aux, value) of a function x -> (value, aux)."""
 
     def gradient(x: Any) -> tuple[Any, Any, jax.Array]:
         (value, aux), grad = jax.value_and_grad(function, has_aux=True)(x)
@@ -141,6 +141,8 @@ def _named(kind: str, metrics: Metrics) -> Metrics:
     return {f"{name}_{kind}": value for name, value in metrics.items()}
 
 
-def _apply(optimizer: optax.GradientTransformation, grads: Any, opt_state: Any, params: Any) -> tuple[Any, Any]:
+def _apply(
+    optimizer: optax.GradientTransformation, grads: Any, opt_state: Any, params: Any
+) -> tuple[Any, Any]:
     updates, opt_state = optimizer.update(grads, opt_state, params)
     return optax.apply_updates(params, updates), opt_state

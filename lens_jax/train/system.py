@@ -39,7 +39,11 @@ def make_system(config: ConfigDict, num_classes: int) -> System:
     options = {key: value for key, value in config.task.items() if key != "name"}
     task = make_task(config.task.name, options, num_classes)
     extractor = make_resnet(config.model.name, width=config.model.width, stem=config.model.stem, dtype=dtype)
-    lens = UNet(config.lens.widths, config.lens.blocks, config.lens.patch, dtype) if config.lens.enabled else None
+    lens = (
+        UNet(config.lens.widths, config.lens.blocks, config.lens.patch, dtype)
+        if config.lens.enabled
+        else None
+    )
     return System(task, Network(extractor, task.head(dtype)), lens)
 
 

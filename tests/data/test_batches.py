@@ -4,9 +4,9 @@ import logging
 import numpy as np
 import pytest
 
-from lens_jax.cli import UserError
 from lens_jax.data.batches import CROPS, EVAL_CROPS, Skipped, eval_batches, train_batches
 from lens_jax.data.decode import decode
+from lens_jax.errors import UserError
 
 
 def train(source, skipped=None, **options):

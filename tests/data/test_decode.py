@@ -160,3 +160,11 @@ def test_large_jpeg_keeps_its_detail_when_decoded_at_a_fraction():
     assert box == decode.Box(75, 275, side, side)
     expected = reference(image, box, 131)
     assert difference(decode.central_crop_resize(data, 131), expected) < 2.0
+
+
+def test_small_crop_of_a_large_jpeg_keeps_its_detail():
+    image = np.zeros((800, 800, 3), np.uint8)
+    image[:, ::4] = image[:, 1::4] = 200
+    data = encode(Image.fromarray(image), "JPEG", quality=95)
+    crop = decode.central_crop_resize(data, 200, fraction=0.25)
+    assert difference(crop, image[300:500, 300:500]) < 5.0

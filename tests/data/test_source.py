@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from lens_jax.cli import UserError
 from lens_jax.data import source
 from lens_jax.data.builders import glyphs, png
 from lens_jax.data.decode import decode
+from lens_jax.errors import UserError
 
 IMAGE = png.encode(np.zeros((4, 4, 3), np.uint8))
 

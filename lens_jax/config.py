@@ -1,0 +1,155 @@
+"""The one schema of all configs, its defaults by data set, and how a config is checked and stored."""
+
+import json
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from lens_jax.errors import UserError, check_choice
+from lens_jax.lens.adversary import OBJECTIVES
+from lens_jax.models.resnet import ARCHITECTURES, STEMS
+from lens_jax.ops.shortcuts import SHORTCUTS
+from lens_jax.tasks import TASKS
+
+DTYPES = ("float32", "bfloat16")
+SCHEDULES = ("cosine", "step")
+CROPS = ("random", "central", "none")
+
+
+def base_config(dataset: str) -> ConfigDict:
+    """Every key there is, set for training on `dataset`, one of `DATASETS`; unlocked, for a config file to fill.
+
+    Raises `UserError` for another data set. Durations are strings such as "35 epochs", "500 steps",
+    "1e6 examples" or "10 percent" (of the training). Learning rates are for 256 images a step.
+    """
+    check_choice("config variant", dataset, tuple(DATASETS))
+    config = ConfigDict(_DEFAULTS)
+    config.lens["lambda"] = 100.0  # weighs the mean squared change of pixels in [-1, 1]
+    config.update(DATASETS[dataset])
+    return config
+
+
+_DEFAULTS = {
+    "seed": 0,
+    "dtype": "float32",  # of the computation; parameters, statistics and losses stay float32
+    "shortcut": "none",  # drawn into every image: none, arrow or chromatic
+    "data": {
+        "name": "",
+        "dir": "",  # TFDS' directory ("" is its default), or the image folder
+        "train_split": "train",
+        "eval_split": "test",
+        "image_size": 32,
+        "crop": "none",  # of training images: random, central or none
+        "eval_crop": "none",
+        "batch_size": 128,  # images a step, over all devices
+        "threads": 8,
+        "max_skipped": 0.01,  # share of images that may fail to decode before the run stops
+    },
+    "augment": {"flip": False, "colour": False},
+    "task": {"name": ""},
+    "model": {"name": "small", "width": 64, "stem": "patch"},
+    "lens": {
+        "enabled": True,
+        "objective": "least_likely",  # full, least_likely or confusion
+        "raw_share": 1.0,  # raw inputs for each lensed one in the extractor's batch, 0 to 1
+        "widths": (64, 128),  # channels at each resolution, finest first
+        "blocks": 1,
+        "patch": 4,  # pixel blocks folded into channels first
+        "learning_rate": 1e-3,  # of Adam, not scaled with the batch
+    },
+    "optimizer": {
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "warmup": "0 steps",
+        "schedule": "cosine",  # cosine, or step: times 0.1 at each of decay_at
+        "decay_at": (),
+    },
+    "train": {
+        "duration": "8 epochs",
+        "log_every": "50 steps",
+        "checkpoint_every": "1 epochs",
+        "keep_checkpoints": 3,
+    },
+}
+
+_PHOTOS = {
+    "augment": {"flip": True, "colour": True},
+    "data": {"image_size": 224, "crop": "random", "eval_crop": "central", "batch_size": 256, "threads": 32},
+    "model": {"name": "resnet50", "stem": "imagenet"},
+    "lens": {"widths": (32, 64, 128, 256), "patch": 1, "learning_rate": 1e-4},
+}
+DATASETS: dict[str, dict[str, Any]] = {
+    "imagenet2012": _PHOTOS
+    | {"data": _PHOTOS["data"] | {"name": "imagenet2012", "eval_split": "validation"}},
+    "image_folder": _PHOTOS | {"data": _PHOTOS["data"] | {"name": "image_folder", "eval_split": "train"}},
+    "cifar10": {
+        "data": {"name": "cifar10"},
+        "model": {"name": "resnet18", "stem": "cifar"},
+        "lens": {"widths": (32, 64, 128), "patch": 1},
+    },
+    "glyphs": {"data": {"name": "glyphs"}},
+    "digits": {"data": {"name": "digits"}},
+}
+
+
+def check(config: ConfigDict) -> None:
+    """Raises `UserError` for the first value that cannot be meant, before anything is built or written."""
+    check_choice("task", config.task.name, TASKS)
+    check_choice("model", config.model.name, tuple(ARCHITECTURES))
+    check_choice("stem", config.model.stem, tuple(STEMS))
+    check_choice("shortcut", config.shortcut, tuple(SHORTCUTS))
+    check_choice("dtype", config.dtype, DTYPES)
+    check_choice("schedule", config.optimizer.schedule, SCHEDULES)
+    check_choice("crop", config.data.crop, CROPS)
+    check_choice("objective", config.lens.objective, OBJECTIVES)
+    _check_range("lens.lambda", config.lens["lambda"], 0, float("inf"))
+    _check_range("lens.raw_share", config.lens.raw_share, 0, 1)
+    _check_range("data.max_skipped", config.data.max_skipped, 0, 1)
+    _check_range("train.keep_checkpoints", config.train.keep_checkpoints, 1, float("inf"))
+    if not config.lens.widths:
+        raise UserError("lens.widths is empty: give the channels at each resolution, such as (64, 128)")
+    if config.data.batch_size < 1 or config.data.batch_size % jax.device_count():
+        raise UserError(
+            f"data.batch_size {config.data.batch_size} cannot be shared by {jax.device_count()} devices: "
+            f"use a multiple of {jax.device_count()}"
+        )
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise UserError(f"{name} is {value}: it must lie between {low} and {high}")
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+    """The config as plain JSON values."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def from_json(values: dict[str, Any]) -> ConfigDict:
+    """The locked config that `to_json` gave; lists become tuples again."""
+    return ConfigDict(_tuples(values)).lock()
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tuples(inner) for key, inner in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
+    """The first key at which two JSON configs differ, with both values; None where there is none.
+
+    `data.dir` and `data.threads` say where and how the same data is read, and may differ.
+    """
+    for key in sorted(old.keys() | new.keys()):
+        name, a, b = f"{prefix}{key}", old.get(key), new.get(key)
+        if name in ("data.dir", "data.threads") or a == b:
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            if found := difference(a, b, f"{name}."):
+                return found
+            continue
+        return f"{name} was {a!r} and is now {b!r}"
+    return None

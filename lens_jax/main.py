@@ -1,0 +1,30 @@
+"""Trains a feature extractor, with a lens or without, on a pretext task.
+
+    python -m lens_jax.main --config=configs/rotation.py:glyphs --workdir=runs/mine
+
+Every key of the config can be set as a flag, such as --config.lens.lambda=300. Started again with the
+same --workdir and config, training goes on from the newest checkpoint.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from lens_jax import cli
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Path of the config, such as configs/rotation.py:glyphs."
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and config.")
+
+
+def main() -> None:
+    """Trains as the flags say."""
+    # Imported only now, so that --help and mistyped flags answer at once.
+    from lens_jax.train.loop import train
+
+    train(CONFIG.value, WORKDIR.value)
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    cli.run(main)

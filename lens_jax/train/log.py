@@ -1,0 +1,68 @@
+"""Where metrics go: TensorBoard, `metrics.jsonl` and the terminal."""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from etils import epath
+
+Scalars = dict[str, float]
+METRICS_FILE = "metrics.jsonl"
+
+
+@contextmanager
+def open_log(workdir: str, first_step: int, active: bool) -> Iterator[Callable[[int, Scalars], None]]:
+    """Gives `write(step, scalars)`; what an interrupted run wrote after `first_step` is dropped.
+
+    Only one process should be `active`; the others write nothing.
+    """
+    if not active:
+        yield lambda step, scalars: None
+        return
+    # TensorFlow comes with this import, and only the process that writes pays for it.
+    from clu import metric_writers
+
+    path = epath.Path(workdir) / METRICS_FILE
+    rows = [row for row in read_metrics(workdir) if row["step"] <= first_step]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    summaries = metric_writers.SummaryWriter(str(workdir))
+
+    def write(step: int, scalars: Scalars) -> None:
+        summaries.write_scalars(step, scalars)
+        with path.open("a") as file:
+            file.write(json.dumps({"step": step} | scalars) + "\n")
+
+    try:
+        yield write
+    finally:
+        summaries.close()
+
+
+def read_metrics(workdir: str) -> list[dict[str, float]]:
+    """The rows of `metrics.jsonl`, oldest first; a last line that was cut off is left out."""
+    path = epath.Path(workdir) / METRICS_FILE
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def report_progress(step: int, total: int, scalars: Scalars) -> None:
+    """One line of progress; on a terminal it stays in its place and starts with a bar."""
+    eta = (total - step) * scalars["seconds_per_step"]
+    shown = ("loss", "accuracy_lensed", "accuracy_raw", "lens_reconstruction")
+    fields = [
+        f"step {step}/{total}",
+        f"epoch {scalars['epoch']:.1f}",
+        f"{scalars['images_per_second']:.0f} images/s",
+        f"eta {int(eta // 60)}:{int(eta % 60):02d}",
+        *(f"{name} {scalars[name]:.4g}" for name in shown if name in scalars),
+    ]
+    line = "  ".join(fields)
+    if not sys.stdout.isatty():
+        print(line, flush=True)
+        return
+    filled = math.floor(20 * step / total)
+    print(
+        f"\r\x1b[K[{'#' * filled}{'.' * (20 - filled)}] {line}", end="\n" if step == total else "", flush=True
+    )

@@ -1,0 +1,40 @@
+"""The optimizers of extractor and lens."""
+
+from typing import Any
+
+import jax
+import optax
+from ml_collections import ConfigDict
+
+from lens_jax.train.durations import Clock
+
+
+def extractor_optimizer(config: ConfigDict, clock: Clock) -> optax.GradientTransformation:
+    """SGD with momentum; L2 weight decay on kernels (not on biases or normalisation) is added to the gradient."""
+    return optax.chain(
+        optax.add_decayed_weights(config.optimizer.weight_decay, mask=_kernels),
+        optax.sgd(learning_rate(config, clock), momentum=config.optimizer.momentum),
+    )
+
+
+def lens_optimizer(config: ConfigDict) -> optax.GradientTransformation:
+    """Adam with a constant learning rate: the lens must keep up with the extractor to the end."""
+    return optax.adam(config.lens.learning_rate)
+
+
+def learning_rate(config: ConfigDict, clock: Clock) -> optax.Schedule:
+    """Base * batch / 256, after a linear warm-up from 0, decayed to 0 by a cosine or by 0.1 at given times."""
+    peak = config.optimizer.learning_rate * clock.batch_size / 256
+    warmup = clock.steps(config.optimizer.warmup)
+    if config.optimizer.schedule == "cosine":
+        decay = optax.cosine_decay_schedule(peak, max(1, clock.total_steps - warmup))
+    else:
+        times = [clock.steps(time) - warmup for time in config.optimizer.decay_at]
+        decay = optax.piecewise_constant_schedule(peak, dict.fromkeys(times, 0.1))
+    return (
+        optax.join_schedules([optax.linear_schedule(0, peak, warmup), decay], [warmup]) if warmup else decay
+    )
+
+
+def _kernels(params: Any) -> Any:
+    return jax.tree.map(lambda p: p.ndim > 1, params)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from lens_jax.errors import UserError
 
@@ -13,6 +13,7 @@ def run(main: Callable[[], None]) -> None:
 
     Stray words are refused: `config.seed=3` without its dashes would otherwise be ignored.
     """
+    logging.set_verbosity(logging.WARNING)
     try:
         app.run(lambda _: main(), flags_parser=_parse)
     except UserError as error:

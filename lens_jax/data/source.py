@@ -51,6 +51,11 @@ class Source:
         """Number of classes; labels are in [0, num_classes)."""
         return len(self.class_names)
 
+    def thinned(self, size: int) -> "Source":
+        """The source with `size` of its records, evenly spaced (all of them where it has no more)."""
+        size = min(size, self.size)
+        return Source(self.class_names, size, lambda i: self.read(i * self.size // size))
+
     def __len__(self) -> int:
         return self.size
 

@@ -1,0 +1,89 @@
+"""Frozen features: the extractor's taps of raw and lensed images, pooled, joined and read off a data set."""
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lens_jax.data.batches import Example, Skipped
+from lens_jax.data.source import Source
+from lens_jax.errors import UserError
+from lens_jax.eval.frozen import Frozen, apply_lens, apply_network, open_pass
+from lens_jax.ops import colour
+
+REPRESENTATIONS = ("raw", "lensed", "mean", "concat")
+MAX_FEATURES = 9000
+
+Taps = dict[str, jax.Array]
+
+
+def tap_names(frozen: Frozen) -> tuple[str, ...]:
+    """The names of the extractor's taps, in its order."""
+    size = frozen.config.data.image_size
+    shape = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    return tuple(jax.eval_shape(lambda x: apply_network(frozen, x, "taps"), shape))
+
+
+def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) -> Callable[[jax.Array], Taps]:
+    """The function uint8 images [N, h, w, 3] -> features [N, d] by tap.
+
+    `representation` is F(x) ("raw"), F(L(x)) ("lensed"), their "mean", or their "concat" (the default of
+    the field's use of a lens); without a lens all but "raw" are refused with a `UserError`.
+    """
+    if frozen.system.lens is None and representation != "raw":
+        raise UserError(f"representation {representation!r} needs a lens, and this run has none: choose raw")
+
+    def features(images: jax.Array) -> Taps:
+        images = colour.to_unit(images)
+        raw = _pooled(frozen, images, taps) if representation != "lensed" else None
+        lensed = _pooled(frozen, apply_lens(frozen, images), taps) if representation != "raw" else None
+        return {tap: _join(representation, raw and raw[tap], lensed and lensed[tap]) for tap in taps}
+
+    return features
+
+
+def adaptive_max_pool(x: jax.Array) -> jax.Array:
+    """[N, h, w, c] -> [N, d] with d near or below 9,000, as revisiting-self-supervised pools its taps.
+
+    Window and stride are ceil(sqrt(h * w * c / 9000)); smaller taps, and [N, d], are only flattened.
+    """
+    side = math.ceil(math.sqrt(math.prod(x.shape[1:]) / MAX_FEATURES))
+    if x.ndim == 4 and side > 1:
+        x = nn.max_pool(x, (side, side), (side, side))
+    return x.reshape(len(x), -1).astype(jnp.float32)
+
+
+def extract(
+    frozen: Frozen, source: Source, features: Callable[[jax.Array], Taps]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Features by tap, [n, d], and labels [n], of one pass of central crops over `source`.
+
+    Only images that do not decode are missing.
+    """
+    compiled, skipped = jax.jit(features), Skipped(source)
+    rows: list[tuple[Taps, np.ndarray]] = []
+    for batch in open_pass(frozen, source, skipped):
+        rows.append((_valid(jax.device_get(compiled(batch["image"])), batch), batch["label"][batch["mask"]]))
+    skipped.check(frozen.config.data.max_skipped)
+    joined = {tap: np.concatenate([taps[tap] for taps, _ in rows]) for tap in rows[0][0]}
+    return joined, np.concatenate([labels for _, labels in rows])
+
+
+def _valid(taps: dict[str, np.ndarray], batch: Example) -> dict[str, np.ndarray]:
+    return {tap: values[batch["mask"]] for tap, values in taps.items()}
+
+
+def _pooled(frozen: Frozen, images: jax.Array, taps: tuple[str, ...]) -> Taps:
+    found = apply_network(frozen, images, "taps")
+    return {tap: adaptive_max_pool(found[tap]) for tap in taps}
+
+
+def _join(representation: str, raw: jax.Array | None, lensed: jax.Array | None) -> jax.Array:
+    if representation == "concat":
+        return jnp.concatenate([raw, lensed], axis=-1)
+    if representation == "mean":
+        return (raw + lensed) / 2
+    return raw if representation == "raw" else lensed

@@ -1,0 +1,128 @@
+"""A trained network and its lens, read from a checkpoint and never changed again."""
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from lens_jax import config as configs
+from lens_jax.data.batches import Example, Skipped, eval_batches
+from lens_jax.data.source import Source
+from lens_jax.errors import UserError
+from lens_jax.ops import colour, shortcuts
+from lens_jax.train import checkpoints, optimizers
+from lens_jax.train.durations import Clock
+from lens_jax.train.state import TrainState, init_state
+from lens_jax.train.system import Purpose, System, make_key, make_system
+
+BATCH_SIZE = 256
+
+
+class Frozen(NamedTuple):
+    """A checkpoint: its step, config, `run` object, the parts that the config names, and their state."""
+
+    step: int
+    config: ConfigDict
+    run: dict[str, Any]
+    system: System
+    state: TrainState
+
+
+class Effect(NamedTuple):
+    """Views before and after the lens, [N, h, w, 3] (the latter not clipped), and the shortcut's mask."""
+
+    inputs: np.ndarray
+    lensed: np.ndarray
+    mask: np.ndarray
+
+
+def load(workdir: str, step: int | None = None) -> Frozen:
+    """Reads a checkpoint of `workdir`, the newest by default; raises `UserError` where there is none."""
+    with contextlib.closing(checkpoints.open_checkpoints(workdir)) as manager:
+        step = manager.latest_step() if step is None else step
+        if step is None:
+            raise UserError(f"no checkpoint in {workdir}: train first, or give the right folder")
+        run = checkpoints.read_run(manager, step)
+        config = configs.from_json(run["config"])
+        system = make_system(config, len(run["class_names"]))
+        both = optimizers.extractor_optimizer(config, Clock(1, 1)), optimizers.lens_optimizer(config)
+        like = jax.eval_shape(lambda: init_state(config, system, *both))
+        return Frozen(step, config, run, system, checkpoints.restore(manager, step, like).state)
+
+
+def apply_lens(frozen: Frozen, images: jax.Array) -> jax.Array:
+    """Images [N, h, w, 3] in [-1, 1] as the extractor was shown them; unchanged without a lens."""
+    if frozen.system.lens is None:
+        return images
+    return frozen.system.lens.apply({"params": frozen.state.lens_params}, images)
+
+
+def apply_network(frozen: Frozen, images: jax.Array, method: str = "__call__") -> Any:
+    """Outputs of the head, or the extractor's taps (`method="taps"`), by the running BatchNorm statistics."""
+    variables = {"params": frozen.state.params, "batch_stats": frozen.state.batch_stats}
+    return frozen.system.network.apply(variables, images, train=False, method=method)
+
+
+def eval_views(frozen: Frozen, batch: Example, shortcut: str) -> tuple[Any, jax.Array]:
+    """The task's views of a batch with `shortcut` drawn in, and the shortcut's mask [N, h, w] in each view."""
+    key = make_key(frozen.config.seed, 0, Purpose.VIEWS)
+    drawn = shortcuts.inject(shortcut, colour.to_unit(batch["image"]))
+    as_image = jnp.repeat(drawn.mask[..., None], 3, axis=-1).astype(drawn.images.dtype)
+    views, masks = (
+        frozen.system.task.views(key, batch | {"image": images}, train=False)
+        for images in (drawn.images, as_image)
+    )
+    return views, masks.inputs[..., 0] > 0.5
+
+
+def lens_effect(frozen: Frozen, images: np.ndarray) -> Effect:
+    """What the lens does to uint8 images [B, h, w, 3] with the run's shortcut, in the task's N views."""
+
+    @jax.jit
+    def effect(pixels: jax.Array) -> Effect:
+        batch = {"image": pixels, "label": jnp.zeros(len(pixels), jnp.int32)}
+        views, mask = eval_views(frozen, batch, frozen.config.shortcut)
+        return Effect(views.inputs, apply_lens(frozen, views.inputs), mask)
+
+    return jax.tree.map(np.asarray, effect(images))
+
+
+def open_pass(frozen: Frozen, source: Source, skipped: Skipped) -> Iterator[Example]:
+    """One pass over `source` in central crops, as the checkpoint's config prepares images."""
+    data = frozen.config.data
+    return eval_batches(
+        source,
+        skipped,
+        batch_size=BATCH_SIZE,
+        image_size=data.image_size,
+        crop=data.eval_crop,
+        threads=data.threads,
+    )
+
+
+def pretext_accuracy(frozen: Frozen, source: Source, shortcut: str) -> dict[str, float]:
+    """The share of views whose pretext label is found, "raw" and with a lens also "lensed".
+
+    Measured on all of `source` with `shortcut` drawn into every image; empty for a task without classes.
+    """
+    if not frozen.system.task.has_classes:
+        return {}
+    skipped, kinds = Skipped(source), ("raw",) if frozen.system.lens is None else ("raw", "lensed")
+
+    @partial(jax.jit, static_argnames="kind")
+    def count(batch: Example, kind: str) -> tuple[jax.Array, jax.Array]:
+        views, _ = eval_views(frozen, batch, shortcut)
+        inputs = apply_lens(frozen, views.inputs) if kind == "lensed" else views.inputs
+        found = jnp.argmax(frozen.system.task.logits(apply_network(frozen, inputs)), axis=-1) == views.targets
+        counted = jnp.repeat(batch["mask"], len(inputs) // len(batch["mask"]))
+        return jnp.sum(found & counted), jnp.sum(counted)
+
+    counts = [[count(batch, kind) for kind in kinds] for batch in open_pass(frozen, source, skipped)]
+    skipped.check(frozen.config.data.max_skipped)
+    totals = np.sum(np.array(jax.device_get(counts), np.int64), axis=0)
+    return {kind: float(found / total) for kind, (found, total) in zip(kinds, totals, strict=True)}

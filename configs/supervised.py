@@ -1,6 +1,6 @@
 """Supervised training, the reference line for every pretext task; without a lens unless asked for.
 
-    python -m lens_jax.main --config=configs/supervised.py:cifar10 --workdir=runs/supervised --config.data.dir=...
+    python -m lens_jax.main --config=configs/supervised.py:cifar10 --config.data.dir=... --workdir=...
 
 - imagenet2012 (default): ResNet-50 v2, 90 epochs, SGD 0.1 x batch / 256, 5 epochs of warm-up, cosine
   (the common recipe, 76 % top-1 in the literature; not run here). One TPU v3-32.

@@ -18,10 +18,11 @@ CROPS = ("random", "central", "none")
 
 
 def base_config(dataset: str) -> ConfigDict:
-    """Every key there is, set for training on `dataset`, one of `DATASETS`; unlocked, for a config file to fill.
+    """Every key there is, set for training on `dataset`; not locked yet, for a config file to fill.
 
-    Raises `UserError` for another data set. Durations are strings such as "35 epochs", "500 steps",
-    "1e6 examples" or "10 percent" (of the training). Learning rates are for 256 images a step.
+    Raises `UserError` for a data set that is not in `DATASETS`. Durations are strings such as
+    "35 epochs", "500 steps", "1e6 examples" or "10 percent" (of the training). The extractor's learning
+    rate is for 256 images a step.
     """
     check_choice("config variant", dataset, tuple(DATASETS))
     config = ConfigDict(_DEFAULTS)
@@ -74,16 +75,20 @@ _DEFAULTS = {
     },
 }
 
-_PHOTOS = {
-    "augment": {"flip": True, "colour": True},
-    "data": {"image_size": 224, "crop": "random", "eval_crop": "central", "batch_size": 256, "threads": 32},
-    "model": {"name": "resnet50", "stem": "imagenet"},
-    "lens": {"widths": (32, 64, 128, 256), "patch": 1, "learning_rate": 1e-4},
-}
+
+def _photos(name: str, eval_split: str) -> dict[str, Any]:
+    crops = {"image_size": 224, "crop": "random", "eval_crop": "central", "batch_size": 256, "threads": 32}
+    return {
+        "augment": {"flip": True, "colour": True},
+        "data": crops | {"name": name, "eval_split": eval_split},
+        "model": {"name": "resnet50", "stem": "imagenet"},
+        "lens": {"widths": (32, 64, 128, 256), "patch": 1, "learning_rate": 1e-4},
+    }
+
+
 DATASETS: dict[str, dict[str, Any]] = {
-    "imagenet2012": _PHOTOS
-    | {"data": _PHOTOS["data"] | {"name": "imagenet2012", "eval_split": "validation"}},
-    "image_folder": _PHOTOS | {"data": _PHOTOS["data"] | {"name": "image_folder", "eval_split": "train"}},
+    "imagenet2012": _photos("imagenet2012", "validation"),
+    "image_folder": _photos("image_folder", "train"),
     "cifar10": {
         "data": {"name": "cifar10"},
         "model": {"name": "resnet18", "stem": "cifar"},

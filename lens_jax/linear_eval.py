@@ -1,4 +1,4 @@
-"""Judges the representation in a run's checkpoints by linear classification, and whether a shortcut was taken.
+"""Judges a run's representation by linear classification, and whether it took a shortcut.
 
     python -m lens_jax.linear_eval --checkpoint=runs/mine --dataset=glyphs
     python -m lens_jax.linear_eval --checkpoint=runs/mine --follow     (beside the training job)

@@ -11,9 +11,7 @@ from ml_collections import config_flags
 
 from lens_jax import cli
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Path of the config, such as configs/rotation.py:glyphs."
-)
+CONFIG = config_flags.DEFINE_config_file("config", None, "A config, such as configs/rotation.py:glyphs.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and config.")
 
 

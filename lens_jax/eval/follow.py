@@ -1,12 +1,11 @@
 """Which checkpoints an evaluation job looks at, and when it has seen them all."""
 
-import contextlib
 import time
 from collections.abc import Iterator
 
 from lens_jax.errors import UserError
 from lens_jax.eval.frozen import Frozen, load
-from lens_jax.train import checkpoints
+from lens_jax.train.checkpoints import saved_steps
 
 POLL_SECONDS = 2.0
 
@@ -39,12 +38,6 @@ def follow(workdir: str, *, to_the_end: bool, wait: bool) -> Iterator[Frozen]:
         time.sleep(POLL_SECONDS)
 
 
-def saved_steps(workdir: str) -> list[int]:
-    """The steps of the finished checkpoints in `workdir`, oldest first."""
-    with contextlib.closing(checkpoints.open_checkpoints(workdir)) as manager:
-        return sorted(manager.all_steps())
-
-
 def _load_if_kept(workdir: str, step: int) -> Frozen | None:
     """Reads a checkpoint, or None where training deleted it meanwhile to keep only the newest ones."""
     try:
@@ -52,7 +45,5 @@ def _load_if_kept(workdir: str, step: int) -> Frozen | None:
     except (FileNotFoundError, ValueError, KeyError):
         if step in saved_steps(workdir):
             raise
-        print(
-            f"checkpoint {step} was deleted before it could be read: raise train.keep_checkpoints to keep more"
-        )
+        print(f"checkpoint {step} was deleted before it was read: raise train.keep_checkpoints")
         return None

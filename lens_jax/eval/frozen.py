@@ -43,10 +43,11 @@ class Effect(NamedTuple):
 
 def load(workdir: str, step: int | None = None) -> Frozen:
     """Reads a checkpoint of `workdir`, the newest by default; raises `UserError` where there is none."""
+    steps = checkpoints.saved_steps(workdir)
+    if not steps:
+        raise UserError(f"no checkpoint in {workdir}: train first, or give the right folder")
+    step = steps[-1] if step is None else step
     with contextlib.closing(checkpoints.open_checkpoints(workdir)) as manager:
-        step = manager.latest_step() if step is None else step
-        if step is None:
-            raise UserError(f"no checkpoint in {workdir}: train first, or give the right folder")
         run = checkpoints.read_run(manager, step)
         config = configs.from_json(run["config"])
         system = make_system(config, len(run["class_names"]))
@@ -69,7 +70,7 @@ def apply_network(frozen: Frozen, images: jax.Array, method: str = "__call__") -
 
 
 def eval_views(frozen: Frozen, batch: Example, shortcut: str) -> tuple[Any, jax.Array]:
-    """The task's views of a batch with `shortcut` drawn in, and the shortcut's mask [N, h, w] in each view."""
+    """The task's views of a batch with `shortcut` drawn in, and the mask [N, h, w] of it in each view."""
     key = make_key(frozen.config.seed, 0, Purpose.VIEWS)
     drawn = shortcuts.inject(shortcut, colour.to_unit(batch["image"]))
     as_image = jnp.repeat(drawn.mask[..., None], 3, axis=-1).astype(drawn.images.dtype)

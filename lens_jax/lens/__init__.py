@@ -1,0 +1,1 @@
+"""The lens and what it is trained for."""

@@ -9,8 +9,6 @@ import jax.numpy as jnp
 
 from lens_jax.errors import UserError
 
-Conv = nn.Conv
-
 
 class UNet(nn.Module):
     """Image to image, fully convolutional; x + change(x), where the change is zero at the start.
@@ -35,16 +33,16 @@ class UNet(nn.Module):
     def __call__(self, images: jax.Array) -> jax.Array:
         """Images [N, h, w, C] in [-1, 1] -> lensed images of the same shape, not clipped."""
         self.check_size(images.shape[1:3])
-        x = Conv(self.widths[0], (3, 3), dtype=self.dtype)(space_to_depth(images, self.patch))
+        x = nn.Conv(self.widths[0], (3, 3), dtype=self.dtype)(space_to_depth(images, self.patch))
         skips = []
         for level, width in enumerate(self.widths):
             if level > 0:
-                x = Conv(width, (2, 2), 2, dtype=self.dtype)(x)
+                x = nn.Conv(width, (2, 2), 2, dtype=self.dtype)(x)
             x = self._units(x, width)
             skips.append(x)
         for width, skip in zip(self.widths[-2::-1], skips[-2::-1], strict=True):
-            x = depth_to_space(Conv(4 * width, (1, 1), dtype=self.dtype)(x), 2)
-            x = self._units(Conv(width, (1, 1), dtype=self.dtype)(jnp.concatenate([x, skip], -1)), width)
+            x = depth_to_space(nn.Conv(4 * width, (1, 1), dtype=self.dtype)(x), 2)
+            x = self._units(nn.Conv(width, (1, 1), dtype=self.dtype)(jnp.concatenate([x, skip], -1)), width)
         change = nn.Conv(
             images.shape[-1] * self.patch**2,
             (3, 3),
@@ -58,14 +56,14 @@ class UNet(nn.Module):
         factor = self.patch * 2 ** (len(self.widths) - 1)
         if size[0] % factor or size[1] % factor:
             raise UserError(
-                f"the lens halves the image {len(self.widths) - 1} times after {self.patch}-px patches, so its "
-                f"sides must be multiples of {factor}, not {size[0]}x{size[1]}: change data.image_size or lens.widths"
+                f"a lens of {len(self.widths)} widths on {self.patch}-px patches needs sides that are "
+                f"multiples of {factor}, not {size[0]}x{size[1]}: change data.image_size, lens.widths or lens.patch"
             )
 
     def _units(self, x: jax.Array, width: int) -> jax.Array:
         for _ in range(self.blocks):
-            y = Conv(width, (3, 3), dtype=self.dtype)(nn.relu(_norm(self.dtype)(x)))
-            x = x + Conv(width, (3, 3), dtype=self.dtype)(nn.relu(_norm(self.dtype)(y)))
+            y = nn.Conv(width, (3, 3), dtype=self.dtype)(nn.relu(_norm(self.dtype)(x)))
+            x = x + nn.Conv(width, (3, 3), dtype=self.dtype)(nn.relu(_norm(self.dtype)(y)))
         return x
 
 

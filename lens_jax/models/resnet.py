@@ -78,7 +78,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
-        """Images [N, h, w, 3] in [-1, 1] -> taps by name: block1, block2, ... and pre_logits [N, features]."""
+        """Images [N, h, w, 3] in [-1, 1] -> taps block1, block2, ... and pre_logits [N, features]."""
         x = STEMS[self.stem](self.width, self.dtype)(images.astype(self.dtype))
         taps = {}
         for stage, size in enumerate(self.stage_sizes):

@@ -1,0 +1,1 @@
+"""Device-side image operations, pure functions of keys and images."""

@@ -1,0 +1,1 @@
+"""State, joint update, training loop and checkpoints."""

@@ -25,16 +25,25 @@ class Restored(NamedTuple):
 
 
 def open_checkpoints(workdir: str, keep: int | None = None) -> ocp.CheckpointManager:
-    """The checkpoints below `workdir`; `keep` newest are kept, None opens them for reading only.
+    """The checkpoints in `workdir`, of which the `keep` newest are kept (None: all, for readers).
 
     Saves run in the background; `close` waits for the last one and must always be called.
     """
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, read_only=keep is None, create=keep is not None)
     return ocp.CheckpointManager(
-        epath.Path(workdir).absolute() / "checkpoints",
-        options=options,
+        _folder(workdir),
+        options=ocp.CheckpointManagerOptions(max_to_keep=keep),
         item_handlers={"state": ocp.StandardCheckpointHandler(), "run": ocp.JsonCheckpointHandler()},
     )
+
+
+def saved_steps(workdir: str) -> list[int]:
+    """The steps of the finished checkpoints in `workdir`, oldest first; none without such a folder."""
+    folder = _folder(workdir)
+    return sorted(ocp.utils.checkpoint_steps(folder)) if folder.exists() else []
+
+
+def _folder(workdir: str) -> epath.Path:
+    return epath.Path(workdir).absolute() / "checkpoints"
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: Any, run: dict[str, Any]) -> None:
@@ -74,7 +83,7 @@ def _check_fits(manager: ocp.CheckpointManager, step: int, like: Any) -> None:
         if saved.get(name) != wanted.get(name):
             raise UserError(
                 f"checkpoint {step} in {manager.directory} does not fit its config: {name} is "
-                f"{saved.get(name, 'absent')} and should be {wanted.get(name, 'absent')}; use the code that wrote it"
+                f"{saved.get(name, 'absent')}, not {wanted.get(name, 'absent')}; use the code that wrote it"
             )
 
 

@@ -28,6 +28,6 @@ class Clock(NamedTuple):
             amount = -1.0
         if unit not in per_step or not 0 <= amount < math.inf:
             raise UserError(
-                f"duration {duration!r} is not understood: write a number and steps, epochs, examples or percent"
+                f"unknown duration {duration!r}: write a number and steps, epochs, examples or percent"
             )
         return math.ceil(amount * per_step[unit] - 1e-9)

@@ -121,7 +121,8 @@ def _start(plan: Plan, manager: Any, devices: Mesh, batches: Batches) -> tuple[i
     sharding = mesh.replicated(devices)
     if manager.latest_step() is None:
         state = jax.jit(plan.init, out_shardings=sharding)()
-        print(parameter_overview.get_parameter_overview({"network": state.params, "lens": state.lens_params}))
+        params = {"network": state.params, "lens": state.lens_params}
+        print(parameter_overview.get_parameter_overview(params))
         return 0, state, 0.0
     step, state, run = checkpoints.restore(
         manager, manager.latest_step(), jax.eval_shape(plan.init), sharding
@@ -138,9 +139,8 @@ def _compile(step: Callable, state: TrainState, devices: Mesh, config: ConfigDic
     batch = {"image": np.zeros((local, size, size, 3), np.uint8), "label": np.zeros(local, np.int32)}
     jitted = jax.jit(step, donate_argnums=0, out_shardings=mesh.replicated(devices))
     compiled = jitted.lower(state, mesh.put_batch(devices, batch)).compile()
-    print(
-        f"compiled the step in {time.monotonic() - began:.1f} s on {devices.size} {devices.devices.flat[0].platform}"
-    )
+    seconds, platform = time.monotonic() - began, jax.default_backend()
+    print(f"compiled the step in {seconds:.1f} s for {devices.size} {platform} device(s)", flush=True)
     return compiled
 
 
@@ -151,8 +151,8 @@ def _finite_mean(window: list[Metrics], last: int, workdir: str) -> dict[str, fl
         for name, value in row.items():
             if not np.isfinite(value):
                 raise UserError(
-                    f"{name} is {value} at step {step}: training stopped, the checkpoints in {workdir} are from "
-                    f"before; lower optimizer.learning_rate or lens.learning_rate and use another --workdir"
+                    f"{name} is {value} at step {step}: training stopped; the checkpoints in {workdir} are "
+                    "from before; lower optimizer.learning_rate or lens.learning_rate in a new --workdir"
                 )
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 

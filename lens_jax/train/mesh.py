@@ -18,6 +18,6 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-    """This process's part of a batch -> global arrays, sharded over "data" along the first axis."""
+    """The process's own part of a batch -> global arrays, sharded over "data" along the first axis."""
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     return {key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()}

@@ -10,7 +10,7 @@ from lens_jax.train.durations import Clock
 
 
 def extractor_optimizer(config: ConfigDict, clock: Clock) -> optax.GradientTransformation:
-    """SGD with momentum; L2 weight decay on kernels (not on biases or normalisation) is added to the gradient."""
+    """SGD with momentum; the gradient of L2 weight decay on the kernels alone is added before it."""
     return optax.chain(
         optax.add_decayed_weights(config.optimizer.weight_decay, mask=_kernels),
         optax.sgd(learning_rate(config, clock), momentum=config.optimizer.momentum),
@@ -23,7 +23,7 @@ def lens_optimizer(config: ConfigDict) -> optax.GradientTransformation:
 
 
 def learning_rate(config: ConfigDict, clock: Clock) -> optax.Schedule:
-    """Base * batch / 256, after a linear warm-up from 0, decayed to 0 by a cosine or by 0.1 at given times."""
+    """Base * batch / 256: a linear warm-up from 0, then a cosine to 0 or steps of 0.1 at given times."""
     peak = config.optimizer.learning_rate * clock.batch_size / 256
     warmup = clock.steps(config.optimizer.warmup)
     if config.optimizer.schedule == "cosine":

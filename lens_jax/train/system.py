@@ -38,13 +38,13 @@ def make_system(config: ConfigDict, num_classes: int) -> System:
     dtype = jnp.dtype(config.dtype)
     options = {key: value for key, value in config.task.items() if key != "name"}
     task = make_task(config.task.name, options, num_classes)
-    extractor = make_resnet(config.model.name, width=config.model.width, stem=config.model.stem, dtype=dtype)
-    lens = (
-        UNet(config.lens.widths, config.lens.blocks, config.lens.patch, dtype)
-        if config.lens.enabled
-        else None
+    model, lens = config.model, config.lens
+    extractor = make_resnet(model.name, width=model.width, stem=model.stem, dtype=dtype)
+    return System(
+        task,
+        Network(extractor, task.head(dtype)),
+        UNet(lens.widths, lens.blocks, lens.patch, dtype) if lens.enabled else None,
     )
-    return System(task, Network(extractor, task.head(dtype)), lens)
 
 
 def make_key(seed: int, step: jax.Array | int, purpose: Purpose) -> jax.Array:

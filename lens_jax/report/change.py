@@ -1,0 +1,87 @@
+"""What a lens changed, in numbers; images are float arrays in [-1, 1]."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Change(NamedTuple):
+    """What a lens did to B images in their views, small enough to keep where the views are not.
+
+    Attributes:
+      inputs: the first view of each image, [B, h, w, 3].
+      lensed: the same through the lens, [B, h, w, 3], not clipped.
+      losses: mean squared change of each image over its views, [B].
+      squared: mean squared change of each pixel over all views, [h, w].
+      signed: mean change of each pixel over all views, [h, w].
+      mask: share of the views in which a pixel belongs to the shortcut, [h, w].
+      inside: `squared`, but counting each view only inside its own mask, [h, w].
+
+    """
+
+    inputs: np.ndarray
+    lensed: np.ndarray
+    losses: np.ndarray
+    squared: np.ndarray
+    signed: np.ndarray
+    mask: np.ndarray
+    inside: np.ndarray
+
+
+def measure(inputs: np.ndarray, lensed: np.ndarray, mask: np.ndarray, views: int) -> Change:
+    """Sums up [N, h, w, 3] inputs and what became of them; `mask` is bool [N, h, w].
+
+    The `views` of an image lie next to each other; N is a multiple of their number.
+    """
+    change = lensed - inputs
+    squared = np.mean(change**2, axis=-1)
+    return Change(
+        inputs=inputs[::views],
+        lensed=lensed[::views],
+        losses=squared.reshape(len(squared) // views, -1).mean(axis=1),
+        squared=squared.mean(axis=0),
+        signed=change.mean(axis=(0, -1)),
+        mask=mask.mean(axis=0),
+        inside=(squared * mask).mean(axis=0),
+    )
+
+
+def join(parts: Iterable[Change]) -> Change:
+    """The change over all images of `parts`, which have equally many views of an image."""
+    parts = list(parts)
+    sizes = [len(part.losses) for part in parts]
+    fields = list(zip(*parts, strict=True))
+    per_image = [np.concatenate(values) for values in fields[:3]]
+    maps = [np.average(values, axis=0, weights=sizes) for values in fields[3:]]
+    return Change(*per_image, *maps)
+
+
+def shares(change: Change) -> dict[str, float]:
+    """How much of the squared change lies in the shortcut, and how much of the pixels, both in [0, 1].
+
+    Empty without a shortcut; the former is left out where nothing changed at all.
+    """
+    if not change.mask.any():
+        return {}
+    total = change.squared.sum()
+    share = {"change_share_in_mask": float(change.inside.sum() / total)} if total > 0 else {}
+    return share | {"mask_share": float(change.mask.mean())}
+
+
+def outline(mask: np.ndarray) -> np.ndarray:
+    """Where a mean mask [h, w] is at least half of its maximum; nowhere if it is 0 everywhere.
+
+    A task may turn the shortcut with its views, so no pixel need belong to it in most of them.
+    """
+    return (mask > 0) & (mask >= mask.max() / 2)
+
+
+def most_changed(losses: np.ndarray, count: int) -> np.ndarray:
+    """The indices of the `count` largest of `losses` [B] (or all B), largest first."""
+    return np.argsort(-losses, kind="stable")[:count]
+
+
+def least_changed(losses: np.ndarray, count: int) -> np.ndarray:
+    """The indices of the `count` smallest of `losses` [B] (or all B), smallest first."""
+    return np.argsort(losses, kind="stable")[:count]

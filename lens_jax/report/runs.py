@@ -1,0 +1,154 @@
+"""Run folders as plain values: what was trained, what was measured, and what a lens won back."""
+
+import json
+import shlex
+from typing import Any, NamedTuple
+
+from etils import epath
+
+from lens_jax.errors import UserError
+from lens_jax.train.log import read_metrics
+from lens_jax.train.loop import CONFIG_FILE
+
+EVALUATION_FILE = "linear_eval.json"
+MEASURED = (
+    "linear_accuracy",
+    "pretext_accuracy_clean",
+    "pretext_accuracy_shortcut",
+    "pretext_accuracy_clean_lensed",
+    "pretext_accuracy_shortcut_lensed",
+)
+Numbers = dict[str, float]
+
+
+class Run(NamedTuple):
+    """One run: its folder's name and path, its config, its metrics' rows and its newest evaluation.
+
+    `evaluation` is empty where nothing was evaluated yet, and `rows` where nothing was logged.
+    """
+
+    name: str
+    workdir: str
+    config: dict[str, Any]
+    rows: list[dict[str, float]]
+    evaluation: dict[str, Any]
+
+    @property
+    def has_lens(self) -> bool:
+        """Whether a lens was trained."""
+        return self.config["lens"]["enabled"]
+
+
+class References(NamedTuple):
+    """The two runs without a lens that a lens run is judged by: with its shortcut, and with none."""
+
+    shortcut: Run
+    clean: Run
+
+
+def is_run(workdir: str) -> bool:
+    """Whether the folder `workdir` is one run's, rather than one of runs."""
+    return (epath.Path(workdir) / CONFIG_FILE).exists()
+
+
+def find_runs(workdir: str) -> list[Run]:
+    """The run in `workdir`, or those in its direct subfolders: clean ones first, those with a lens last.
+
+    Raises `UserError` where there is none, or where a file of one is not JSON.
+    """
+    root = epath.Path(workdir)
+    if is_run(workdir):
+        return [_read_run(root)]
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    runs = [_read_run(folder) for folder in folders if is_run(str(folder))]
+    if not runs:
+        raise UserError(f"no run in {workdir}: train first, with python -m lens_jax.main --workdir={workdir}")
+    return sorted(runs, key=lambda run: (run.has_lens, run.config["shortcut"] != "none", run.name))
+
+
+def _read_run(folder: epath.Path) -> Run:
+    evaluations = folder / EVALUATION_FILE
+    newest = _read_json(evaluations)[-1:] if evaluations.exists() else []
+    return Run(
+        folder.absolute().name,
+        str(folder),
+        _read_json(folder / CONFIG_FILE),
+        read_metrics(str(folder)),
+        newest[0] if newest else {},
+    )
+
+
+def _read_json(path: epath.Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}; restore it or remove its folder") from error
+
+
+def recovered(lens: float, shortcut: float, clean: float) -> float | None:
+    """The share of what the shortcut cost that the lens won back; 1 is all of it, below 0 it cost more.
+
+    Takes linear accuracies: with the lens, with the shortcut and no lens, with neither. None where the
+    shortcut cost nothing, as there is nothing to win back then.
+    """
+    return (lens - shortcut) / (clean - shortcut) if clean > shortcut else None
+
+
+def find_references(run: Run, runs: list[Run]) -> References | None:
+    """What to judge a lens run by: evaluated runs of the same data set, task and seed; None if one lacks."""
+    by_shortcut = {
+        other.config["shortcut"]: other
+        for other in reversed(runs)
+        if not other.has_lens and _evaluated_alike(run, other)
+    }
+    shortcut = run.config["shortcut"]
+    if not run.has_lens or shortcut == "none" or not {shortcut, "none"} <= by_shortcut.keys():
+        return None
+    return References(by_shortcut[shortcut], by_shortcut["none"])
+
+
+def _evaluated_alike(one: Run, other: Run) -> bool:
+    def described(run: Run) -> list[Any]:
+        config, evaluation = run.config, run.evaluation
+        names = config["data"]["name"], config["task"]["name"], config["seed"]
+        return [*names, evaluation.get("dataset"), "linear_accuracy" in evaluation]
+
+    return described(one) == described(other) and "linear_accuracy" in one.evaluation
+
+
+def summarize(run: Run, runs: list[Run]) -> Numbers:
+    """The numbers of one run among `runs`; what is not known is left out."""
+    numbers = {key: run.evaluation[key] for key in MEASURED if key in run.evaluation}
+    if run.rows:
+        numbers["seconds"] = run.rows[-1]["seconds"]
+    references = find_references(run, runs)
+    accuracies = (each.evaluation["linear_accuracy"] for each in (run, *references)) if references else ()
+    share = recovered(*accuracies) if references else None
+    return numbers if share is None else numbers | {"recovered": share}
+
+
+def differing_settings(runs: list[Run]) -> dict[str, list[Any]]:
+    """The settings that are not the same in all runs, each with its value in each run (None: not there)."""
+    flat = [flatten(run.config) for run in runs]
+    values = {key: [each.get(key) for each in flat] for key in sorted(set().union(*flat))}
+    return {key: each for key, each in values.items() if any(value != each[0] for value in each)}
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names: {"lens": {"blocks": 1}} -> {"lens.blocks": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def training_command(run: Run) -> str:
+    """The command that trains such a run again, every setting spelled out and safe for a shell."""
+    dataset = run.config["data"]["name"].partition("/")[0]
+    settings = {key: tuple(v) if isinstance(v, list) else v for key, v in flatten(run.config).items()}
+    words = [
+        f"--config=configs/{run.config['task']['name']}.py:{dataset}",
+        f"--workdir={run.workdir}-again",
+        *(f"--config.{key}={value}" for key, value in settings.items()),
+    ]
+    return " \\\n  ".join(["python -m lens_jax.main", *map(shlex.quote, words)])

@@ -27,8 +27,23 @@ def _parse(argv: list[str]) -> list[str]:
         sys.exit(0)
     try:
         stray = flags.FLAGS(argv)[1:]
+        for name in flags.FLAGS:
+            # A config file that failed to load says so only when the config is first used.
+            getattr(flags.FLAGS[name].value, "is_locked", None)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(_explain(error)) from error
     if stray:
         raise UserError(f"unexpected word {stray[0]!r}: every option starts with '--'; see --help")
     return argv[:1]
+
+
+def _explain(error: Exception) -> str:
+    """One line for what the flag libraries say in many."""
+    text = " ".join(str(error).split())
+    if isinstance(error, AttributeError | KeyError):
+        from lens_jax.config import key_names
+
+        return f"unknown config key {error.args[0]!r}: the keys are {', '.join(key_names())}"
+    if isinstance(error, OSError):
+        return f"cannot read the config file: {text.rpartition('] ')[2]}"
+    return text.rpartition("UserError: ")[2]

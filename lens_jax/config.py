@@ -26,7 +26,6 @@ def base_config(dataset: str) -> ConfigDict:
     """
     check_choice("config variant", dataset, tuple(DATASETS))
     config = ConfigDict(_DEFAULTS)
-    config.lens["lambda"] = 100.0  # weighs the mean squared change of pixels in [-1, 1]
     config.update(DATASETS[dataset])
     return config
 
@@ -53,6 +52,7 @@ _DEFAULTS = {
     "lens": {
         "enabled": True,
         "objective": "least_likely",  # full, least_likely or confusion
+        "lambda_": 100.0,  # weighs the mean squared change of pixels in [-1, 1]
         "raw_share": 1.0,  # raw inputs for each lensed one in the extractor's batch, 0 to 1
         "widths": (64, 128),  # channels at each resolution, finest first
         "blocks": 1,
@@ -99,6 +99,16 @@ DATASETS: dict[str, dict[str, Any]] = {
 }
 
 
+def key_names() -> tuple[str, ...]:
+    """Every key that a config can have, such as "lens.widths"; a task's own options are not among them."""
+    sections = ((name, value if isinstance(value, dict) else None) for name, value in _DEFAULTS.items())
+    return tuple(
+        name if section is None else f"{name}.{key}"
+        for name, section in sections
+        for key in section or [name]
+    )
+
+
 def check(config: ConfigDict) -> None:
     """Raises `UserError` for the first value that cannot be meant, before anything is built or written."""
     check_choice("task", config.task.name, TASKS)
@@ -109,7 +119,7 @@ def check(config: ConfigDict) -> None:
     check_choice("schedule", config.optimizer.schedule, SCHEDULES)
     check_choice("crop", config.data.crop, CROPS)
     check_choice("objective", config.lens.objective, OBJECTIVES)
-    _check_range("lens.lambda", config.lens["lambda"], 0, float("inf"))
+    _check_range("lens.lambda_", config.lens.lambda_, 0, float("inf"))
     _check_range("lens.raw_share", config.lens.raw_share, 0, 1)
     _check_range("data.max_skipped", config.data.max_skipped, 0, 1)
     _check_range("train.keep_checkpoints", config.train.keep_checkpoints, 1, float("inf"))

@@ -2,7 +2,7 @@
 
     python -m lens_jax.main --config=configs/rotation.py:glyphs --workdir=runs/mine
 
-Every key of the config can be set as a flag, such as --config.lens.lambda=300. Started again with the
+Every key of the config can be set as a flag, such as --config.lens.lambda_=300. Started again with the
 same --workdir and config, training goes on from the newest checkpoint.
 """
 

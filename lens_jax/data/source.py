@@ -111,7 +111,7 @@ def open_folder(folder: str, split: str) -> Source:
     layout = f"expected {split}/CLASS/*.jpg, .jpeg or .png in it, or the same without CLASS"
     root = pathlib.Path(folder).expanduser()
     if not folder or not root.is_dir():
-        raise UserError(f"no image folder at {folder!r}: {layout}; set its data_dir")
+        raise UserError(f"no image folder at {folder!r}: {layout}; set data.dir")
     files = {name: _images(root / name) for name in sorted(_subfolders(root))}
     if split not in files:
         legal = ", ".join(files) or "none"
@@ -226,7 +226,7 @@ def _make(name: str, config: str, data_dir: pathlib.Path) -> pathlib.Path:
             if not path.exists():
                 _prepare(builder)
     except OSError as error:
-        raise UserError(f"cannot prepare {name} in {data_dir}: {error}; set another data_dir") from error
+        raise UserError(f"cannot prepare {name} in {data_dir}: {error}; set another data.dir") from error
     return path
 
 

@@ -57,7 +57,7 @@ class UNet(nn.Module):
         if size[0] % factor or size[1] % factor:
             raise UserError(
                 f"a lens of {len(self.widths)} widths on {self.patch}-px patches needs sides that are "
-                f"multiples of {factor}, not {size[0]}x{size[1]}: change data.image_size, lens.widths or lens.patch"
+                f"multiples of {factor}, not {size[0]}x{size[1]}: change data.image_size or lens.widths"
             )
 
     def _units(self, x: jax.Array, width: int) -> jax.Array:

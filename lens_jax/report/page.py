@@ -46,13 +46,17 @@ class Picture(NamedTuple):
     caption: str
 
 
-def document(title: str, parts: Iterable[Html]) -> Html:
-    """A whole page."""
+Part = Html | list[Picture]
+
+
+def document(title: str, parts: Iterable[Part]) -> Html:
+    """A whole page; a list of pictures becomes a gallery."""
+    body = "\n".join(gallery(part) if isinstance(part, list) else part for part in parts)
     return Html(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{html.escape(title)}</h1>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
+        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<body>\n<h1>{html.escape(title)}</h1>\n{body}\n</body>\n</html>\n"
     )
 
 

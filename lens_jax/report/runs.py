@@ -18,6 +18,8 @@ MEASURED = (
     "pretext_accuracy_clean_lensed",
     "pretext_accuracy_shortcut_lensed",
 )
+# Two linear accuracies are only compared where these are the same.
+EVALUATED_AS = ("dataset", "solver", "train_examples")
 Numbers = dict[str, float]
 
 
@@ -95,7 +97,10 @@ def recovered(lens: float, shortcut: float, clean: float) -> float | None:
 
 
 def find_references(run: Run, runs: list[Run]) -> References | None:
-    """What to judge a lens run by: evaluated runs of the same data set, task and seed; None if one lacks."""
+    """What to judge a lens run by: runs of its data set, task and seed, evaluated as it was.
+
+    Of several that fit, the first one in `runs` counts; None where one of the two is missing.
+    """
     by_shortcut = {
         other.config["shortcut"]: other
         for other in reversed(runs)
@@ -111,7 +116,7 @@ def _evaluated_alike(one: Run, other: Run) -> bool:
     def described(run: Run) -> list[Any]:
         config, evaluation = run.config, run.evaluation
         names = config["data"]["name"], config["task"]["name"], config["seed"]
-        return [*names, evaluation.get("dataset"), "linear_accuracy" in evaluation]
+        return [*names, *(evaluation.get(key) for key in EVALUATED_AS), "linear_accuracy" in evaluation]
 
     return described(one) == described(other) and "linear_accuracy" in one.evaluation
 

@@ -41,7 +41,7 @@ def make_step(
             joint_gradients,
             system,
             objective=make_objective(config.lens.objective, system.task.has_classes),
-            penalty=config.lens["lambda"],
+            penalty=config.lens.lambda_,
             raw_share=config.lens.raw_share,
         )
 

@@ -1,0 +1,149 @@
+"""The chapters of the page: what is told, in which order and in which words."""
+
+import shlex
+from typing import Any
+
+from lens_jax.report import page, pictures, runs
+from lens_jax.report.page import Part
+from lens_jax.report.pictures import Look
+from lens_jax.report.runs import Numbers, Run
+
+TITLE = "What the lens removed"
+LEAD = (
+    "A lens is a small network that redraws every image before the feature extractor sees it. It learns to take "
+    "away what makes the pretext task too easy and to leave the rest as it is; below, images stand beside what "
+    "the lens made of them."
+)
+GLOSSARY = (
+    "Linear accuracy: how well a linear classifier names the classes from the frozen features. Pretext: how "
+    "often the extractor solves the task it was trained on, for images without a shortcut and with one; high "
+    "with it and low without it means that the extractor looks at the shortcut."
+)
+MEASURES = {
+    "linear_accuracy": "linear accuracy, %",
+    "pretext_accuracy_clean": "pretext clean, %",
+    "pretext_accuracy_shortcut": "pretext with shortcut, %",
+    "seconds": "seconds",
+    "recovered": "recovered, %",
+}
+UNKNOWN = "–"  # noqa: RUF001
+
+
+def tell(workdir: str, found: list[Run], looks: dict[str, Look], numbers: dict[str, Numbers]) -> list[Part]:
+    """The whole page on the runs `found` in `workdir`; `looks` and `numbers` are by their names."""
+    parts: list[Part] = [page.paragraph(LEAD), *compare(found, numbers)]
+    for run in found:
+        parts += lens_chapter(run.name, looks[run.name], numbers[run.name]) if run.name in looks else []
+    if not looks:
+        parts.append(page.paragraph("No lens was trained here, so there is nothing removed to show."))
+    curves = pictures.curve_pictures(found) or page.paragraph("Nothing was logged yet.")
+    return [*parts, page.heading("Training"), curves, *_settings(found), *_commands(workdir, found)]
+
+
+def compare(found: list[Run], numbers: dict[str, Numbers]) -> list[Part]:
+    """The table of the runs, and in words what each lens recovered."""
+    header = ["run", "data set", "task", "shortcut", "lens objective", "epochs", *MEASURES.values()]
+    rows = [[*_described(run), *_cells(numbers[run.name])] for run in found]
+    sentences = [_recovery(run, found, numbers[run.name]) for run in found]
+    return [
+        page.heading("The runs" if len(found) > 1 else "The run"),
+        page.table(header, rows),
+        *map(page.paragraph, (sentence for sentence in sentences if sentence)),
+        page.paragraph(GLOSSARY),
+    ]
+
+
+def text_table(numbers: dict[str, Numbers]) -> str:
+    """The numbers of each run, by its name, as columns of plain text."""
+    rows = [["run", *MEASURES.values()], *([name, *_cells(each)] for name, each in numbers.items())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.rjust, row, widths)) for row in rows)
+
+
+def _described(run: Run) -> list[str]:
+    config = run.config
+    objective = config["lens"]["objective"] if run.has_lens else "none"
+    epochs = f"{run.rows[-1]['epoch']:.1f}" if run.rows else UNKNOWN
+    return [run.name, config["data"]["name"], config["task"]["name"], config["shortcut"], objective, epochs]
+
+
+def _cells(numbers: Numbers) -> list[str]:
+    return [_shown(key, numbers[key]) if key in numbers else UNKNOWN for key in MEASURES]
+
+
+def _shown(key: str, value: float) -> str:
+    return f"{value:.0f}" if key == "seconds" else f"{100 * value:.1f}"
+
+
+def _recovery(run: Run, found: list[Run], numbers: Numbers) -> str | None:
+    references = runs.find_references(run, found)
+    if references is None or "recovered" not in numbers:
+        return None
+    lens, shortcut, clean = (100 * each.evaluation["linear_accuracy"] for each in (run, *references))
+    return (
+        f"{run.name} recovered {100 * numbers['recovered']:.0f} % of what the shortcut cost: linear accuracy "
+        f"is {clean:.1f} % without the shortcut ({references.clean.name}), {shortcut:.1f} % with it "
+        f"({references.shortcut.name}), and {lens:.1f} % with it and the lens."
+    )
+
+
+def lens_chapter(name: str, look: Look, numbers: Numbers) -> list[Part]:
+    """What the lens of the run `name` does to images."""
+    views = pictures.view_pictures(name, look)
+    return [
+        page.heading(f"Through the lens of {name}"),
+        *_pretext_through_lens(numbers),
+        *([page.subheading("The same image in every view"), views] if views else []),
+        page.subheading("Images"),
+        pictures.example_pictures(name, look),
+        page.subheading("Where it changes images"),
+        *_share_in_mask(numbers),
+        pictures.map_pictures(name, look.change),
+        page.subheading("What it changes most and least"),
+        pictures.ranked_pictures(name, look.change),
+    ]
+
+
+def _pretext_through_lens(numbers: Numbers) -> list[Part]:
+    if not {"pretext_accuracy_clean_lensed", "pretext_accuracy_shortcut_lensed"} <= numbers.keys():
+        return []
+    clean, shortcut = numbers["pretext_accuracy_clean_lensed"], numbers["pretext_accuracy_shortcut_lensed"]
+    return [
+        page.paragraph(
+            f"Through the lens, the extractor solves the pretext task for {100 * clean:.1f} % of the views "
+            f"without the shortcut and {100 * shortcut:.1f} % of those with it."
+        )
+    ]
+
+
+def _share_in_mask(numbers: Numbers) -> list[Part]:
+    if "change_share_in_mask" not in numbers:
+        return []
+    inside, covered = 100 * numbers["change_share_in_mask"], 100 * numbers["mask_share"]
+    return [
+        page.paragraph(
+            f"{inside:.1f} % of the squared change lies inside the shortcut's mask, which covers {covered:.1f} % "
+            "of the pixels."
+        )
+    ]
+
+
+def _settings(found: list[Run]) -> list[Part]:
+    differing = runs.differing_settings(found)
+    if not differing:
+        return []
+    rows = [[key, *map(_setting, values)] for key, values in differing.items()]
+    return [page.heading("Settings that differ"), page.table(["setting", *(run.name for run in found)], rows)]
+
+
+def _setting(value: Any) -> str:
+    return UNKNOWN if value is None else str(value)
+
+
+def _commands(workdir: str, found: list[Run]) -> list[Part]:
+    folder = shlex.quote(workdir)
+    look = f"python -m lens_jax.report --workdir={folder}\ntensorboard --logdir={folder}"
+    again = [
+        page.folded(f"Train {run.name} again", page.command(runs.training_command(run))) for run in found
+    ]
+    return [page.heading("Look further"), page.command(look), *again]

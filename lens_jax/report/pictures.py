@@ -1,0 +1,147 @@
+"""What is shown of a lens at work, and of the training: which figures, and their captions."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lens_jax.report import change as changes
+from lens_jax.report import figures
+from lens_jax.report.change import Change
+from lens_jax.report.page import Picture
+from lens_jax.report.runs import Run
+
+COLUMNS = 4
+TURNED = 2  # images shown in all their views
+ROWS = ["input", "lens output", "difference"]
+
+
+class Look(NamedTuple):
+    """A lens at work: on some images in all their views, and summed up over more images.
+
+    Attributes:
+      inputs: the views, [N, h, w, 3] in [-1, 1]; those of an image lie next to each other.
+      lensed: the same through the lens, not clipped.
+      views: how many there are of an image.
+      change: what it changes over more images.
+
+    """
+
+    inputs: np.ndarray
+    lensed: np.ndarray
+    views: int
+    change: Change
+
+
+def view_pictures(name: str, look: Look) -> list[Picture]:
+    """The first images in all their views, a picture an image; none where an image is its only view."""
+    count = min(TURNED, len(look.inputs) // look.views) if look.views > 1 else 0
+    columns = [f"view {view + 1}" for view in range(look.views)]
+    return [
+        Picture(
+            f"{name}-views-{image + 1}.png",
+            _before_and_after(look, np.arange(look.views) + image * look.views, columns),
+            f"image {image + 1} in its {look.views} views: input, lens output and difference",
+            f"Image {image + 1} in the {look.views} views that the task makes of it. {_key(look)}",
+        )
+        for image in range(count)
+    ]
+
+
+def example_pictures(name: str, look: Look) -> list[Picture]:
+    """The first view of each image, `COLUMNS` images a picture."""
+    first_views = np.arange(0, len(look.inputs), look.views)
+    strips = [first_views[start : start + COLUMNS] for start in range(0, len(first_views), COLUMNS)]
+    spans = [f"{strip[0] // look.views + 1} to {strip[-1] // look.views + 1}" for strip in strips]
+    return [
+        Picture(
+            f"{name}-examples-{index + 1}.png",
+            _before_and_after(look, strip, []),
+            f"images {span}: input, lens output and difference",
+            f"Images {span} of the eval split. {_key(look)}",
+        )
+        for index, (strip, span) in enumerate(zip(strips, spans, strict=True))
+    ]
+
+
+def _before_and_after(look: Look, chosen: np.ndarray, columns: list[str]) -> bytes:
+    inputs, lensed = look.inputs[chosen], look.lensed[chosen]
+    difference = figures.signed_difference(lensed - inputs, _scale(look))
+    rows = np.stack([figures.to_light(inputs), figures.to_light(lensed), difference])
+    return figures.image_grid(rows, ROWS, columns)
+
+
+def _scale(look: Look) -> float:
+    return figures.difference_scale(look.lensed - look.inputs)
+
+
+def _key(look: Look) -> str:
+    scale = _scale(look)
+    return (
+        "Difference: gray where nothing changed, brighter where the lens added light and darker where it "
+        f"removed some, in each colour channel; {1 / scale:.2g} times amplified (full strength is "
+        f"{127.5 * scale:.0f} of 255 gray levels)."
+    )
+
+
+def map_pictures(name: str, change: Change) -> list[Picture]:
+    """Where a lens changes images: the mean squared and the mean signed change of each pixel."""
+    marked = changes.outline(change.mask)
+    drawn = " The outline is where the shortcut is drawn." if marked.any() else ""
+    over = f"mean over all views of {len(change.losses)} images"
+    return [
+        Picture(
+            f"{name}-squared.png",
+            figures.squared_map(change.squared, marked),
+            "heat map of the mean squared change of each pixel",
+            f"How much each pixel changes: squared change of values in [-1, 1], {over}.{drawn}",
+        ),
+        Picture(
+            f"{name}-signed.png",
+            figures.signed_map(127.5 * change.signed, marked),
+            "map of the mean signed change of each pixel",
+            "In which direction: red where the lens adds light, blue where it removes some, in gray levels "
+            f"of 255, {over}.{drawn}",
+        ),
+    ]
+
+
+def ranked_pictures(name: str, change: Change) -> list[Picture]:
+    """The images that a lens changes most and least, with their mean squared change."""
+    ends = {
+        "most": changes.most_changed(change.losses, COLUMNS),
+        "least": changes.least_changed(change.losses, COLUMNS),
+    }
+    return [
+        Picture(
+            f"{name}-{end}.png",
+            _ranked(change, chosen),
+            f"the images that the lens changes {end}",
+            f"Changed {end} of {len(change.losses)} images, with the mean squared change over their views.",
+        )
+        for end, chosen in ends.items()
+    ]
+
+
+def _ranked(change: Change, chosen: np.ndarray) -> bytes:
+    rows = np.stack([figures.to_light(change.inputs[chosen]), figures.to_light(change.lensed[chosen])])
+    return figures.image_grid(rows, ROWS[:2], [f"{loss:.2g}" for loss in change.losses[chosen]])
+
+
+def curve_pictures(runs: list[Run]) -> list[Picture]:
+    """The training curves of all runs in one picture; none where nothing was logged."""
+    histories = {run.name: run.rows for run in runs if run.rows}
+    if not histories:
+        return []
+    lensed = " Solid: images through the lens; dashed: images as they are." if _any_lens(runs) else ""
+    return [
+        Picture(
+            "curves.png",
+            figures.curves(histories),
+            "training curves: pretext loss, pretext accuracy and mean squared change by the lens",
+            f"Measured on training images.{lensed}",
+        )
+    ]
+
+
+def _any_lens(runs: list[Run]) -> bool:
+    return any(run.has_lens for run in runs)

@@ -1,0 +1,38 @@
+from setuptools import find_packages, setup
+
+setup(
+    name="lens_jax",
+    version="0.1.0",
+    description="Self-supervised training with a lens that removes what the feature extractor exploits",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["lens_jax*"]),
+    install_requires=[
+        "absl-py>=2.1",
+        "array_record>=0.8; sys_platform == 'linux'",
+        "clu>=0.0.12,<0.1",
+        "etils>=1.10",
+        "flax>=0.12,<0.13",
+        "grain>=0.2.15,<0.3",
+        "importlib_resources>=6",  # needed by tensorflow-datasets, which does not say so
+        "jax>=0.10,<0.12",
+        "matplotlib>=3.9",
+        "ml_collections>=1.1,<2",
+        "numpy>=2.1",
+        "opencv-python-headless>=4.10",
+        "optax>=0.2.5,<0.3",
+        "orbax-checkpoint>=0.11.30,<0.13",
+        "pillow>=11",
+        "scikit-learn>=1.6",
+        "simplejpeg>=1.8",
+        "tensorboard>=2.19",  # needed by clu's writers, which do not say so, as is TensorFlow
+        "tensorflow-cpu>=2.19; sys_platform != 'darwin'",
+        "tensorflow>=2.19; sys_platform == 'darwin'",
+        "tensorflow-datasets>=4.9.9,<5",
+    ],
+    extras_require={
+        "gpu": ["jax[cuda12]>=0.10,<0.12"],
+        "tpu": ["jax[tpu]>=0.10,<0.12"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+    },
+)

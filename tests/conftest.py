@@ -1,0 +1,54 @@
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from lens_jax.config import base_config
+from lens_jax.data.builders import png
+from lens_jax.data.source import Source
+
+TINY = {
+    "data.image_size": 16,
+    "data.batch_size": 4,
+    "data.threads": 2,
+    "model.width": 4,
+    "lens.widths": (4, 8),
+}
+COLOURS = np.array([[230, 30, 30], [30, 220, 40], [40, 40, 225]], np.uint8)
+
+
+@pytest.fixture
+def tiny_config() -> Callable[..., ConfigDict]:
+    """Makes a config of tiny networks on 16-px images; overrides have dotted names."""
+
+    def make(overrides: dict | None = None, task: dict | None = None) -> ConfigDict:
+        config = base_config("digits")
+        config.task = ConfigDict(task or {"name": "rotation", "all_rotations": True})
+        config.update_from_flattened_dict(TINY | (overrides or {}))
+        return config.lock()
+
+    return make
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Computes in float64."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def colourful() -> Callable[..., Source]:
+    """Makes a source of noisy red, green and blue images; those in `broken` do not decode."""
+
+    def make(size: int, seed: int = 0, broken: tuple[int, ...] = (), side: int = 16) -> Source:
+        rng = np.random.default_rng(seed)
+        noise = rng.integers(-25, 26, (size, side, side, 3))
+        images = [png.encode((COLOURS[i % 3] + noise[i]).astype(np.uint8)) for i in range(size)]
+        images = [b"no image" if i in broken else data for i, data in enumerate(images)]
+        names = ("red", "green", "blue")
+        return Source(names, size, lambda i: {"image": images[i], "label": i % 3, "name": f"image {i}"})
+
+    return make

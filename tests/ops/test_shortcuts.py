@@ -1,0 +1,149 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lens_jax.errors import UserError
+from lens_jax.ops import rotate
+from lens_jax.ops.shortcuts import SHORTCUTS, inject
+from lens_jax.tasks.rotation import Rotation
+from lens_jax.train.system import make_views
+
+ARROW = """
+. . . . . . . . . . . .
+. . . . . . . . . . . .
+. . . . . . . . . . . .
+. . . . . . . . . . . .
+. . . . . . . . . . . .
+. . . . . # . . . . . .
+. . . . # # # . . . . .
+. . . # # # # # . . . .
+. . . . . # . . . . . .
+. . . . . # . . . . . .
+. . . . . # . . . . . .
+. . . . . # . . . . . .
+"""
+
+
+def drawing() -> np.ndarray:
+    return np.array([[mark == "#" for mark in row.split()] for row in ARROW.strip().split("\n")])
+
+
+def random_images(count: int, height: int = 16, width: int = 16, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-1, 1, (count, height, width, 3)).astype(np.float32)
+
+
+def symmetric_images(count: int, seed: int) -> np.ndarray:
+    """Noise that looks the same from all four sides."""
+    images = random_images(count, seed=seed)
+    return np.mean([np.rot90(images, turns, (1, 2)) for turns in range(4)], axis=0, dtype=np.float32)
+
+
+def turn_then_draw(images: np.ndarray) -> np.ndarray:
+    return np.asarray(inject("arrow", rotate.all_quarter_turns(images)).images)
+
+
+def draw_then_turn(images: np.ndarray) -> np.ndarray:
+    return np.asarray(rotate.all_quarter_turns(inject("arrow", images).images))
+
+
+def nearest_mean_accuracy(train: np.ndarray, test: np.ndarray) -> float:
+    """Of four classes that take turns."""
+    means = np.stack([train[turns::4].mean(axis=0) for turns in range(4)])
+    distances = ((test[:, None] - means[None]) ** 2).sum(axis=(2, 3, 4))
+    return float(np.mean(distances.argmin(axis=1) == np.arange(len(test)) % 4))
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 12), (12, 17), (32, 32)])
+def test_the_arrow_has_the_thirteen_pixels_of_the_drawing(height: int, width: int):
+    images = random_images(2, height, width)
+    drawn = inject("arrow", images)
+    expected = np.zeros((height, width), bool)
+    expected[:12, :12] = drawing()
+    assert expected.sum() == 13
+    for image, new, mask in zip(images, drawn.images, drawn.mask, strict=True):
+        np.testing.assert_array_equal(mask, expected)
+        np.testing.assert_array_equal(new[expected], np.full((13, 3), 127 / 127.5 - 1, np.float32))
+        np.testing.assert_array_equal(new[~expected], image[~expected])
+
+
+def test_the_mask_holds_only_pixels_that_changed():
+    images = random_images(1)
+    images[0, 5, 5] = 127 / 127.5 - 1
+    mask = np.asarray(inject("arrow", images).mask[0])
+    expected = drawing()
+    expected[5, 5] = False
+    np.testing.assert_array_equal(mask[:12, :12], expected)
+    assert mask.sum() == 12
+
+
+def test_chromatic_aberration_moves_green_one_pixel_to_the_right():
+    images = random_images(3, 4, 6)
+    drawn = inject("chromatic", images)
+    expected = images.copy()
+    for row in range(4):
+        for column in range(6):
+            expected[:, row, column, 1] = images[:, row, max(column - 1, 0), 1]
+    np.testing.assert_array_equal(drawn.images, expected)
+    np.testing.assert_array_equal(drawn.mask, (expected != images).any(axis=-1))
+    assert not drawn.mask[:, :, 0].any()
+    assert drawn.mask[:, :, 1:].all()
+
+
+def test_no_shortcut_changes_nothing():
+    images = random_images(2)
+    drawn = inject("none", images)
+    np.testing.assert_array_equal(drawn.images, images)
+    assert not drawn.mask.any()
+
+
+@pytest.mark.parametrize("name", sorted(SHORTCUTS))
+def test_a_shortcut_is_the_same_under_jit(name: str):
+    images = random_images(2)
+    eager, jitted = inject(name, images), jax.jit(lambda x: inject(name, x))(images)
+    np.testing.assert_array_equal(eager.images, jitted.images)
+    np.testing.assert_array_equal(eager.mask, jitted.mask)
+    assert jitted.images.dtype == jnp.float32
+
+
+def test_an_image_too_small_for_the_arrow_is_refused():
+    with pytest.raises(ValueError, match="at least 12 px"):
+        inject("arrow", random_images(1, 11, 16))
+
+
+def test_an_unknown_shortcut_is_refused_with_the_known_ones():
+    with pytest.raises(UserError, match="'watermark'.*none, arrow, chromatic"):
+        inject("watermark", random_images(1))
+
+
+def test_an_arrow_drawn_before_the_turn_tells_the_rotation_of_a_blank_image():
+    views = draw_then_turn(np.full((1, 16, 16, 3), 0.5, np.float32))
+    for a in range(4):
+        for b in range(a):
+            assert (views[a] != views[b]).any()
+    assert nearest_mean_accuracy(views, views) == 1
+
+
+def test_an_arrow_drawn_after_the_turn_tells_nothing_on_a_blank_image():
+    views = turn_then_draw(np.full((1, 16, 16, 3), 0.5, np.float32))
+    for view in views:
+        np.testing.assert_array_equal(view, views[0])
+
+
+def test_on_symmetric_noise_only_an_arrow_drawn_before_the_turn_tells_the_rotation():
+    train, test = symmetric_images(60, seed=1), symmetric_images(60, seed=2)
+    assert nearest_mean_accuracy(draw_then_turn(train), draw_then_turn(test)) == 1
+    assert nearest_mean_accuracy(turn_then_draw(train), turn_then_draw(test)) == 0.25
+
+
+@pytest.mark.parametrize("all_rotations", [True, False])
+def test_training_views_have_their_arrow_drawn_before_the_turn(tiny_config, all_rotations: bool):
+    config = tiny_config({"shortcut": "arrow"}, {"name": "rotation", "all_rotations": all_rotations})
+    blank = np.full((16, 16, 3), 200, np.uint8)
+    drawn = np.full((16, 16, 3), 200 / 127.5 - 1, np.float32)
+    drawn[:12, :12][drawing()] = 127 / 127.5 - 1
+    batch = {"image": np.stack([blank] * 8), "label": np.zeros(8, np.int32)}
+    views = make_views(config, Rotation(all_rotations), batch, 0)
+    assert len(views.inputs) == (32 if all_rotations else 8)
+    for view, turns in zip(views.inputs, views.targets, strict=True):
+        np.testing.assert_allclose(view, np.rot90(drawn, turns), rtol=0, atol=1e-6)

@@ -7,6 +7,8 @@ from absl import app, flags, logging
 
 from lens_jax.errors import UserError
 
+QUOTES = "\"'"
+
 
 def run(main: Callable[[], None]) -> None:
     """Parses the flags and calls `main`; a `UserError` becomes one line and exit status 1.
@@ -43,7 +45,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, AttributeError | KeyError):
         from lens_jax.config import key_names
 
-        return f"unknown config key {error.args[0]!r}: the keys are {', '.join(key_names())}"
+        return f"unknown config key {text.strip(QUOTES)!r}: the keys are {', '.join(key_names())}"
     if isinstance(error, OSError):
         return f"cannot read the config file: {text.rpartition('] ')[2]}"
     return text.rpartition("UserError: ")[2]

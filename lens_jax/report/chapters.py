@@ -10,9 +10,9 @@ from lens_jax.report.runs import Numbers, Run
 
 TITLE = "What the lens removed"
 LEAD = (
-    "A lens is a small network that redraws every image before the feature extractor sees it. It learns to take "
-    "away what makes the pretext task too easy and to leave the rest as it is; below, images stand beside what "
-    "the lens made of them."
+    "A lens is a small network that redraws every image before the feature extractor sees it. It learns to "
+    "take away what makes the pretext task too easy and to leave the rest as it is. Below, images stand "
+    "beside what the lens made of them."
 )
 GLOSSARY = (
     "Linear accuracy: how well a linear classifier names the classes from the frozen features. Pretext: how "
@@ -91,8 +91,9 @@ def lens_chapter(name: str, look: Look, numbers: Numbers) -> list[Part]:
     """What the lens of the run `name` does to images."""
     views = pictures.view_pictures(name, look)
     return [
-        page.heading(f"Through the lens of {name}"),
+        page.heading(f"The lens of run {name}"),
         *_pretext_through_lens(numbers),
+        page.paragraph(pictures.difference_key(look)),
         *([page.subheading("The same image in every view"), views] if views else []),
         page.subheading("Images"),
         pictures.example_pictures(name, look),
@@ -122,8 +123,8 @@ def _share_in_mask(numbers: Numbers) -> list[Part]:
     inside, covered = 100 * numbers["change_share_in_mask"], 100 * numbers["mask_share"]
     return [
         page.paragraph(
-            f"{inside:.1f} % of the squared change lies inside the shortcut's mask, which covers {covered:.1f} % "
-            "of the pixels."
+            f"{inside:.1f} % of the squared change lies inside the shortcut's mask, which covers "
+            f"{covered:.1f} % of the pixels."
         )
     ]
 

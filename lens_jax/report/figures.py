@@ -89,10 +89,7 @@ def _heat_map(
     image = axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="nearest")
     axes.add_collection(LineCollection(edges(outlined), colors=edge, linewidths=2.5))
     axes.set_axis_off()
-    bar = figure.colorbar(image, ax=axes)
-    bar.ax.tick_params(labelsize=FONT)
-    bar.formatter.set_powerlimits((-2, 3))
-    bar.ax.yaxis.get_offset_text().set_fontsize(FONT)
+    figure.colorbar(image, ax=axes, format="%.2g").ax.tick_params(labelsize=FONT)
     return _png(figure)
 
 

@@ -24,14 +24,16 @@ h3 { margin: 1.5rem 0 .5rem; }
 h2, h3, p, figcaption, summary { overflow-wrap: anywhere; }
 p, figcaption { max-width: 44rem; }
 figcaption { color: var(--soft); font-size: .9rem; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem; }
 figure { margin: 0; min-width: 0; }
-img { display: block; width: 100%; max-width: 52rem; height: auto; background: #fff; border-radius: .5rem;
+img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: .5rem;
   padding: .25rem; margin-bottom: .4rem; }
 .scroll, pre { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+td { white-space: nowrap; }
+th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
+th:first-child, td:first-child { text-align: left; padding-left: 0;
+  position: sticky; left: 0; background: var(--back); }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 pre { padding: .7rem; border: 1px solid var(--line); border-radius: .5rem; font-size: .85rem; }
 """

@@ -12,7 +12,7 @@ from lens_jax.report.runs import Run
 
 COLUMNS = 4
 TURNED = 2  # images shown in all their views
-ROWS = ["input", "lens output", "difference"]
+ROWS = ["input", "output", "difference"]
 
 
 class Look(NamedTuple):
@@ -41,7 +41,7 @@ def view_pictures(name: str, look: Look) -> list[Picture]:
             f"{name}-views-{image + 1}.png",
             _before_and_after(look, np.arange(look.views) + image * look.views, columns),
             f"image {image + 1} in its {look.views} views: input, lens output and difference",
-            f"Image {image + 1} in the {look.views} views that the task makes of it. {_key(look)}",
+            f"Image {image + 1} in the {look.views} views that the task makes of it.",
         )
         for image in range(count)
     ]
@@ -57,7 +57,7 @@ def example_pictures(name: str, look: Look) -> list[Picture]:
             f"{name}-examples-{index + 1}.png",
             _before_and_after(look, strip, []),
             f"images {span}: input, lens output and difference",
-            f"Images {span} of the eval split. {_key(look)}",
+            f"Images {span} of the eval split.",
         )
         for index, (strip, span) in enumerate(zip(strips, spans, strict=True))
     ]
@@ -74,12 +74,13 @@ def _scale(look: Look) -> float:
     return figures.difference_scale(look.lensed - look.inputs)
 
 
-def _key(look: Look) -> str:
+def difference_key(look: Look) -> str:
+    """How to read the rows of differences, which are amplified alike in all pictures of a lens."""
     scale = _scale(look)
     return (
-        "Difference: gray where nothing changed, brighter where the lens added light and darker where it "
-        f"removed some, in each colour channel; {1 / scale:.2g} times amplified (full strength is "
-        f"{127.5 * scale:.0f} of 255 gray levels)."
+        "Rows named difference are gray where nothing changed, brighter where the lens added light and "
+        f"darker where it removed some, in each colour channel. They are amplified {1 / scale:.2g} times: full "
+        f"strength is a change of {127.5 * scale:.0f} of 255 gray levels or more."
     )
 
 
@@ -132,7 +133,7 @@ def curve_pictures(runs: list[Run]) -> list[Picture]:
     histories = {run.name: run.rows for run in runs if run.rows}
     if not histories:
         return []
-    lensed = " Solid: images through the lens; dashed: images as they are." if _any_lens(runs) else ""
+    lensed = " Accuracy: solid through the lens, dashed on images as they are." if _any_lens(runs) else ""
     return [
         Picture(
             "curves.png",

@@ -1,0 +1,10 @@
+import pytest
+
+from .commands import command, succeed
+
+
+@pytest.mark.parametrize("module", ["main", "linear_eval", "report"])
+def test_an_entry_point_answers_help(module):
+    text = succeed(*command(module, "--help"))
+    assert f"python -m lens_jax.{module}" in text
+    assert "--" in text

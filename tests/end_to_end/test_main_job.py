@@ -1,0 +1,105 @@
+import json
+
+import pytest
+
+from lens_jax.train.log import read_metrics
+
+from .commands import command, run, succeed, train
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    workdir = tmp_path_factory.mktemp("run")
+    output = succeed(
+        *train(workdir, data, "--config.train.duration=8 steps", "--config.train.checkpoint_every=4 steps")
+    )
+    return workdir, output
+
+
+def test_training_reports_its_parameters_its_compile_time_and_its_progress(trained):
+    _, output = trained
+    assert "Total:" in output
+    assert "compiled the step in" in output
+    lines = [line for line in output.splitlines() if line.startswith("step ")]
+    assert [line.split()[1] for line in lines] == ["2/8", "4/8", "6/8", "8/8"]
+    for word in ("images/s", "eta", "loss", "accuracy_lensed", "accuracy_raw", "lens_reconstruction"):
+        assert word in lines[-1]
+
+
+def test_metrics_go_to_a_file_and_to_tensorboard(trained):
+    workdir, _ = trained
+    rows = read_metrics(str(workdir))
+    assert [row["step"] for row in rows] == [2, 4, 6, 8]
+    assert all(row["lens_reconstruction"] >= 0 for row in rows)
+    assert list(workdir.glob("events.out.tfevents.*"))
+
+
+def test_the_resolved_config_is_saved(trained):
+    workdir, _ = trained
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["model"]["width"] == 8
+    assert config["lens"]["widths"] == [8, 8]
+
+
+def test_started_again_a_finished_run_trains_no_further(trained, data):
+    workdir, _ = trained
+    before = (workdir / "metrics.jsonl").read_bytes()
+    output = succeed(
+        *train(workdir, data, "--config.train.duration=8 steps", "--config.train.checkpoint_every=4 steps")
+    )
+    assert "going on from checkpoint 8" in output
+    assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_evaluation_judges_every_tap_and_the_shortcut(trained):
+    workdir, _ = trained
+    table = succeed(*command("linear_eval", f"--checkpoint={workdir}", "--dataset=digits", "--once"))
+    (result,) = json.loads((workdir / "linear_eval.json").read_text())
+    assert list(result["taps"]) == ["block1", "block2", "pre_logits"]
+    assert all(tap in table for tap in result["taps"])
+    assert result["representation"] == "concat"
+    assert (result["step"], result["train_examples"], result["test_examples"]) == (8, 1437, 360)
+    assert {"pretext_accuracy_clean", "pretext_accuracy_shortcut_lensed"} <= result.keys()
+
+
+def test_evaluated_again_a_result_is_replaced_and_another_is_added(trained):
+    workdir, _ = trained
+    for representation in ("raw", "raw"):
+        options = (f"--checkpoint={workdir}", "--taps=pre_logits", f"--representation={representation}")
+        succeed(*command("linear_eval", *options))
+    results = json.loads((workdir / "linear_eval.json").read_text())
+    assert [row["representation"] for row in results].count("raw") == 1
+
+
+def test_heads_trained_by_sgd_are_far_above_chance(trained):
+    workdir, _ = trained
+    options = (f"--checkpoint={workdir}", "--solver=sgd", "--epochs=10", "--taps=block1,pre_logits")
+    succeed(*command("linear_eval", *options))
+    result = json.loads((workdir / "linear_eval.json").read_text())[-1]
+    assert result["solver"] == "sgd"
+    assert result["taps"]["block1"] > 0.6
+
+
+def test_following_ends_with_the_training(trained):
+    workdir, _ = trained
+    options = (f"--checkpoint={workdir}", "--follow", "--taps=pre_logits", "--examples=200")
+    table = succeed(*command("linear_eval", *options))
+    assert "step 4" in table
+    assert "step 8" in table
+
+
+def test_the_report_shows_the_run(trained):
+    workdir, _ = trained
+    succeed(*command("report", f"--workdir={workdir}"))
+    page = (workdir / "report" / "index.html").read_text()
+    assert page.count("<img") >= 3
+    assert "<script" not in page
+
+
+def test_a_diverging_run_stops_at_the_first_bad_loss_and_says_where(tmp_path, data):
+    options = ("--config.optimizer.learning_rate=1e30", "--config.train.duration=20 steps")
+    result = run(*train(tmp_path / "run", data, *options))
+    assert result.returncode == 1
+    assert " at step " in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list((tmp_path / "run" / "checkpoints").glob("2*"))

@@ -14,7 +14,7 @@ TINY = {
     "data.batch_size": 4,
     "data.threads": 2,
     "model.width": 4,
-    "lens.widths": (4, 8),
+    "lens.widths": (8, 8),
 }
 COLOURS = np.array([[230, 30, 30], [30, 220, 40], [40, 40, 225]], np.uint8)
 

@@ -20,13 +20,13 @@ GLOSSARY = (
     "with it and low without it means that the extractor looks at the shortcut."
 )
 MEASURES = {
-    "linear_accuracy": "linear accuracy, %",
-    "pretext_accuracy_clean": "pretext clean, %",
-    "pretext_accuracy_shortcut": "pretext with shortcut, %",
+    "linear_accuracy": "linear accuracy",
+    "pretext_accuracy_clean": "pretext clean",
+    "pretext_accuracy_shortcut": "pretext with shortcut",
     "seconds": "seconds",
-    "recovered": "recovered, %",
+    "recovered": "recovered",
 }
-UNKNOWN = "–"  # noqa: RUF001
+UNKNOWN = "-"
 
 
 def tell(workdir: str, found: list[Run], looks: dict[str, Look], numbers: dict[str, Numbers]) -> list[Part]:
@@ -72,7 +72,7 @@ def _cells(numbers: Numbers) -> list[str]:
 
 
 def _shown(key: str, value: float) -> str:
-    return f"{value:.0f}" if key == "seconds" else f"{100 * value:.1f}"
+    return f"{value:.0f}" if key == "seconds" else f"{100 * value:.1f} %"
 
 
 def _recovery(run: Run, found: list[Run], numbers: Numbers) -> str | None:

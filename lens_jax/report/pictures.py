@@ -79,8 +79,8 @@ def difference_key(look: Look) -> str:
     scale = _scale(look)
     return (
         "Rows named difference are gray where nothing changed, brighter where the lens added light and "
-        f"darker where it removed some, in each colour channel. They are amplified {1 / scale:.2g} times: full "
-        f"strength is a change of {127.5 * scale:.0f} of 255 gray levels or more."
+        f"darker where it removed some, in each colour channel. They are amplified {1 / scale:.2g} times: "
+        f"full strength is a change of {127.5 * scale:.0f} of 255 gray levels or more."
     )
 
 

@@ -1,0 +1,191 @@
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lens_jax.errors import UserError
+from lens_jax.models.network import LinearHead, Network
+from lens_jax.models.resnet import BasicBlock, BottleneckBlock, ResNet, make_resnet
+
+
+def shapes_of(model: ResNet, size: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of the taps, without computing them."""
+    image = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    taps, _ = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x, train=False), image)
+    return {name: tap.shape for name, tap in taps.items()}
+
+
+def tiny(dtype=jnp.float32) -> ResNet:
+    return ResNet((1, 1), BasicBlock, width=4, stem="patch", dtype=dtype)
+
+
+def random_images(count: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (count, 16, 16, 3)), jnp.float32)
+
+
+def init(module: nn.Module, x: jax.Array) -> dict:
+    return jax.jit(lambda x: module.init(jax.random.key(0), x, train=False))(x)
+
+
+def evaluate(module: nn.Module) -> Callable:
+    """The jitted function (variables, images) -> outputs in evaluation."""
+    return jax.jit(lambda variables, x: module.apply(variables, x, train=False))
+
+
+def train(module: nn.Module) -> Callable:
+    """The jitted function (variables, images) -> (outputs, updated statistics)."""
+    return jax.jit(lambda variables, x: module.apply(variables, x, train=True, mutable=["batch_stats"]))
+
+
+def count_resnet50() -> int:
+    """Weights of a pre-activation ResNet-50, counted convolution by convolution."""
+    count, incoming = 7 * 7 * 3 * 64, 64
+    for blocks, width in zip((3, 4, 6, 3), (64, 128, 256, 512), strict=True):
+        count += incoming * 4 * width  # the projection of the stage's first block
+        for _ in range(blocks):
+            count += incoming * width + 3 * 3 * width * width + width * 4 * width
+            count += 2 * (incoming + width + width)  # scale and bias of three norms
+            incoming = 4 * width
+    return count + 2 * incoming
+
+
+@pytest.mark.parametrize(
+    ("stem", "size", "sides"),
+    [("imagenet", 224, (56, 28, 14, 7)), ("cifar", 32, (32, 16, 8, 4)), ("patch", 32, (8, 4, 2, 1))],
+)
+def test_each_stem_sets_the_resolution_of_the_taps(stem: str, size: int, sides: tuple[int, ...]):
+    shapes = shapes_of(make_resnet("resnet18", width=64, stem=stem, dtype=jnp.float32), size)
+    assert shapes == {
+        "block1": (2, sides[0], sides[0], 64),
+        "block2": (2, sides[1], sides[1], 128),
+        "block3": (2, sides[2], sides[2], 256),
+        "block4": (2, sides[3], sides[3], 512),
+        "pre_logits": (2, 512),
+    }
+
+
+def test_resnet50_has_the_published_taps():
+    shapes = shapes_of(make_resnet("resnet50", width=64, stem="imagenet", dtype=jnp.bfloat16), 224)
+    assert shapes == {
+        "block1": (2, 56, 56, 256),
+        "block2": (2, 28, 28, 512),
+        "block3": (2, 14, 14, 1024),
+        "block4": (2, 7, 7, 2048),
+        "pre_logits": (2, 2048),
+    }
+
+
+def test_resnet50_has_as_many_weights_as_the_published_network():
+    model = make_resnet("resnet50", width=64, stem="imagenet", dtype=jnp.float32)
+    image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
+    assert count == count_resnet50() == 23_500_352  # of version 2, without classifier and biases
+
+
+def test_a_wider_network_has_wider_taps():
+    shapes = shapes_of(make_resnet("small", width=12, stem="patch", dtype=jnp.float32), 16)
+    assert shapes == {"block1": (2, 4, 4, 12), "block2": (2, 2, 2, 24), "pre_logits": (2, 24)}
+
+
+def test_in_evaluation_an_image_is_judged_without_its_batch():
+    model, images = tiny(), random_images(4)
+    variables = init(model, images)
+    apply = evaluate(model)
+    together = apply(variables, images)
+    for i in range(4):
+        alone = apply(variables, images[i : i + 1])
+        for tap, value in alone.items():
+            np.testing.assert_allclose(value[0], together[tap][i], rtol=0, atol=1e-5)
+
+
+def test_in_training_an_image_is_judged_by_the_statistics_of_its_batch():
+    model, images = tiny(), random_images(4)
+    variables = init(model, images)
+    apply = train(model)
+    one, _ = apply(variables, images)
+    other, _ = apply(variables, images.at[3].multiply(3))
+    assert abs(one["pre_logits"][0] - other["pre_logits"][0]).max() > 1e-3
+
+
+def test_training_moves_the_running_statistics_a_tenth_of_the_way():
+    model, images = tiny(), random_images(6)
+    variables = init(model, images)
+    taps, updated = train(model)(variables, images)
+    last = np.asarray(taps["block2"], np.float64)
+    stats = updated["batch_stats"]["BatchNorm_0"]  # the one before pooling
+    mean, variance = last.mean(axis=(0, 1, 2)), last.var(axis=(0, 1, 2))
+    np.testing.assert_allclose(stats["mean"], 0.1 * mean, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * variance, rtol=1e-5)
+    normed = (last - mean) / np.sqrt(variance + 1e-5)
+    np.testing.assert_allclose(taps["pre_logits"], np.maximum(normed, 0).mean(axis=(1, 2)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("stride", "width"), [(1, 4), (1, 6), (2, 4)])
+def test_a_block_that_adds_nothing_is_the_identity_or_the_projection_of_its_activation(
+    stride: int, width: int
+):
+    block, x = BasicBlock(width, stride, jnp.float32), random_images(2).reshape(2, 16, 12, 4)
+    variables = init(block, x)
+    last = jax.tree.map(jnp.zeros_like, variables["params"]["Conv_1"])
+    params = variables["params"] | {"Conv_1": last}
+    out = evaluate(block)(variables | {"params": params}, x)
+    if stride == 1 and width == 4:
+        assert "projection" not in params
+        np.testing.assert_array_equal(out, x)
+        return
+    kernel = np.asarray(params["projection"]["kernel"], np.float64)[0, 0]
+    expected = np.maximum(np.asarray(x, np.float64) / np.sqrt(1 + 1e-5), 0)[:, ::stride, ::stride] @ kernel
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-5)
+
+
+def test_a_bottleneck_puts_its_stride_into_the_three_by_three_convolution():
+    block, x = BottleneckBlock(4, 2, jnp.float32), jnp.ones((1, 8, 8, 8))
+    variables, apply = init(block, x), evaluate(block)
+    assert jax.eval_shape(apply, variables, x).shape == (1, 4, 4, 16)
+    kernels = {name: p["kernel"].shape for name, p in variables["params"].items() if "kernel" in p}
+    assert kernels == {
+        "projection": (1, 1, 8, 16),
+        "Conv_0": (1, 1, 8, 4),
+        "Conv_1": (3, 3, 4, 4),
+        "Conv_2": (1, 1, 4, 16),
+    }
+    # Every input pixel counts, which it would not with the stride in the first convolution.
+    seen = jax.grad(lambda x: jnp.sum(apply(variables, x) ** 2))(x)
+    assert (abs(seen).sum(axis=-1) > 0).all()
+
+
+def test_bfloat16_computes_with_parameters_statistics_and_features_in_float32():
+    model, images = tiny(jnp.bfloat16), random_images(2)
+    variables = init(model, images)
+    taps, updated = train(model)(variables, images)
+    assert {leaf.dtype for leaf in jax.tree.leaves((variables, updated))} == {jnp.dtype("float32")}
+    assert taps["block1"].dtype == taps["block2"].dtype == jnp.bfloat16
+    assert taps["pre_logits"].dtype == jnp.float32
+    network = Network(model, LinearHead(4, jnp.bfloat16))
+    variables = init(network, images)
+    assert evaluate(network)(variables, images).dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+
+
+def test_a_network_is_its_head_on_the_pooled_features():
+    network, images = Network(tiny(), LinearHead(3)), random_images(2)
+    variables = init(network, images)
+    taps = jax.jit(lambda v, x: network.apply(v, x, train=False, method="taps"))(variables, images)
+    dense = variables["params"]["head"]["Dense_0"]
+    expected = np.asarray(taps["pre_logits"], np.float64) @ dense["kernel"] + dense["bias"]
+    np.testing.assert_allclose(evaluate(network)(variables, images), expected, rtol=0, atol=1e-5)
+    assert taps.keys() == {"block1", "block2", "pre_logits"}
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "legal"),
+    [("vgg", "cifar", "resnet50, resnet18, small"), ("small", "conv", "imagenet, cifar, patch")],
+)
+def test_unknown_names_are_refused_with_the_known_ones(name: str, stem: str, legal: str):
+    with pytest.raises(UserError, match=legal):
+        make_resnet(name, width=4, stem=stem, dtype=jnp.float32)

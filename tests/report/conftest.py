@@ -1,0 +1,42 @@
+import copy
+import json
+import pathlib
+from collections.abc import Callable
+
+import pytest
+
+CONFIG = {
+    "seed": 0,
+    "shortcut": "none",
+    "data": {"name": "glyphs"},
+    "task": {"name": "rotation"},
+    "lens": {"enabled": False, "objective": "confusion", "widths": [64, 128]},
+}
+
+
+@pytest.fixture
+def add_run(tmp_path) -> Callable[..., pathlib.Path]:
+    """Writes a run's files into a folder of runs, and gives that folder; no checkpoint is among them."""
+
+    def add(name: str, shortcut: str = "none", lens: bool = False, rows=(), evaluations=None, seed: int = 0):
+        folder = tmp_path / name
+        folder.mkdir()
+        config = copy.deepcopy(CONFIG) | {"shortcut": shortcut, "seed": seed}
+        config["lens"]["enabled"] = lens
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        if evaluations is not None:
+            (folder / "linear_eval.json").write_text(json.dumps(evaluations))
+        return tmp_path
+
+    return add
+
+
+@pytest.fixture
+def accuracy() -> Callable[..., dict]:
+    """Makes an evaluation with a linear accuracy."""
+
+    def make(value: float, **more) -> dict:
+        return {"dataset": "glyphs", "solver": "lbfgs", "linear_accuracy": value} | more
+
+    return make

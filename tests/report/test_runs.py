@@ -1,0 +1,98 @@
+import re
+import shlex
+
+import pytest
+
+from lens_jax.errors import UserError
+from lens_jax.report import runs
+
+
+@pytest.mark.parametrize(
+    ("lens", "shortcut", "clean", "expected"),
+    [(0.77, 0.52, 0.80, 25 / 28), (0.80, 0.52, 0.80, 1), (0.40, 0.52, 0.80, -12 / 28), (0.9, 0.5, 0.5, None)],
+)
+def test_recovered_by_hand(lens, shortcut, clean, expected):
+    assert runs.recovered(lens, shortcut, clean) == (expected and pytest.approx(expected))
+
+
+def test_nothing_is_recovered_where_the_shortcut_helped():
+    assert runs.recovered(0.9, 0.8, 0.7) is None
+
+
+def test_finds_the_runs_of_a_folder_those_with_a_lens_last(add_run):
+    add_run("a_lens", "arrow", lens=True)
+    add_run("arrow", "arrow")
+    folder = add_run("clean")
+    (folder / "notes").mkdir()
+    assert [run.name for run in runs.find_runs(str(folder))] == ["clean", "arrow", "a_lens"]
+
+
+def test_one_run_is_found_by_its_own_folder(add_run):
+    folder = add_run("clean") / "clean"
+    assert [run.name for run in runs.find_runs(str(folder))] == ["clean"]
+    assert runs.is_run(str(folder))
+    assert not runs.is_run(str(folder.parent))
+
+
+@pytest.mark.parametrize("name", ["empty", "missing"])
+def test_no_run_is_the_users_mistake(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path / name}: train first")):
+        runs.find_runs(str(tmp_path / name))
+
+
+def test_a_broken_file_is_named(add_run):
+    folder = add_run("clean")
+    (folder / "clean" / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json is not JSON"):
+        runs.find_runs(str(folder))
+
+
+def test_summary_of_a_lens_run(add_run, accuracy):
+    add_run("clean", evaluations=[accuracy(0.8)])
+    add_run("arrow", "arrow", evaluations=[accuracy(0.52)])
+    newest = accuracy(0.77, pretext_accuracy_clean=0.88, pretext_accuracy_clean_lensed=0.87, step=9)
+    rows = [{"step": 1, "epoch": 1, "seconds": 3.5}, {"step": 2, "epoch": 2, "seconds": 7.0}]
+    found = runs.find_runs(str(add_run("lens", "arrow", True, rows, [accuracy(0.1), newest])))
+    assert runs.summarize(found[2], found) == {
+        "linear_accuracy": 0.77,
+        "pretext_accuracy_clean": 0.88,
+        "pretext_accuracy_clean_lensed": 0.87,
+        "seconds": 7.0,
+        "recovered": pytest.approx(25 / 28),
+    }
+    assert runs.summarize(found[0], found) == {"linear_accuracy": 0.8}
+
+
+def test_summary_leaves_out_what_is_missing(add_run):
+    found = runs.find_runs(str(add_run("lens", "arrow", lens=True)))
+    assert runs.summarize(found[0], found) == {}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"seed": 1}, {"evaluations": []}, {"evaluations": [{"dataset": "digits", "linear_accuracy": 0.5}]}],
+)
+def test_nothing_is_compared_with_a_run_of_another_kind(add_run, accuracy, other):
+    add_run("clean", evaluations=[accuracy(0.8)])
+    add_run("arrow", "arrow", **{"evaluations": [accuracy(0.5)]} | other)
+    found = runs.find_runs(str(add_run("lens", "arrow", True, evaluations=[accuracy(0.7)])))
+    assert runs.find_references(found[2], found) is None
+    assert "recovered" not in runs.summarize(found[2], found)
+
+
+def test_only_differing_settings_are_told(add_run):
+    add_run("clean")
+    found = runs.find_runs(str(add_run("lens", "arrow", lens=True)))
+    expected = {"lens.enabled": [False, True], "shortcut": ["none", "arrow"]}
+    assert runs.differing_settings(found) == expected
+    assert runs.differing_settings(found[:1]) == {}
+
+
+def test_the_training_command_spells_out_every_setting(add_run):
+    (run,) = runs.find_runs(str(add_run("my run; rm")))
+    words = shlex.split(runs.training_command(run).replace("\\\n", ""))
+    assert words[:4] == ["python", "-m", "lens_jax.main", "--config=configs/rotation.py:glyphs"]
+    assert words[4] == f"--workdir={run.workdir}-again"
+    assert "--config.lens.widths=(64, 128)" in words
+    assert len(words) == 5 + len(runs.flatten(run.config))

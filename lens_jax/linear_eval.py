@@ -7,12 +7,10 @@ Writes linear_eval.json into the run's folder: the accuracy of one linear classi
 frozen extractor, and the pretext accuracy on images without and with the shortcut.
 """
 
-import json
 import time
 from typing import Any
 
 from absl import flags
-from etils import epath
 
 from lens_jax import cli
 from lens_jax.errors import UserError, check_choice
@@ -39,18 +37,17 @@ SHORTCUT = flags.DEFINE_string(
 FOLLOW = flags.DEFINE_bool("follow", False, "Evaluate every new checkpoint until training has ended.")
 ONCE = flags.DEFINE_bool("once", False, "End at once if there is no checkpoint yet.")
 
-RESULTS_FILE = "linear_eval.json"
-
 
 def main() -> None:
     """Evaluates the newest checkpoint, or with --follow each as it comes."""
     from lens_jax.eval.follow import follow
+    from lens_jax.eval.results import add_result
 
     if FOLLOW.value and ONCE.value:
         raise UserError("--follow and --once exclude each other: give one of them")
     for frozen in follow(CHECKPOINT.value, to_the_end=FOLLOW.value, wait=not ONCE.value):
         result = evaluate(frozen)
-        write_result(CHECKPOINT.value, result)
+        add_result(CHECKPOINT.value, result)
         print_result(result)
 
 
@@ -94,18 +91,6 @@ def evaluate(frozen: Any) -> dict[str, Any]:
         for kind, value in pretext_accuracy(frozen, test, drawn).items():
             result[f"pretext_accuracy_{condition}" + ("_lensed" if kind == "lensed" else "")] = value
     return result | {"seconds": time.monotonic() - began}
-
-
-def write_result(workdir: str, result: dict[str, Any]) -> None:
-    """Adds a result to the run's `linear_eval.json`, in place of an older one of the same evaluation."""
-    path = epath.Path(workdir) / RESULTS_FILE
-    same = ("step", "dataset", "representation", "solver", "train_examples")
-    old = json.loads(path.read_text()) if path.exists() else []
-    kept = [row for row in old if any(row[key] != result[key] for key in same)]
-    # Renamed into place, so that a reader never sees half a file.
-    new = path.with_name(RESULTS_FILE + ".new")
-    new.write_text(json.dumps([*kept, result], indent=2) + "\n")
-    new.replace(path)
 
 
 def print_result(result: dict[str, Any]) -> None:

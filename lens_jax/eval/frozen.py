@@ -1,7 +1,7 @@
 """A trained network and its lens, read from a checkpoint and never changed again."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -81,8 +81,11 @@ def eval_views(frozen: Frozen, batch: Example, shortcut: str) -> tuple[Any, jax.
     return views, masks.inputs[..., 0] > 0.5
 
 
-def lens_effect(frozen: Frozen, images: np.ndarray) -> Effect:
-    """What the lens does to uint8 images [B, h, w, 3] with the run's shortcut, in the task's N views."""
+def make_lens_effect(frozen: Frozen) -> Callable[[np.ndarray], Effect]:
+    """The function from uint8 images [B, h, w, 3] to what the lens does to their N views.
+
+    The run's own shortcut is drawn into the images first.
+    """
 
     @jax.jit
     def effect(pixels: jax.Array) -> Effect:
@@ -90,7 +93,7 @@ def lens_effect(frozen: Frozen, images: np.ndarray) -> Effect:
         views, mask = eval_views(frozen, batch, frozen.config.shortcut)
         return Effect(views.inputs, apply_lens(frozen, views.inputs), mask)
 
-    return jax.tree.map(np.asarray, effect(images))
+    return lambda images: jax.tree.map(np.asarray, effect(images))
 
 
 def open_pass(frozen: Frozen, source: Source, skipped: Skipped) -> Iterator[Example]:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from lens_jax.errors import UserError
+from lens_jax.eval.results import read_results
 from lens_jax.train.log import read_metrics
 from lens_jax.train.loop import CONFIG_FILE
 
-EVALUATION_FILE = "linear_eval.json"
 MEASURED = (
     "linear_accuracy",
     "pretext_accuracy_clean",
@@ -69,14 +69,12 @@ def find_runs(workdir: str) -> list[Run]:
 
 
 def _read_run(folder: epath.Path) -> Run:
-    evaluations = folder / EVALUATION_FILE
-    newest = _read_json(evaluations)[-1:] if evaluations.exists() else []
     return Run(
         folder.absolute().name,
         str(folder),
         _read_json(folder / CONFIG_FILE),
         read_metrics(str(folder)),
-        newest[0] if newest else {},
+        next(reversed(read_results(str(folder))), {}),
     )
 
 

@@ -53,11 +53,12 @@ def look_through(run: Run, examples: int, data_dir: str | None) -> Look:
     """
     loaded = frozen.load(run.workdir)
     images = _read_images(loaded.config, data_dir, max(SURVEYED, examples))
-    shown = frozen.lens_effect(loaded, images[:examples])
+    effect = frozen.make_lens_effect(loaded)
+    shown = effect(images[:examples])
     views = len(shown.inputs) // len(images[:examples])
     starts = range(0, len(images), BATCH_SIZE)
-    effects = (frozen.lens_effect(loaded, images[start : start + BATCH_SIZE]) for start in starts)
-    change = changes.join(changes.measure(*effect, views) for effect in effects)
+    effects = (effect(images[start : start + BATCH_SIZE]) for start in starts)
+    change = changes.join(changes.measure(*each, views) for each in effects)
     return Look(shown.inputs, shown.lensed, views, change)
 
 

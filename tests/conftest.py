@@ -9,6 +9,9 @@ from lens_jax.config import base_config
 from lens_jax.data.builders import png
 from lens_jax.data.source import Source
 
+# Compiling takes most of the time of these tests, and their networks are tiny.
+jax.config.update("jax_disable_most_optimizations", True)
+
 TINY = {
     "data.image_size": 16,
     "data.batch_size": 4,

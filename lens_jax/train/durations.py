@@ -30,4 +30,6 @@ class Clock(NamedTuple):
             raise UserError(
                 f"unknown duration {duration!r}: write a number and steps, epochs, examples or percent"
             )
+        if unit == "percent" and not self.total_steps:
+            raise UserError(f"duration {duration!r} is a share of itself: give train.duration in another unit")
         return math.ceil(amount * per_step[unit] - 1e-9)

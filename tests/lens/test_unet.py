@@ -73,7 +73,7 @@ def test_a_lens_does_not_look_at_the_rest_of_the_batch():
 
 
 def test_every_level_of_the_lens_reaches_the_image():
-    lens, images = UNet((8, 16, 8), blocks=2), random_images(1)
+    lens, images = UNet((8, 16, 8)), random_images(1)
     variables = awake(lens, images)
     grads = jax.jit(jax.grad(lambda v: jnp.sum(lens.apply(v, images) ** 2)))(variables)
     assert all((abs(grad) > 0).any() for grad in jax.tree.leaves(grads))

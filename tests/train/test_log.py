@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from lens_jax.train.log import METRICS_FILE, open_log, read_metrics, report_progress
+
+
+def test_a_folder_without_metrics_has_no_rows(tmp_path):
+    assert read_metrics(str(tmp_path)) == []
+
+
+def test_rows_are_json_lines_that_read_back_the_same(tmp_path):
+    rows = {2: {"loss": 1.25, "accuracy_raw": 1 / 3}, 4: {"loss": 1e-12, "accuracy_raw": 1.0}}
+    with open_log(str(tmp_path), 0, active=True) as write:
+        for step, scalars in rows.items():
+            write(step, scalars)
+    lines = (tmp_path / METRICS_FILE).read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"step": s} | scalars for s, scalars in rows.items()]
+    assert read_metrics(str(tmp_path)) == [{"step": s} | scalars for s, scalars in rows.items()]
+    assert list(tmp_path.glob("events.out.tfevents*"))
+
+
+def test_rows_can_be_read_while_they_are_written(tmp_path):
+    with open_log(str(tmp_path), 0, active=True) as write:
+        write(1, {"loss": 2.0})
+        assert read_metrics(str(tmp_path)) == [{"step": 1, "loss": 2.0}]
+
+
+def test_a_last_line_that_was_cut_off_is_left_out(tmp_path):
+    (tmp_path / METRICS_FILE).write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
+    assert read_metrics(str(tmp_path)) == [{"step": 1, "loss": 2.0}]
+
+
+def test_what_an_interrupted_run_wrote_after_its_checkpoint_is_dropped(tmp_path):
+    text = '{"step": 1, "loss": 3.0}\n{"step": 2, "loss": 2.0}\n{"step": 3, "loss": 9.0}\n{"st'
+    (tmp_path / METRICS_FILE).write_text(text)
+    with open_log(str(tmp_path), 2, active=True) as write:
+        write(3, {"loss": 1.0})
+    assert [(row["step"], row["loss"]) for row in read_metrics(str(tmp_path))] == [(1, 3), (2, 2), (3, 1)]
+
+
+def test_only_the_active_process_writes(tmp_path):
+    with open_log(str(tmp_path), 0, active=False) as write:
+        write(1, {"loss": 2.0})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_inside_the_log_is_not_swallowed(tmp_path):
+    with pytest.raises(ZeroDivisionError), open_log(str(tmp_path), 0, active=True) as write:
+        write(1, {"loss": 1 / 0})
+
+
+def test_progress_is_a_line_with_the_time_that_is_left(capsys):
+    scalars = {"loss": 1.23456, "epoch": 2.5, "images_per_second": 640.0, "seconds_per_step": 0.5}
+    report_progress(50, 200, scalars)
+    line = capsys.readouterr().out
+    assert line == "step 50/200  epoch 2.5  640 images/s  eta 1:15  loss 1.235\n"

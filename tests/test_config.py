@@ -78,8 +78,14 @@ def test_every_config_trains_a_step_and_keeps_its_parameters_in_float32(path: pa
         "image": rng.integers(0, 256, (4, 32, 32, 3), np.uint8),
         "label": rng.integers(0, 5, 4).astype(np.int32),
     }
-    state = init_state(config, system, *both)
-    new, metrics = jax.jit(make_step(config, system, *both))(state, batch)
+    step = make_step(config, system, *both)
+
+    @jax.jit
+    def train(batch: dict) -> tuple:
+        state = init_state(config, system, *both)
+        return state, *step(state, batch)
+
+    state, new, metrics = train(batch)
     assert int(new.step) == 1
     assert {"loss"} < set(metrics)
     assert all(np.isfinite(value) for value in metrics.values()), metrics

@@ -58,15 +58,21 @@ def join(parts: Iterable[Change]) -> Change:
 
 
 def shares(change: Change) -> dict[str, float]:
-    """How much of the squared change lies in the shortcut, and how much of the pixels, both in [0, 1].
+    """How much of the squared change lies in the shortcut, and how much of the pixels, all in [0, 1].
 
-    Empty without a shortcut; the former is left out where nothing changed at all.
+    "mask" is a view's own shortcut, "places" is wherever it lies in any view: a lens may also hide it by
+    drawing it where it is not. Empty without a shortcut; shares of a change of nothing are left out.
     """
     if not change.mask.any():
         return {}
-    total = change.squared.sum()
-    share = {"change_share_in_mask": float(change.inside.sum() / total)} if total > 0 else {}
-    return share | {"mask_share": float(change.mask.mean())}
+    places, total = change.mask > 0, change.squared.sum()
+    covered = {"mask_share": float(change.mask.mean()), "places_share": float(places.mean())}
+    if not total:
+        return covered
+    return covered | {
+        "change_share_in_mask": float(change.inside.sum() / total),
+        "change_share_in_places": float(change.squared[places].sum() / total),
+    }
 
 
 def outline(mask: np.ndarray) -> np.ndarray:

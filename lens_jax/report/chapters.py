@@ -120,11 +120,15 @@ def _pretext_through_lens(numbers: Numbers) -> list[Part]:
 def _share_in_mask(numbers: Numbers) -> list[Part]:
     if "change_share_in_mask" not in numbers:
         return []
-    inside, covered = 100 * numbers["change_share_in_mask"], 100 * numbers["mask_share"]
+    mask, places = (
+        (100 * numbers[f"change_share_in_{where}"], 100 * numbers[f"{where}_share"])
+        for where in ("mask", "places")
+    )
     return [
         page.paragraph(
-            f"{inside:.1f} % of the squared change lies inside the shortcut's mask, which covers "
-            f"{covered:.1f} % of the pixels."
+            f"{mask[0]:.1f} % of the squared change lies inside the shortcut's mask, which covers "
+            f"{mask[1]:.1f} % of the pixels; {places[0]:.1f} % lies in the places where the shortcut can be "
+            f"in some view, {places[1]:.1f} % of the pixels."
         )
     ]
 

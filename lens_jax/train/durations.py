@@ -31,5 +31,7 @@ class Clock(NamedTuple):
                 f"unknown duration {duration!r}: write a number and steps, epochs, examples or percent"
             )
         if unit == "percent" and not self.total_steps:
-            raise UserError(f"duration {duration!r} is a share of itself: give train.duration in another unit")
+            raise UserError(
+                f"duration {duration!r} is a share of itself: give train.duration in another unit"
+            )
         return math.ceil(amount * per_step[unit] - 1e-9)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,9 @@ def open_log(workdir: str, first_step: int, active: bool) -> Iterator[Callable[[
     if not active:
         yield lambda step, scalars: None
         return
-    # TensorFlow comes with this import, and only the process that writes pays for it.
+    # TensorFlow comes with this import, and only the process that writes pays for it. Its greeting says
+    # nothing about the run.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from clu import metric_writers
 
     path = epath.Path(workdir) / METRICS_FILE

@@ -10,18 +10,27 @@ def effect() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     inputs = rng.uniform(-1, 1, (12, 5, 4, 3)).astype(np.float32)
     lensed = inputs + rng.normal(size=inputs.shape).astype(np.float32)
-    return inputs, lensed, rng.random((12, 5, 4)) < 0.3
+    return inputs, lensed, rng.random((12, 5, 4)) < 0.03
 
 
 def test_share_inside_the_mask_is_that_of_a_loop(effect):
-    inside = total = covered = 0.0
+    inside = total = covered = somewhere = places = 0.0
     for before, after, mask in zip(*effect, strict=True):
         for y, x in np.ndindex(mask.shape):
             squared = np.mean((after[y, x].astype(float) - before[y, x]) ** 2)
             total += squared
             inside += squared if mask[y, x] else 0
             covered += mask[y, x]
-    expected = {"change_share_in_mask": inside / total, "mask_share": covered / (12 * 5 * 4)}
+            if any(other[y, x] for other in effect[2]):
+                somewhere += squared
+                places += 1
+    expected = {
+        "change_share_in_mask": inside / total,
+        "mask_share": covered / (12 * 5 * 4),
+        "change_share_in_places": somewhere / total,
+        "places_share": places / (12 * 5 * 4),
+    }
+    assert 0 < expected["places_share"] < 1
     assert changes.shares(changes.measure(*effect, views=2)) == pytest.approx(expected)
 
 
@@ -37,7 +46,10 @@ def test_the_mask_of_each_view_counts_for_that_view_only():
 def test_shares_leave_out_what_is_not_there(effect):
     inputs, lensed, mask = effect
     assert changes.shares(changes.measure(inputs, lensed, np.zeros_like(mask), views=2)) == {}
-    assert changes.shares(changes.measure(inputs, inputs, mask, views=2)).keys() == {"mask_share"}
+    assert changes.shares(changes.measure(inputs, inputs, mask, views=2)).keys() == {
+        "mask_share",
+        "places_share",
+    }
 
 
 def test_losses_are_the_images_mean_squared_changes(effect):

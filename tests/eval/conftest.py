@@ -1,0 +1,42 @@
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from lens_jax import config as configs
+from lens_jax.eval.frozen import Frozen
+from lens_jax.train.durations import Clock
+from lens_jax.train.optimizers import extractor_optimizer, lens_optimizer
+from lens_jax.train.state import init_state
+from lens_jax.train.system import make_system
+
+CLASSES = ("red", "green", "blue")
+
+
+@pytest.fixture
+def make_frozen(tiny_config) -> Callable[..., Frozen]:
+    """Makes networks with drawn parameters and statistics; the lens is far from the identity."""
+
+    def make(
+        overrides: dict | None = None, task: dict | None = None, step: int = 1, total: int = 1
+    ) -> Frozen:
+        config: ConfigDict = tiny_config({"data.max_skipped": 0.5} | (overrides or {}), task)
+        system, clock = make_system(config, len(CLASSES)), Clock(4, 1000, 1000)
+        both = extractor_optimizer(config, clock), lens_optimizer(config)
+        shapes = jax.eval_shape(lambda: init_state(config, system, *both))
+        rng = np.random.default_rng(step)
+
+        def draw(path: tuple, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+            scale = 0.3 if len(leaf.shape) < 4 else np.sqrt(2 / np.prod(leaf.shape[:-1]))
+            drawn = rng.normal(scale=scale, size=leaf.shape)
+            positive = path[-1].key in ("var", "scale") if hasattr(path[-1], "key") else False
+            return jnp.asarray(1 + abs(drawn) if positive else drawn, leaf.dtype)
+
+        state = jax.tree_util.tree_map_with_path(draw, shapes).replace(step=jnp.int32(step))
+        run = {"class_names": list(CLASSES), "total_steps": total, "position": {}, "seconds": 1.5}
+        return Frozen(step, config, run | {"config": configs.to_json(config)}, system, state)
+
+    return make

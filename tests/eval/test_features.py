@@ -1,0 +1,108 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lens_jax.data.decode import decode
+from lens_jax.errors import UserError
+from lens_jax.eval.features import REPRESENTATIONS, adaptive_max_pool, extract, make_features, tap_names
+
+TAPS = ("block1", "block2", "pre_logits")
+
+
+def random_pixels(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "side"), [((40, 40, 30), 3), ((31, 29, 11), 2), ((19, 19, 25), 2), ((100, 95, 1), 2)]
+)
+def test_a_large_tap_is_pooled_by_its_largest_values(shape: tuple[int, int, int], side: int):
+    height, width, channels = shape
+    x = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    expected = np.zeros((2, height // side, width // side, channels), np.float32)
+    for row in range(height // side):
+        for column in range(width // side):
+            window = x[:, side * row : side * row + side, side * column : side * column + side]
+            expected[:, row, column] = window.max(axis=(1, 2))
+    pooled = adaptive_max_pool(jnp.asarray(x))
+    assert pooled.shape[1] <= 9000
+    np.testing.assert_array_equal(pooled, expected.reshape(2, -1))
+
+
+def test_the_taps_of_resnet50_get_the_sizes_worked_out_by_hand():
+    shapes = [(56, 56, 256), (28, 28, 512), (14, 14, 1024), (7, 7, 2048), (2048,)]
+    taps = [jax.ShapeDtypeStruct((3, *shape), jnp.bfloat16) for shape in shapes]
+    pooled = [jax.eval_shape(adaptive_max_pool, tap) for tap in taps]
+    assert [p.shape[1] for p in pooled] == [5 * 5 * 256, 4 * 4 * 512, 2 * 2 * 1024, 1 * 1 * 2048, 2048]
+    assert {p.dtype for p in pooled} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("shape", [(30, 30, 10), (4, 4, 3), (12, 750, 1), (10_000,)])
+def test_a_small_or_pooled_tap_is_only_flattened(shape: tuple[int, ...]):
+    x = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    np.testing.assert_array_equal(adaptive_max_pool(jnp.asarray(x)), x.reshape(2, -1))
+
+
+def test_raw_features_are_the_taps_and_lensed_ones_those_of_the_lensed_image(make_frozen):
+    frozen, pixels = make_frozen(), random_pixels(3)
+    variables = {"params": frozen.state.params, "batch_stats": frozen.state.batch_stats}
+
+    @jax.jit
+    def by_hand(pixels: jax.Array) -> tuple[dict, dict]:
+        images = pixels.astype(jnp.float32) / 127.5 - 1
+        lensed = frozen.system.lens.apply({"params": frozen.state.lens_params}, images)
+        return tuple(
+            frozen.system.network.apply(variables, x, train=False, method="taps") for x in (images, lensed)
+        )
+
+    raw, lensed = by_hand(pixels)
+    found = {kind: jax.jit(make_features(frozen, kind, TAPS))(pixels) for kind in REPRESENTATIONS}
+    assert tap_names(frozen) == TAPS
+    for tap in TAPS:
+        one, other = (np.asarray(taps[tap]).reshape(3, -1) for taps in (raw, lensed))
+        assert abs(one - other).max() > 0.1
+        expected = {
+            "raw": one,
+            "lensed": other,
+            "mean": (one + other) / 2,
+            "concat": np.concatenate([one, other], axis=1),
+        }
+        for kind, values in expected.items():
+            np.testing.assert_allclose(found[kind][tap], values, rtol=1e-4, atol=1e-4, err_msg=kind)
+
+
+def test_features_come_from_the_running_statistics_and_not_from_the_batch(make_frozen):
+    frozen, pixels = make_frozen({"lens.enabled": False}), random_pixels(4)
+    read = jax.jit(make_features(frozen, "raw", ("pre_logits",)))
+    together, alone = read(pixels)["pre_logits"], read(pixels[2:3])["pre_logits"]
+    np.testing.assert_allclose(alone[0], together[2], rtol=1e-4, atol=1e-5)
+    stats = jax.tree.map(lambda x: x + 1, frozen.state.batch_stats)
+    moved = frozen._replace(state=frozen.state.replace(batch_stats=stats))
+    other = jax.jit(make_features(moved, "raw", ("pre_logits",)))(pixels)["pre_logits"]
+    assert abs(other - together).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REPRESENTATIONS if kind != "raw"])
+def test_without_a_lens_only_raw_features_are_to_be_had(make_frozen, kind: str):
+    with pytest.raises(UserError, match=rf"'{kind}' needs a lens.*choose raw"):
+        make_features(make_frozen({"lens.enabled": False}), kind, TAPS)
+
+
+@pytest.mark.parametrize(("size", "broken"), [(7, ()), (259, ()), (9, (0, 4))])
+def test_extraction_gives_every_image_once_in_order_but_those_that_do_not_decode(
+    make_frozen, colourful, size: int, broken: tuple[int, ...]
+):
+    source = colourful(size, broken=broken)
+    read = {"pixels": lambda images: images.reshape(len(images), -1)}
+    rows, labels = extract(make_frozen(), source, lambda x: {name: f(x) for name, f in read.items()})
+    kept = [i for i in range(size) if i not in broken]
+    assert labels.tolist() == [i % 3 for i in kept]
+    expected = np.stack([decode(source[i]["image"]).reshape(-1) for i in kept])
+    np.testing.assert_array_equal(rows["pixels"], expected)
+
+
+def test_extraction_stops_where_too_many_images_do_not_decode(make_frozen, colourful):
+    frozen = make_frozen({"data.max_skipped": 0.1})
+    with pytest.raises(UserError, match="2 of 9 images did not decode"):
+        extract(frozen, colourful(9, broken=(0, 4)), lambda x: {"pixels": x[:, 0, 0]})

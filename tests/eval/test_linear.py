@@ -1,0 +1,83 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lens_jax.data.source import Source
+from lens_jax.eval.features import make_features
+from lens_jax.eval.linear import logistic_regression, sgd_heads
+
+
+def mean_colour(images: jax.Array) -> dict[str, jax.Array]:
+    return {"colour": jnp.mean(images.astype(jnp.float32), axis=(1, 2)) / 255}
+
+
+def constant(images: jax.Array) -> dict[str, jax.Array]:
+    return {"nothing": jnp.ones((len(images), 2))}
+
+
+def mislabelled(source: Source, wrong: tuple[int, ...]) -> Source:
+    """The source with another label on some of its images."""
+
+    def read(index: int):
+        record = source.read(index)
+        return record | {"label": (record["label"] + (index in wrong)) % 3}
+
+    return dataclasses.replace(source, read=read)
+
+
+def judge(solver: str, frozen, train: Source, test: Source, features) -> dict[str, float]:
+    if solver == "lbfgs":
+        return logistic_regression(frozen, train, test, features)
+    return sgd_heads(frozen, train, test, features, epochs=40)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
+@pytest.mark.parametrize("size", [7, 300])
+def test_every_test_image_counts_once(make_frozen, colourful, solver: str, size: int):
+    test = mislabelled(colourful(size, seed=1), (0, size - 1))
+    found = judge(solver, make_frozen(), colourful(30), test, mean_colour)
+    assert found == {"colour": pytest.approx((size - 2) / size, abs=1e-12)}
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
+def test_what_does_not_decode_is_not_counted(make_frozen, colourful, solver: str):
+    found = judge(solver, make_frozen(), colourful(30), colourful(6, 1, broken=(0, 5)), mean_colour)
+    assert found == {"colour": 1.0}
+    missed = mislabelled(colourful(6, 1, broken=(0, 5)), (1,))
+    assert judge(solver, make_frozen(), colourful(30), missed, mean_colour) == {"colour": 0.75}
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
+def test_features_that_say_nothing_stay_at_chance(make_frozen, colourful, solver: str):
+    found = judge(solver, make_frozen(), colourful(30), colourful(30, 1), constant)
+    assert found == {"nothing": pytest.approx(1 / 3, abs=1e-12)}
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
+def test_frozen_taps_of_a_drawn_network_tell_colours_apart(make_frozen, colourful, solver: str):
+    frozen = make_frozen({"augment.flip": True})
+    features = make_features(frozen, "concat", ("block1", "pre_logits"))
+    found = judge(solver, frozen, colourful(30), colourful(30, 1), features)
+    assert found.keys() == {"block1", "pre_logits"}
+    assert min(found.values()) > 0.9
+
+
+def test_the_heads_of_two_taps_do_not_touch_each_other(make_frozen, colourful):
+    train, test = colourful(30), mislabelled(colourful(30, 1), (3,))
+    both = sgd_heads(make_frozen(), train, test, lambda x: mean_colour(x) | constant(x), epochs=40)
+    assert both == {"colour": pytest.approx(29 / 30), "nothing": pytest.approx(1 / 3, abs=0.04)}
+
+
+def test_sgd_learns_from_a_train_set_that_its_batch_does_not_divide(make_frozen, colourful):
+    train, test = colourful(530), colourful(30, 1)  # batches of 512
+    assert sgd_heads(make_frozen(), train, test, mean_colour, epochs=12) == {"colour": 1.0}
+
+
+def test_evaluation_leaves_the_checkpoint_as_it_was(make_frozen, colourful):
+    frozen = make_frozen()
+    before = jax.tree.map(np.array, frozen.state)
+    sgd_heads(frozen, colourful(9), colourful(9, 1), make_features(frozen, "raw", ("pre_logits",)), epochs=2)
+    jax.tree.map(np.testing.assert_array_equal, frozen.state, before)

@@ -5,4 +5,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source launch/environment.sh
 ruff check .
 ruff format --check .
-exec python -m pytest --numprocesses 2 "$@"
+exec python -m pytest --numprocesses 2 --dist loadfile "$@"

@@ -15,6 +15,7 @@ from lens_jax.tasks import TASKS
 DTYPES = ("float32", "bfloat16")
 SCHEDULES = ("cosine", "step")
 CROPS = ("random", "central", "none")
+EVAL_CROPS = ("central", "none")
 
 
 def base_config(dataset: str) -> ConfigDict:
@@ -118,13 +119,12 @@ def check(config: ConfigDict) -> None:
     check_choice("dtype", config.dtype, DTYPES)
     check_choice("schedule", config.optimizer.schedule, SCHEDULES)
     check_choice("crop", config.data.crop, CROPS)
+    check_choice("evaluation crop", config.data.eval_crop, EVAL_CROPS)
     check_choice("objective", config.lens.objective, OBJECTIVES)
     _check_range("lens.lambda_", config.lens.lambda_, 0, float("inf"))
     _check_range("lens.raw_share", config.lens.raw_share, 0, 1)
     _check_range("data.max_skipped", config.data.max_skipped, 0, 1)
     _check_range("train.keep_checkpoints", config.train.keep_checkpoints, 1, float("inf"))
-    if not config.lens.widths:
-        raise UserError("lens.widths is empty: give the channels at each resolution, such as (64, 128)")
     if config.data.batch_size < 1 or config.data.batch_size % jax.device_count():
         raise UserError(
             f"data.batch_size {config.data.batch_size} cannot be shared by {jax.device_count()} devices: "

@@ -83,7 +83,7 @@ def evaluate(frozen: Any) -> dict[str, Any]:
         "solver": SOLVER.value,
         "train_examples": len(train),
         "test_examples": len(test),
-        "taps": accuracy,
+        "taps": {tap: accuracy[tap] for tap in taps},
         "linear_accuracy": accuracy[taps[-1]],
         "shortcut": shortcut,
     }

@@ -24,7 +24,10 @@ def tap_names(frozen: Frozen) -> tuple[str, ...]:
     """The names of the extractor's taps, in its order."""
     size = frozen.config.data.image_size
     shape = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    return tuple(jax.eval_shape(lambda x: apply_network(frozen, x, "taps"), shape))
+    names: list[str] = []
+    # Collected while tracing, as the dictionary itself would come back sorted.
+    jax.eval_shape(lambda x: names.extend(apply_network(frozen, x, "taps")), shape)
+    return tuple(names)
 
 
 def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) -> Callable[[jax.Array], Taps]:
@@ -46,9 +49,10 @@ def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) ->
 
 
 def adaptive_max_pool(x: jax.Array) -> jax.Array:
-    """[N, h, w, c] -> [N, d] with d near or below 9,000, as revisiting-self-supervised pools its taps.
+    """[N, h, w, c] -> [N, d] with d near or below 9,000: the "max" mode of revisiting-self-supervised.
 
-    Window and stride are ceil(sqrt(h * w * c / 9000)); smaller taps, and [N, d], are only flattened.
+    Window and stride are ceil(sqrt(h * w * c / 9000)), without padding; smaller taps, and [N, d], are only
+    flattened.
     """
     side = math.ceil(math.sqrt(math.prod(x.shape[1:]) / MAX_FEATURES))
     if x.ndim == 4 and side > 1:

@@ -51,7 +51,8 @@ def load(workdir: str, step: int | None = None) -> Frozen:
         run = checkpoints.read_run(manager, step)
         config = configs.from_json(run["config"])
         system = make_system(config, len(run["class_names"]))
-        both = optimizers.extractor_optimizer(config, Clock(1, 1)), optimizers.lens_optimizer(config)
+        # Any durations will do: the shapes of the state do not depend on them.
+        both = optimizers.extractor_optimizer(config, Clock(1, 1, 1)), optimizers.lens_optimizer(config)
         like = jax.eval_shape(lambda: init_state(config, system, *both))
         return Frozen(step, config, run, system, checkpoints.restore(manager, step, like).state)
 

@@ -71,7 +71,9 @@ def sgd_heads(
         seed=frozen.config.seed,
         threads=data.threads,
     )
-    heads = _zero_heads(features, next(batches)["image"], train.num_classes)
+    side = data.image_size
+    images = jax.ShapeDtypeStruct((batch_size, side, side, 3), jnp.uint8)
+    heads = _zero_heads(features, images, train.num_classes)
     opt_state, update = optimizer.init(heads), jax.jit(_make_update(frozen, features, optimizer))
     for step in range(steps):
         heads, opt_state = update(heads, opt_state, step, next(batches))
@@ -79,7 +81,7 @@ def sgd_heads(
     return _head_accuracy(frozen, test, features, heads)
 
 
-def _zero_heads(features: Features, images: np.ndarray, classes: int) -> dict[str, Any]:
+def _zero_heads(features: Features, images: jax.ShapeDtypeStruct, classes: int) -> dict[str, Any]:
     shapes = jax.eval_shape(features, images)
     return {
         tap: {"kernel": jnp.zeros((x.shape[1], classes)), "bias": jnp.zeros(classes)}

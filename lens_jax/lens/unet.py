@@ -9,6 +9,8 @@ import jax.numpy as jnp
 
 from lens_jax.errors import UserError
 
+GROUP_SIZE = 8
+
 
 class UNet(nn.Module):
     """Image to image, fully convolutional; x + change(x), where the change is zero at the start.
@@ -32,7 +34,7 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
         """Images [N, h, w, C] in [-1, 1] -> lensed images of the same shape, not clipped."""
-        self.check_size(images.shape[1:3])
+        self.check(images.shape[1:3])
         x = nn.Conv(self.widths[0], (3, 3), dtype=self.dtype)(space_to_depth(images, self.patch))
         skips = []
         for level, width in enumerate(self.widths):
@@ -51,8 +53,13 @@ class UNet(nn.Module):
         )(nn.relu(_norm(self.dtype)(x)))
         return images + depth_to_space(change, self.patch)
 
-    def check_size(self, size: tuple[int, int]) -> None:
-        """Raises `UserError` for an image size that the lens cannot halve as often as it is deep."""
+    def check(self, size: tuple[int, int]) -> None:
+        """Raises `UserError` for widths it cannot group, or a size it cannot halve as often as it is deep."""
+        if not self.widths or any(width < 1 or width % GROUP_SIZE for width in self.widths):
+            raise UserError(
+                f"lens.widths is {tuple(self.widths)}: give the channels at each resolution, multiples of "
+                f"{GROUP_SIZE} such as (64, 128)"
+            )
         factor = self.patch * 2 ** (len(self.widths) - 1)
         if size[0] % factor or size[1] % factor:
             raise UserError(
@@ -82,4 +89,4 @@ def depth_to_space(x: jax.Array, side: int) -> jax.Array:
 
 
 def _norm(dtype: Any) -> nn.Module:
-    return nn.GroupNorm(num_groups=None, group_size=8, dtype=dtype)
+    return nn.GroupNorm(num_groups=None, group_size=GROUP_SIZE, dtype=dtype)

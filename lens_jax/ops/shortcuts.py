@@ -27,6 +27,7 @@ class Shortcut(NamedTuple):
 def inject(name: str, images: jax.Array) -> Shortcut:
     """Draws shortcut `name` ("none", "arrow" or "chromatic") into images in [-1, 1], [N, h, w, 3]."""
     check_choice("shortcut", name, tuple(SHORTCUTS))
+    images = jnp.asarray(images)
     drawn = SHORTCUTS[name](images)
     return Shortcut(drawn, jnp.any(drawn != images, axis=-1))
 

@@ -73,7 +73,7 @@ def test_a_lens_does_not_look_at_the_rest_of_the_batch():
 
 
 def test_every_level_of_the_lens_reaches_the_image():
-    lens, images = UNet((8, 16, 8)), random_images(1)
+    lens, images = UNet((8, 8, 8)), random_images(1)
     variables = awake(lens, images)
     grads = jax.jit(jax.grad(lambda v: jnp.sum(lens.apply(v, images) ** 2)))(variables)
     assert all((abs(grad) > 0).any() for grad in jax.tree.leaves(grads))
@@ -106,3 +106,8 @@ def test_a_size_that_cannot_be_halved_is_refused_with_the_multiple(widths, patch
     images = jnp.zeros((1, *size, 3))
     with pytest.raises(UserError, match=f"multiples of {multiple}, not {size[0]}x{size[1]}"):
         UNet(widths, patch=patch).init(jax.random.key(0), images)
+
+
+def test_widths_that_the_normalisation_cannot_group_are_refused():
+    with pytest.raises(UserError, match="12"):
+        UNet((8, 12)).init(jax.random.key(0), random_images(1))

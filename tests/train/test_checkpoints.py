@@ -106,7 +106,7 @@ def test_a_folder_without_checkpoints_has_no_steps_and_stays_as_it_is(tmp_path):
 )
 def test_a_checkpoint_of_other_arrays_is_refused_and_the_array_named(like, words, tmp_path):
     save(tmp_path, {3: {"a": {"kernel": jnp.zeros((2, 3))}}})
-    with pytest.raises(UserError, match="checkpoint 3 .*a/kernel is") as caught:
+    with pytest.raises(UserError, match=r"checkpoint 3 .*a/kernel is") as caught:
         restore(tmp_path, 3, like)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
@@ -115,5 +115,5 @@ def test_other_networks_are_refused(tmp_path, tiny_config):
     save(tmp_path, {1: make_state(tiny_config())})
     with pytest.raises(UserError, match="does not fit its config"):
         restore(tmp_path, 1, make_state(tiny_config({"model.width": 8})))
-    with pytest.raises(UserError, match="lens_.* not absent"):
+    with pytest.raises(UserError, match=r"lens_.* not absent"):
         restore(tmp_path, 1, make_state(tiny_config({"lens.enabled": False})))

@@ -11,6 +11,7 @@ from lens_jax.train.mesh import make_mesh, put_batch
 
 TRAJECTORY = """
 import json, jax, numpy as np
+jax.config.update("jax_disable_most_optimizations", True)
 from ml_collections import ConfigDict
 from lens_jax.config import base_config
 from lens_jax.train import mesh, optimizers
@@ -22,6 +23,7 @@ from lens_jax.train.system import make_system
 config = base_config("digits")
 config.task = ConfigDict({"name": "rotation", "all_rotations": True})
 config.update_from_flattened_dict({"model.width": 4, "lens.widths": (8, 8), "data.batch_size": 8})
+config.lens.raw_share = 0.5  # the hard case: the raw inputs are those of the first devices
 both = optimizers.extractor_optimizer(config, Clock(8, 8, 100)), optimizers.lens_optimizer(config)
 system, devices = make_system(config, 10), mesh.make_mesh()
 step = jax.jit(make_step(config, system, *both), out_shardings=mesh.replicated(devices))

@@ -277,14 +277,14 @@ def test_the_optimizers_get_the_gradients_and_the_states_that_belong_to_them(tin
             step=state.step + 1,
         )
 
-    expected = jax.jit(lambda s: by_hand(by_hand(s)))(first)
+    by_hand = jax.jit(by_hand)
+    expected = by_hand(by_hand(first))
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_a_first_state_is_a_function_of_the_seed(tiny_config):
-    first, again, other = (make(tiny_config({"seed": seed}))[1] for seed in (0, 0, 1))
-    jax.tree.map(np.testing.assert_array_equal, first, again)
+def test_another_seed_gives_other_networks(tiny_config):
+    first, other = (make(tiny_config({"seed": seed, "lens.widths": (8,)}))[1] for seed in (0, 1))
     assert largest(jax.tree.map(jnp.subtract, first.params, other.params)) > 0.1
     assert largest(jax.tree.map(jnp.subtract, first.lens_params, other.lens_params)) > 0.1
 

@@ -158,7 +158,6 @@ def test_a_key_that_only_one_of_two_configs_has_is_a_difference(tiny_config):
         ("lens.raw_share", -0.1, "between 0 and 1"),
         ("data.max_skipped", 1.01, "between 0 and 1"),
         ("train.keep_checkpoints", 0, "between 1"),
-        ("lens.widths", (), "(64, 128)"),
         ("data.batch_size", 0, "multiple of"),
         ("data.batch_size", -8, "multiple of"),
     ],

@@ -42,8 +42,8 @@ def tell(workdir: str, found: list[Run], looks: dict[str, Look], numbers: dict[s
 
 def compare(found: list[Run], numbers: dict[str, Numbers]) -> list[Part]:
     """The table of the runs, and in words what each lens recovered."""
-    header = ["run", "data set", "task", "shortcut", "lens objective", "epochs", *MEASURES.values()]
-    rows = [[*_described(run), *_cells(numbers[run.name])] for run in found]
+    header = ["run", *MEASURES.values(), "data set", "task", "shortcut", "lens objective", "epochs"]
+    rows = [[run.name, *_cells(numbers[run.name]), *_described(run)] for run in found]
     sentences = [_recovery(run, found, numbers[run.name]) for run in found]
     return [
         page.heading("The runs" if len(found) > 1 else "The run"),
@@ -64,7 +64,7 @@ def _described(run: Run) -> list[str]:
     config = run.config
     objective = config["lens"]["objective"] if run.has_lens else "none"
     epochs = f"{run.rows[-1]['epoch']:.1f}" if run.rows else UNKNOWN
-    return [run.name, config["data"]["name"], config["task"]["name"], config["shortcut"], objective, epochs]
+    return [config["data"]["name"], config["task"]["name"], config["shortcut"], objective, epochs]
 
 
 def _cells(numbers: Numbers) -> list[str]:

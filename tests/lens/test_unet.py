@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,6 +110,7 @@ def test_a_size_that_cannot_be_halved_is_refused_with_the_multiple(widths, patch
         UNet(widths, patch=patch).init(jax.random.key(0), images)
 
 
-def test_widths_that_the_normalisation_cannot_group_are_refused():
-    with pytest.raises(UserError, match="12"):
-        UNet((8, 12)).init(jax.random.key(0), random_images(1))
+@pytest.mark.parametrize("widths", [(8, 12), (0, 8), ()])
+def test_widths_that_the_normalisation_cannot_group_are_refused(widths):
+    with pytest.raises(UserError, match=f"{re.escape(str(widths))}.*multiples of 8"):
+        UNet(widths).init(jax.random.key(0), random_images(1))

@@ -121,6 +121,8 @@ def check(config: ConfigDict) -> None:
     check_choice("crop", config.data.crop, CROPS)
     check_choice("evaluation crop", config.data.eval_crop, EVAL_CROPS)
     check_choice("objective", config.lens.objective, OBJECTIVES)
+    _check_range("seed", config.seed, 0, 2**32 - 1)
+    _check_range("data.threads", config.data.threads, 0, float("inf"))
     _check_range("lens.lambda_", config.lens.lambda_, 0, float("inf"))
     _check_range("lens.raw_share", config.lens.raw_share, 0, 1)
     _check_range("data.max_skipped", config.data.max_skipped, 0, 1)

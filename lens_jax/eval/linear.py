@@ -21,6 +21,7 @@ LBFGS_ITERATIONS = 1000
 SGD_BATCH_SIZE = 512
 
 Features = Callable[[jax.Array], Taps]
+Heads = dict[str, dict[str, jax.Array]]
 
 
 def logistic_regression(frozen: Frozen, train: Source, test: Source, features: Features) -> dict[str, float]:
@@ -51,11 +52,20 @@ def _logistic_accuracy(
 def sgd_heads(
     frozen: Frozen, train: Source, test: Source, features: Features, *, epochs: int
 ) -> dict[str, float]:
-    """Test accuracy by tap of linear heads trained together by SGD on augmented crops.
+    """Test accuracy by tap of the linear heads of `train_heads`, on one pass of central crops."""
+    return _head_accuracy(frozen, test, features, train_heads(frozen, train, features, epochs=epochs))
+
+
+def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: int) -> Heads:
+    """Trains one linear head a tap, all together, by SGD on augmented crops.
 
     The setting of revisiting-self-supervised: momentum 0.9, learning rate 0.1 x batch / 256, times 0.1
     after 3/7 and 5/7 of the epochs (30 and 50 of 70), no weight decay, the sum of the heads' mean
     cross-entropies. Random crops and flips are those that the run's config trains with.
+
+    Returns:
+      By tap, "kernel" [d, classes] and "bias" [classes].
+
     """
     batch_size = min(SGD_BATCH_SIZE, len(train))
     steps = epochs * len(train) // batch_size
@@ -71,17 +81,16 @@ def sgd_heads(
         seed=frozen.config.seed,
         threads=data.threads,
     )
-    side = data.image_size
-    images = jax.ShapeDtypeStruct((batch_size, side, side, 3), jnp.uint8)
+    images = jax.ShapeDtypeStruct((batch_size, data.image_size, data.image_size, 3), jnp.uint8)
     heads = _zero_heads(features, images, train.num_classes)
     opt_state, update = optimizer.init(heads), jax.jit(_make_update(frozen, features, optimizer))
     for step in range(steps):
         heads, opt_state = update(heads, opt_state, step, next(batches))
     skipped.check(data.max_skipped)
-    return _head_accuracy(frozen, test, features, heads)
+    return heads
 
 
-def _zero_heads(features: Features, images: jax.ShapeDtypeStruct, classes: int) -> dict[str, Any]:
+def _zero_heads(features: Features, images: jax.ShapeDtypeStruct, classes: int) -> Heads:
     shapes = jax.eval_shape(features, images)
     return {
         tap: {"kernel": jnp.zeros((x.shape[1], classes)), "bias": jnp.zeros(classes)}
@@ -89,7 +98,7 @@ def _zero_heads(features: Features, images: jax.ShapeDtypeStruct, classes: int) 
     }
 
 
-def _logits(heads: dict[str, Any], taps: Taps) -> Taps:
+def _logits(heads: Heads, taps: Taps) -> Taps:
     return {tap: taps[tap] @ head["kernel"] + head["bias"] for tap, head in heads.items()}
 
 
@@ -113,9 +122,7 @@ def _make_update(frozen: Frozen, features: Features, optimizer: optax.GradientTr
     return update
 
 
-def _head_accuracy(
-    frozen: Frozen, test: Source, features: Features, heads: dict[str, Any]
-) -> dict[str, float]:
+def _head_accuracy(frozen: Frozen, test: Source, features: Features, heads: Heads) -> dict[str, float]:
     @jax.jit
     def count(batch: Example) -> dict[str, jax.Array]:
         found = {

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lens_jax.errors import check_choice
+from lens_jax.errors import UserError, check_choice
 
 ARROW_GRAY = 127 / 127.5 - 1
 ARROW_SIDE = 12
@@ -35,7 +35,8 @@ def inject(name: str, images: jax.Array) -> Shortcut:
 def arrow(images: jax.Array) -> jax.Array:
     """A gray (127) arrow pointing up near the top left corner: a 7-px stem with a 3- and 5-px head."""
     if min(images.shape[1:3]) < ARROW_SIDE:
-        raise ValueError(f"the arrow needs images of at least {ARROW_SIDE} px, not {images.shape[1:3]}")
+        height, width = images.shape[1:3]
+        raise UserError(f"the arrow needs images of at least {ARROW_SIDE} px, not {height}x{width}")
     return jnp.where(_arrow_mask(*images.shape[1:3])[..., None], ARROW_GRAY, images)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from lens_jax.train import checkpoints, log, mesh, optimizers
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState, init_state
 from lens_jax.train.step import Metrics, make_step
-from lens_jax.train.system import make_system
+from lens_jax.train.system import make_system, make_views
 
 CONFIG_FILE = "config.json"
 
@@ -83,7 +84,11 @@ def make_plan(config: ConfigDict) -> Plan:
     system = make_system(config, source.num_classes)
     both = optimizers.extractor_optimizer(config, clock), optimizers.lens_optimizer(config)
     plan = Plan(source, clock, lambda: init_state(config, system, *both), make_step(config, system, *both))
-    jax.eval_shape(plan.init)  # refuses an image size that does not fit the networks
+    if clock.total_steps < 1:
+        raise UserError(f"train.duration {config.train.duration!r} is no step at all: give a longer one")
+    # Traced, not computed: an image size that the lens or the shortcut cannot have is refused here.
+    jax.eval_shape(plan.init)
+    jax.eval_shape(partial(make_views, config, system.task), _empty_batch(config), 0)
     return plan
 
 
@@ -134,14 +139,17 @@ def _start(plan: Plan, manager: Any, devices: Mesh, batches: Batches) -> tuple[i
 
 def _compile(step: Callable, state: TrainState, devices: Mesh, config: ConfigDict) -> Callable:
     """Compiles ahead of time, so that nothing can recompile later; the state is donated."""
-    began, size = time.monotonic(), config.data.image_size
-    local = config.data.batch_size // jax.process_count()
-    batch = {"image": np.zeros((local, size, size, 3), np.uint8), "label": np.zeros(local, np.int32)}
+    began = time.monotonic()
     jitted = jax.jit(step, donate_argnums=0, out_shardings=mesh.replicated(devices))
-    compiled = jitted.lower(state, mesh.put_batch(devices, batch)).compile()
+    compiled = jitted.lower(state, mesh.put_batch(devices, _empty_batch(config))).compile()
     seconds, platform = time.monotonic() - began, jax.default_backend()
     print(f"compiled the step in {seconds:.1f} s for {devices.size} {platform} device(s)", flush=True)
     return compiled
+
+
+def _empty_batch(config: ConfigDict) -> dict[str, np.ndarray]:
+    local, size = config.data.batch_size // jax.process_count(), config.data.image_size
+    return {"image": np.zeros((local, size, size, 3), np.uint8), "label": np.zeros(local, np.int32)}
 
 
 def _finite_mean(window: list[Metrics], last: int, workdir: str) -> dict[str, float]:

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lens_jax.data import decode
 from lens_jax.data.source import Source
 from lens_jax.eval.features import make_features
-from lens_jax.eval.linear import logistic_regression, sgd_heads
+from lens_jax.eval.linear import logistic_regression, sgd_heads, train_heads
 
 
 def mean_colour(images: jax.Array) -> dict[str, jax.Array]:
@@ -81,3 +82,31 @@ def test_evaluation_leaves_the_checkpoint_as_it_was(make_frozen, colourful):
     before = jax.tree.map(np.array, frozen.state)
     sgd_heads(frozen, colourful(9), colourful(9, 1), make_features(frozen, "raw", ("pre_logits",)), epochs=2)
     jax.tree.map(np.testing.assert_array_equal, frozen.state, before)
+
+
+def test_heads_move_as_gradient_descent_with_momentum_worked_out_in_numpy(make_frozen, colourful):
+    train, epochs = colourful(30), 14
+    heads = train_heads(make_frozen(), train, mean_colour, epochs=epochs)["colour"]
+
+    images = np.stack([decode.decode(train[i]["image"]) for i in range(30)])
+    inputs = np.column_stack([images.mean(axis=(1, 2)) / 255, np.ones(30)])
+    wanted = np.eye(3)[[train[i]["label"] for i in range(30)]]
+    weights, momentum = np.zeros((4, 3)), np.zeros((4, 3))
+    for step in range(epochs):
+        # Fourteen steps of one full batch each: the rate drops after 6 and after 10 of them.
+        rate = 0.1 * 30 / 256 * 0.1 ** ((step >= 6) + (step >= 10))
+        scores = np.exp(inputs @ weights)
+        gradient = inputs.T @ (scores / scores.sum(axis=1, keepdims=True) - wanted) / 30
+        momentum = 0.9 * momentum + gradient
+        weights -= rate * momentum
+    np.testing.assert_allclose(heads["kernel"], weights[:3], rtol=1e-4)
+    np.testing.assert_allclose(heads["bias"], weights[3], atol=1e-7)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
+def test_random_test_labels_are_found_at_chance(make_frozen, colourful, solver: str):
+    labels, test = np.random.default_rng(0).integers(0, 3, 600), colourful(600, 1)
+    shuffled = dataclasses.replace(test, read=lambda i: test.read(i) | {"label": int(labels[i])})
+    accuracy = judge(solver, make_frozen(), colourful(30), shuffled, mean_colour)["colour"]
+    # Three standard deviations of 600 guesses at one in three.
+    assert abs(accuracy - 1 / 3) < 3 * np.sqrt(2 / 9 / 600)

@@ -28,10 +28,12 @@ CONFIG_FILE = "config.json"
 
 
 class Plan(NamedTuple):
-    """What a config comes to: its data, its durations, and the two functions that training is made of."""
+    """What a config comes to: its data, its durations in steps, and the two functions of training."""
 
     source: Source
     clock: Clock
+    log_every: int
+    save_every: int
     init: Callable[[], TrainState]
     step: Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]
 
@@ -49,8 +51,6 @@ def train(config: ConfigDict, workdir: str) -> None:
     devices = mesh.make_mesh()
     skipped = Skipped(plan.source)
     batches = _open_batches(config, plan.source, skipped)
-    save_every = max(1, plan.clock.steps(config.train.checkpoint_every))
-    log_every = max(1, plan.clock.steps(config.train.log_every))
 
     with contextlib.closing(checkpoints.open_checkpoints(workdir, config.train.keep_checkpoints)) as manager:
         first, state, earlier = _start(plan, manager, devices, batches)
@@ -60,8 +60,8 @@ def train(config: ConfigDict, workdir: str) -> None:
             for step in range(first + 1, plan.clock.total_steps + 1):
                 state, metrics = step_fn(state, mesh.put_batch(devices, next(batches)))
                 window.append(metrics)
-                due = step % save_every == 0 or step == plan.clock.total_steps
-                if not due and step % log_every:
+                due = step % plan.save_every == 0 or step == plan.clock.total_steps
+                if not due and step % plan.log_every:
                     continue
                 scalars = _finite_mean(window, step, workdir)
                 scalars |= _timing(plan.clock, step, len(window), time.monotonic() - opened)
@@ -81,11 +81,18 @@ def make_plan(config: ConfigDict) -> Plan:
     source = open_source(config.data.name, config.data.train_split, config.data.dir)
     clock = Clock(config.data.batch_size, len(source))
     clock = clock._replace(total_steps=clock.steps(config.train.duration))
-    system = make_system(config, source.num_classes)
-    both = optimizers.extractor_optimizer(config, clock), optimizers.lens_optimizer(config)
-    plan = Plan(source, clock, lambda: init_state(config, system, *both), make_step(config, system, *both))
     if clock.total_steps < 1:
         raise UserError(f"train.duration {config.train.duration!r} is no step at all: give a longer one")
+    system = make_system(config, source.num_classes)
+    both = optimizers.extractor_optimizer(config, clock), optimizers.lens_optimizer(config)
+    plan = Plan(
+        source,
+        clock,
+        max(1, clock.steps(config.train.log_every)),
+        max(1, clock.steps(config.train.checkpoint_every)),
+        init=lambda: init_state(config, system, *both),
+        step=make_step(config, system, *both),
+    )
     # Traced, not computed: an image size that the lens or the shortcut cannot have is refused here.
     jax.eval_shape(plan.init)
     jax.eval_shape(partial(make_views, config, system.task), _empty_batch(config), 0)

@@ -31,6 +31,7 @@ def refuse(*words: str) -> str:
         ("--config.data.crop=circle", ("'circle'", "central")),
         ("--config.data.image_size=36", ("36x36", "multiples of 8")),
         ("--config.train.duration=8", ("'8'", "epochs")),
+        ("--config.train.log_every=often", ("'often'", "epochs")),
         ("--config.lens.lambda_=-1", ("lens.lambda_", "-1")),
         ("--config.seed=-1", ("seed", "-1")),
         ("--config.data.threads=-1", ("data.threads", "-1")),

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,9 +21,7 @@ def open_log(workdir: str, first_step: int, active: bool) -> Iterator[Callable[[
     if not active:
         yield lambda step, scalars: None
         return
-    # TensorFlow comes with this import, and only the process that writes pays for it. Its greeting says
-    # nothing about the run.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow comes with this import, and only the process that writes pays for it.
     from clu import metric_writers
 
     path = epath.Path(workdir) / METRICS_FILE

@@ -12,6 +12,7 @@ from lens_jax.models.resnet import ARCHITECTURES, STEMS
 from lens_jax.ops.shortcuts import SHORTCUTS
 from lens_jax.tasks import TASKS
 
+CONFIG_FILE = "config.json"
 DTYPES = ("float32", "bfloat16")
 SCHEDULES = ("cosine", "step")
 CROPS = ("random", "central", "none")

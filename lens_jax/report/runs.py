@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from lens_jax.config import CONFIG_FILE
 from lens_jax.errors import UserError
 from lens_jax.eval.results import read_results
 from lens_jax.train.log import read_metrics
-from lens_jax.train.loop import CONFIG_FILE
 
 MEASURED = (
     "linear_accuracy",

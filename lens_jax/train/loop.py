@@ -24,8 +24,6 @@ from lens_jax.train.state import TrainState, init_state
 from lens_jax.train.step import Metrics, make_step
 from lens_jax.train.system import make_system, make_views
 
-CONFIG_FILE = "config.json"
-
 
 class Plan(NamedTuple):
     """What a config comes to: its data, its durations in steps, and the two functions of training."""
@@ -101,7 +99,7 @@ def make_plan(config: ConfigDict) -> Plan:
 
 def claim_workdir(config: ConfigDict, workdir: str) -> None:
     """Writes the config into `workdir`; raises `UserError` where another config's run is there."""
-    path, new = epath.Path(workdir) / CONFIG_FILE, configs.to_json(config)
+    path, new = epath.Path(workdir) / configs.CONFIG_FILE, configs.to_json(config)
     if path.exists():
         changed = configs.difference(json.loads(path.read_text()), new)
         if changed:

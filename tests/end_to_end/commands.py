@@ -9,6 +9,7 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 TINY = (
     "--config.model.width=8",
     "--config.lens.widths=(8, 8)",
+    "--config.lens.raw_share=1.0",
     "--config.data.batch_size=32",
     "--config.data.threads=1",
     "--config.train.log_every=2 steps",

@@ -3,7 +3,7 @@ requirements=$(cat setup.py constraints.txt | cksum | cut -d' ' -f1)
 if [ ! -e ".venv/installed-$requirements" ]; then
   python=${PYTHON:-python3.11}
   if ! command -v "$python" >/dev/null; then
-    echo "error: no $python here: install Python 3.11, or name a newer one as PYTHON=python3.12 bash $0" >&2
+    echo "error: no $python here: install Python 3.11, or tell where it is with PYTHON=/path/to/python3.11 bash $0" >&2
     exit 1
   fi
   echo "installing into .venv (once; about a minute)"

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from lens_jax.data.batches import CROPS, EVAL_CROPS
 from lens_jax.errors import UserError, check_choice
 from lens_jax.lens.adversary import OBJECTIVES
 from lens_jax.models.resnet import ARCHITECTURES, STEMS
@@ -15,8 +16,6 @@ from lens_jax.tasks import TASKS
 CONFIG_FILE = "config.json"
 DTYPES = ("float32", "bfloat16")
 SCHEDULES = ("cosine", "step")
-CROPS = ("random", "central", "none")
-EVAL_CROPS = ("central", "none")
 
 
 def base_config(dataset: str) -> ConfigDict:
@@ -119,7 +118,7 @@ def check(config: ConfigDict) -> None:
     check_choice("shortcut", config.shortcut, tuple(SHORTCUTS))
     check_choice("dtype", config.dtype, DTYPES)
     check_choice("schedule", config.optimizer.schedule, SCHEDULES)
-    check_choice("crop", config.data.crop, CROPS)
+    check_choice("crop", config.data.crop, tuple(CROPS))
     check_choice("evaluation crop", config.data.eval_crop, EVAL_CROPS)
     check_choice("objective", config.lens.objective, OBJECTIVES)
     _check_range("seed", config.seed, 0, 2**32 - 1)

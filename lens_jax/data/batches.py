@@ -14,7 +14,7 @@ from absl import logging
 
 from lens_jax.data import decode
 from lens_jax.data.source import Record, Source
-from lens_jax.errors import UserError
+from lens_jax.errors import UserError, check_choice
 
 Example = dict[str, np.ndarray]
 Crop = Callable[[bytes, int, np.random.Generator | None], np.ndarray]
@@ -174,8 +174,7 @@ def eval_batches(
 
 
 def _choose(crop: str, legal: tuple[str, ...]) -> Crop:
-    if crop not in legal:
-        raise UserError(f"unknown crop {crop!r}: use one of {', '.join(legal)}")
+    check_choice("crop", crop, legal)
     return CROPS[crop]
 
 

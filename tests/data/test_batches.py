@@ -197,9 +197,9 @@ def test_evaluation_can_be_repeated(numbered, crop):
 
 
 def test_unknown_crops_are_refused(numbered):
-    with pytest.raises(UserError, match="unknown crop 'centre': use one of random, central, none"):
+    with pytest.raises(UserError, match="unknown crop 'centre': choose one of random, central, none"):
         train(numbered(4), crop="centre")
-    with pytest.raises(UserError, match="unknown crop 'random': use one of central, none"):
+    with pytest.raises(UserError, match="unknown crop 'random': choose one of central, none"):
         evaluate(numbered(4), crop="random")
 
 

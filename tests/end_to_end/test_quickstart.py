@@ -38,6 +38,8 @@ def test_the_three_runs_are_summed_up(finished):
     if accuracies[0] > accuracies[1]:
         expected = (accuracies[2] - accuracies[1]) / (accuracies[0] - accuracies[1])
         assert summary["lens"]["recovered"] == pytest.approx(expected)
+    else:
+        assert "recovered" not in summary["lens"]
     assert str(workdir / "report" / "index.html") in output
 
 

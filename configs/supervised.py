@@ -16,7 +16,7 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
     """The config for one of `lens_jax.config.DATASETS`, locked."""
     config = base_config(variant)
     config.task = ConfigDict({"name": "supervised"})
-    config.lens.enabled = False
+    config.lens.kind = "none"
     if variant == "imagenet2012":
         config.dtype = "bfloat16"
         config.data.batch_size = 1024

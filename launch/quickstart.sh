@@ -30,7 +30,7 @@ train_and_judge() {
 }
 
 $dry_run || source launch/environment.sh
-train_and_judge clean --config.lens.enabled=false
-train_and_judge arrow --config.lens.enabled=false --config.shortcut=arrow
+train_and_judge clean --config.lens.kind=none
+train_and_judge arrow --config.lens.kind=none --config.shortcut=arrow
 train_and_judge lens --config.shortcut=arrow
 run python -m lens_jax.report --workdir="$workdir"

@@ -11,7 +11,7 @@ import numpy as np
 from lens_jax.data.batches import Example, Skipped
 from lens_jax.data.source import Source
 from lens_jax.errors import UserError
-from lens_jax.eval.frozen import Frozen, apply_lens, apply_network, open_pass
+from lens_jax.eval.frozen import Frozen, apply_extractor, apply_lens, linear_size, open_pass
 from lens_jax.ops import colour
 
 REPRESENTATIONS = ("raw", "lensed", "mean", "concat")
@@ -22,11 +22,11 @@ Taps = dict[str, jax.Array]
 
 def tap_names(frozen: Frozen) -> tuple[str, ...]:
     """The names of the extractor's taps, in its order."""
-    size = frozen.config.data.image_size
+    size = linear_size(frozen.config.data)
     shape = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     names: list[str] = []
     # Collected while tracing, as the dictionary itself would come back sorted.
-    jax.eval_shape(lambda x: names.extend(apply_network(frozen, x, "taps")), shape)
+    jax.eval_shape(lambda x: names.extend(apply_extractor(frozen, x, lensed=False)), shape)
     return tuple(names)
 
 
@@ -41,8 +41,8 @@ def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) ->
 
     def features(images: jax.Array) -> Taps:
         images = colour.to_unit(images)
-        raw = _pooled(frozen, images, taps) if representation != "lensed" else None
-        lensed = _pooled(frozen, apply_lens(frozen, images), taps) if representation != "raw" else None
+        raw = _pooled(frozen, images, taps, lensed=False) if representation != "lensed" else None
+        lensed = _pooled(frozen, images, taps, lensed=True) if representation != "raw" else None
         return {tap: _join(representation, raw and raw[tap], lensed and lensed[tap]) for tap in taps}
 
     return features
@@ -69,7 +69,7 @@ def extract(
     """
     compiled, skipped = jax.jit(features), Skipped(source)
     rows: list[tuple[Taps, np.ndarray]] = []
-    for batch in open_pass(frozen, source, skipped):
+    for batch in open_pass(frozen, source, skipped, linear=True):
         rows.append((_valid(jax.device_get(compiled(batch["image"])), batch), batch["label"][batch["mask"]]))
     skipped.check(frozen.config.data.max_skipped)
     joined = {tap: np.concatenate([taps[tap] for taps, _ in rows]) for tap in rows[0][0]}
@@ -80,9 +80,14 @@ def _valid(taps: dict[str, np.ndarray], batch: Example) -> dict[str, np.ndarray]
     return {tap: values[batch["mask"]] for tap, values in taps.items()}
 
 
-def _pooled(frozen: Frozen, images: jax.Array, taps: tuple[str, ...]) -> Taps:
-    found = apply_network(frozen, images, "taps")
-    return {tap: adaptive_max_pool(found[tap]) for tap in taps}
+def _pooled(frozen: Frozen, images: jax.Array, taps: tuple[str, ...], *, lensed: bool) -> Taps:
+    """Pooled taps of the task's crops, averaged over those of an image."""
+    on_images = lensed and frozen.config.lens.acts_on == "images"
+    inputs = frozen.system.task.crops(apply_lens(frozen, images) if on_images else images)
+    inputs = apply_lens(frozen, inputs) if lensed and not on_images else inputs
+    found = apply_extractor(frozen, inputs, lensed=lensed)
+    pooled = {tap: adaptive_max_pool(found[tap]) for tap in taps}
+    return {tap: jnp.mean(x.reshape(len(images), -1, x.shape[-1]), axis=1) for tap, x in pooled.items()}
 
 
 def _join(representation: str, raw: jax.Array | None, lensed: jax.Array | None) -> jax.Array:

@@ -15,6 +15,7 @@ from lens_jax.data.batches import Example, Skipped, eval_batches
 from lens_jax.data.source import Source
 from lens_jax.errors import UserError
 from lens_jax.ops import colour, shortcuts
+from lens_jax.tasks.base import Views
 from lens_jax.train import checkpoints, optimizers
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState, init_state
@@ -64,22 +65,39 @@ def apply_lens(frozen: Frozen, images: jax.Array) -> jax.Array:
     return frozen.system.lens.apply({"params": frozen.state.lens_params}, images)
 
 
-def apply_network(frozen: Frozen, images: jax.Array, method: str = "__call__") -> Any:
-    """Outputs of the head, or the extractor's taps (`method="taps"`), by the running BatchNorm statistics."""
-    variables = {"params": frozen.state.params, "batch_stats": frozen.state.batch_stats}
-    return frozen.system.network.apply(variables, images, train=False, method=method)
-
-
-def eval_views(frozen: Frozen, batch: Example, shortcut: str) -> tuple[Any, jax.Array]:
-    """The task's views of a batch with `shortcut` drawn in, and the mask [N, h, w] of it in each view."""
-    key = make_key(frozen.config.seed, 0, Purpose.VIEWS)
-    drawn = shortcuts.inject(shortcut, colour.to_unit(batch["image"]))
-    as_image = jnp.repeat(drawn.mask[..., None], 3, axis=-1).astype(drawn.images.dtype)
-    views, masks = (
-        frozen.system.task.views(key, batch | {"image": images}, train=False)
-        for images in (drawn.images, as_image)
+def apply_head(frozen: Frozen, views: Views, *, lensed: bool) -> jax.Array:
+    """Outputs of the head for a task's views; `lensed` says whether these went through the lens."""
+    return frozen.system.network.apply(
+        _variables(frozen, lensed), views.inputs, views.arrangement, train=False
     )
-    return views, masks.inputs[..., 0] > 0.5
+
+
+def apply_extractor(frozen: Frozen, inputs: jax.Array, *, lensed: bool) -> dict[str, jax.Array]:
+    """Inputs [N, h, w, 3] in [-1, 1] -> taps by name; `lensed` says whether they went through the lens."""
+    return frozen.system.network.apply(_variables(frozen, lensed), inputs, train=False, method="taps")
+
+
+def _variables(frozen: Frozen, lensed: bool) -> dict[str, Any]:
+    """Parameters and running statistics, of raw or lensed inputs where these were kept apart."""
+    stats = frozen.state.batch_stats
+    if frozen.system.split:
+        stats = stats["lensed" if lensed else "raw"]
+    return {"params": frozen.state.params, "batch_stats": stats}
+
+
+def eval_views(frozen: Frozen, batch: Example, shortcut: str, *, lensed: bool) -> Views:
+    """The task's views of a batch with `shortcut` drawn in, through the lens where `lensed`."""
+    images = shortcuts.inject(shortcut, colour.to_unit(batch["image"])).images
+    on_images = frozen.config.lens.acts_on == "images"
+    views = _ask(frozen, batch, apply_lens(frozen, images) if lensed and on_images else images)
+    if not lensed or on_images:
+        return views
+    return views._replace(inputs=apply_lens(frozen, views.inputs))
+
+
+def _ask(frozen: Frozen, batch: Example, images: jax.Array) -> Views:
+    key = make_key(frozen.config.seed, 0, Purpose.VIEWS)
+    return frozen.system.task.views(key, batch | {"image": images}, None)
 
 
 def make_lens_effect(frozen: Frozen) -> Callable[[np.ndarray], Effect]:
@@ -91,23 +109,34 @@ def make_lens_effect(frozen: Frozen) -> Callable[[np.ndarray], Effect]:
     @jax.jit
     def effect(pixels: jax.Array) -> Effect:
         batch = {"image": pixels, "label": jnp.zeros(len(pixels), jnp.int32)}
-        views, mask = eval_views(frozen, batch, frozen.config.shortcut)
-        return Effect(views.inputs, apply_lens(frozen, views.inputs), mask)
+        shortcut = frozen.config.shortcut
+        inputs, lensed = (
+            eval_views(frozen, batch, shortcut, lensed=lensed).inputs for lensed in (False, True)
+        )
+        mask = shortcuts.inject(shortcut, colour.to_unit(pixels)).mask
+        as_image = jnp.repeat(mask[..., None], 3, axis=-1).astype(inputs.dtype)
+        return Effect(inputs, lensed, _ask(frozen, batch, as_image).inputs[..., 0] > 0.5)
 
     return lambda images: jax.tree.map(np.asarray, effect(images))
 
 
-def open_pass(frozen: Frozen, source: Source, skipped: Skipped) -> Iterator[Example]:
-    """One pass over `source` in central crops, as the checkpoint's config prepares images."""
+def open_pass(frozen: Frozen, source: Source, skipped: Skipped, *, linear: bool = False) -> Iterator[Example]:
+    """One pass over `source`, prepared as for the pretext task or as for `linear` evaluation."""
     data = frozen.config.data
+    size, crop = linear_size(data), data.linear_crop or data.eval_crop
     return eval_batches(
         source,
         skipped,
         batch_size=BATCH_SIZE,
-        image_size=data.image_size,
-        crop=data.eval_crop,
+        image_size=size if linear else data.image_size,
+        crop=crop if linear else data.eval_crop,
         threads=data.threads,
     )
+
+
+def linear_size(data: ConfigDict) -> int:
+    """The side of the images that linear evaluation reads, in pixels."""
+    return data.linear_size or data.image_size
 
 
 def pretext_accuracy(frozen: Frozen, source: Source, shortcut: str) -> dict[str, float]:
@@ -121,10 +150,11 @@ def pretext_accuracy(frozen: Frozen, source: Source, shortcut: str) -> dict[str,
 
     @partial(jax.jit, static_argnames="kind")
     def count(batch: Example, kind: str) -> tuple[jax.Array, jax.Array]:
-        views, _ = eval_views(frozen, batch, shortcut)
-        inputs = apply_lens(frozen, views.inputs) if kind == "lensed" else views.inputs
-        found = jnp.argmax(frozen.system.task.logits(apply_network(frozen, inputs)), axis=-1) == views.targets
-        counted = jnp.repeat(batch["mask"], len(inputs) // len(batch["mask"]))
+        lensed = kind == "lensed"
+        views = eval_views(frozen, batch, shortcut, lensed=lensed)
+        logits = frozen.system.task.logits(apply_head(frozen, views, lensed=lensed))
+        found = jnp.argmax(logits, axis=-1) == views.targets
+        counted = jnp.repeat(batch["mask"], len(found) // len(batch["mask"]))
         return jnp.sum(found & counted), jnp.sum(counted)
 
     counts = [[count(batch, kind) for kind in kinds] for batch in open_pass(frozen, source, skipped)]

@@ -12,7 +12,7 @@ from absl import logging
 from lens_jax.data.batches import Example, Skipped, train_batches
 from lens_jax.data.source import Source
 from lens_jax.eval.features import Taps, extract
-from lens_jax.eval.frozen import Frozen, open_pass
+from lens_jax.eval.frozen import Frozen, linear_size, open_pass
 from lens_jax.ops import colour
 from lens_jax.train.system import Purpose, make_key
 
@@ -76,12 +76,12 @@ def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: in
         train,
         skipped,
         batch_size=batch_size,
-        image_size=data.image_size,
+        image_size=linear_size(data),
         crop=data.crop,
         seed=frozen.config.seed,
         threads=data.threads,
     )
-    images = jax.ShapeDtypeStruct((batch_size, data.image_size, data.image_size, 3), jnp.uint8)
+    images = jax.ShapeDtypeStruct((batch_size, *[linear_size(data)] * 2, 3), jnp.uint8)
     heads = _zero_heads(features, images, train.num_classes)
     opt_state, update = optimizer.init(heads), jax.jit(_make_update(frozen, features, optimizer))
     for step in range(steps):
@@ -134,7 +134,7 @@ def _head_accuracy(frozen: Frozen, test: Source, features: Features, heads: Head
         }
 
     skipped = Skipped(test)
-    counts = jax.device_get([count(batch) for batch in open_pass(frozen, test, skipped)])
+    counts = jax.device_get([count(batch) for batch in open_pass(frozen, test, skipped, linear=True)])
     skipped.check(frozen.config.data.max_skipped)
     totals = {tap: sum(int(row[tap]) for row in counts) for tap in counts[0]}
     return {tap: totals[tap] / totals[""] for tap in heads}

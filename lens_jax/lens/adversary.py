@@ -12,7 +12,7 @@ import optax
 
 from lens_jax.errors import UserError, check_choice
 
-OBJECTIVES = ("full", "least_likely", "confusion")
+OBJECTIVES = ("full", "least_likely", "confusion", "reconstruction")
 
 
 def make_objective(name: str, has_classes: bool) -> Callable[[jax.Array, jax.Array | None], jax.Array]:
@@ -23,13 +23,20 @@ def make_objective(name: str, has_classes: bool) -> Callable[[jax.Array, jax.Arr
       (Minderer et al., 2020), the choice of the class under stop_gradient.
     - confusion: cross-entropy towards the uniform distribution (ours); its optimum is an image
       that says nothing about the label.
+    - reconstruction: 0, a lens without an adversary, to compare with. Ours starts as the identity,
+      where its loss has no slope.
 
     Raises `UserError` for an unknown name, or when the task has no classes and `name` needs them.
     """
     check_choice("objective", name, OBJECTIVES)
-    if name != "full" and not has_classes:
+    if name in ("least_likely", "confusion") and not has_classes:
         raise UserError(f"objective {name!r} needs a task with classes: choose full, or another task")
-    return {"full": _full, "least_likely": _least_likely, "confusion": _confusion}[name]
+    return {
+        "full": _full,
+        "least_likely": _least_likely,
+        "confusion": _confusion,
+        "reconstruction": _reconstruction,
+    }[name]
 
 
 def _full(pretext_loss: jax.Array, logits: jax.Array | None) -> jax.Array:
@@ -46,3 +53,8 @@ def _least_likely(pretext_loss: jax.Array, logits: jax.Array) -> jax.Array:
 def _confusion(pretext_loss: jax.Array, logits: jax.Array) -> jax.Array:
     del pretext_loss
     return -jnp.mean(jax.nn.log_softmax(logits))
+
+
+def _reconstruction(pretext_loss: jax.Array, logits: jax.Array | None) -> jax.Array:
+    del logits
+    return jnp.zeros_like(pretext_loss)

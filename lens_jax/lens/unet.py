@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lens_jax.errors import UserError
+from lens_jax.lens.budgets import bounded
 
 GROUP_SIZE = 8
 
@@ -23,6 +24,7 @@ class UNet(nn.Module):
         blocks: residual units before each change of resolution.
         patch: side of the pixel blocks that are folded into channels first (space to depth).
         dtype: of the computation; parameters and the output stay float32.
+        epsilon: the mean absolute change of every image, see `bounded`; None: as much as it likes.
 
     """
 
@@ -30,6 +32,7 @@ class UNet(nn.Module):
     blocks: int = 1
     patch: int = 1
     dtype: Any = jnp.float32
+    epsilon: float | None = None
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -51,7 +54,8 @@ class UNet(nn.Module):
             kernel_init=nn.initializers.zeros,
             dtype=jnp.promote_types(self.dtype, jnp.float32),
         )(nn.relu(_norm(self.dtype)(x)))
-        return images + depth_to_space(change, self.patch)
+        change = depth_to_space(change, self.patch)
+        return images + (change if self.epsilon is None else bounded(change, self.epsilon))
 
     def check(self, size: tuple[int, int]) -> None:
         """Raises `UserError` for widths it cannot group, or a size it cannot halve as often as it is deep."""

@@ -14,22 +14,43 @@ class LinearHead(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, features: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, features: jax.Array, arrangement: Any, train: bool) -> jax.Array:
         """[N, features] -> [N, outputs]."""
-        del train
+        del arrangement, train
         return nn.Dense(self.outputs, dtype=jnp.promote_types(self.dtype, jnp.float32))(features)
 
 
 class Network(nn.Module):
-    """Extractor and head."""
+    """Extractor and head.
+
+    Attributes:
+        extractor: images -> taps by name, "pre_logits" last.
+        head: (features, arrangement, train) -> outputs.
+        standardize: give the extractor every input with mean 0 and deviation 1, see `standardized`.
+
+    """
 
     extractor: nn.Module
     head: nn.Module
+    standardize: bool = False
 
-    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-        """Images [N, h, w, 3] in [-1, 1] -> the head's outputs [N, ...]."""
-        return self.head(self.taps(images, train)["pre_logits"], train)
+    def __call__(self, images: jax.Array, arrangement: Any, train: bool) -> jax.Array:
+        """Images [N, h, w, 3] in [-1, 1] and the task's arrangement -> the head's outputs."""
+        return self.head(self.taps(images, train)["pre_logits"], arrangement, train)
 
     def taps(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
         """Images [N, h, w, 3] in [-1, 1] -> the extractor's taps by name."""
-        return self.extractor(images, train)
+        return self.extractor(standardized(images) if self.standardize else images, train)
+
+
+def standardized(images: jax.Array) -> jax.Array:
+    """(x - mean) / max(deviation, 1 / sqrt(n)) over the n numbers of each image, [N, h, w, C].
+
+    The bound, which keeps flat images finite, is that of `tf.image.per_image_standardization`, which
+    revisiting-self-supervised uses; here it is for pixels in [-1, 1], there for 0 to 255.
+    """
+    axes = (1, 2, 3)
+    centred = images - jnp.mean(images, axes, keepdims=True)
+    least = (images.shape[1] * images.shape[2] * images.shape[3]) ** -0.5
+    # The root is taken of what cannot be 0, as its slope there is infinite.
+    return centred * jax.lax.rsqrt(jnp.maximum(jnp.mean(centred**2, axes, keepdims=True), least**2))

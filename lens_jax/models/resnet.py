@@ -64,8 +64,10 @@ class ResNet(nn.Module):
         stage_sizes: residual blocks in each stage; stages after the first halve the image.
         block: the kind of residual block.
         width: channels of the first stage (before a bottleneck's expansion), doubled at each stage.
-        stem: "imagenet" (7x7 stride 2, max-pool 3x3 stride 2), "cifar" (3x3 stride 1) or
-            "patch" (4x4 stride 4, cheap on a CPU).
+        stem: "imagenet" (7x7 stride 2, max-pool 3x3 stride 2), "imagenet_dense" (the same with a
+            7x7 of stride 1, for 64-px patches), "cifar" (3x3 stride 1) or "patch" (4x4 stride 4,
+            cheap on a CPU).
+        last_stride: stride of the last stage, 1 for tasks on small patches.
         dtype: of the computation; parameters and statistics stay float32.
 
     """
@@ -74,6 +76,7 @@ class ResNet(nn.Module):
     block: type[nn.Module]
     width: int = 64
     stem: str = "imagenet"
+    last_stride: int = 2
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -81,10 +84,10 @@ class ResNet(nn.Module):
         """Images [N, h, w, 3] in [-1, 1] -> taps block1, block2, ... and pre_logits [N, features]."""
         x = STEMS[self.stem](self.width, self.dtype)(images.astype(self.dtype))
         taps = {}
-        for stage, size in enumerate(self.stage_sizes):
+        strides = [1, *[2] * (len(self.stage_sizes) - 2), self.last_stride][-len(self.stage_sizes) :]
+        for stage, (size, stride) in enumerate(zip(self.stage_sizes, strides, strict=True)):
             for unit in range(size):
-                stride = 2 if stage > 0 and unit == 0 else 1
-                x = self.block(self.width * 2**stage, stride, self.dtype)(x, train)
+                x = self.block(self.width * 2**stage, stride if unit == 0 else 1, self.dtype)(x, train)
             taps[f"block{stage + 1}"] = x
         x = nn.relu(BatchNorm(use_running_average=not train, dtype=self.dtype)(x))
         return taps | {"pre_logits": jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))}
@@ -93,10 +96,11 @@ class ResNet(nn.Module):
 class _ImageNetStem(nn.Module):
     width: int
     dtype: Any
+    stride: int = 2
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = Conv(self.width, (7, 7), 2, padding=[(3, 3)] * 2, dtype=self.dtype)(x)
+        x = Conv(self.width, (7, 7), self.stride, padding=[(3, 3)] * 2, dtype=self.dtype)(x)
         return nn.max_pool(x, (3, 3), (2, 2), padding=[(1, 1)] * 2)
 
 
@@ -108,7 +112,12 @@ def _patch_stem(width: int, dtype: Any) -> nn.Module:
     return Conv(width, (4, 4), 4, dtype=dtype)
 
 
-STEMS = {"imagenet": _ImageNetStem, "cifar": _cifar_stem, "patch": _patch_stem}
+STEMS = {
+    "imagenet": _ImageNetStem,
+    "imagenet_dense": partial(_ImageNetStem, stride=1),
+    "cifar": _cifar_stem,
+    "patch": _patch_stem,
+}
 ARCHITECTURES = {
     "resnet50": partial(ResNet, (3, 4, 6, 3), BottleneckBlock),
     "resnet18": partial(ResNet, (2, 2, 2, 2), BasicBlock),
@@ -116,8 +125,8 @@ ARCHITECTURES = {
 }
 
 
-def make_resnet(name: str, *, width: int, stem: str, dtype: Any) -> ResNet:
+def make_resnet(name: str, *, width: int, stem: str, last_stride: int, dtype: Any) -> ResNet:
     """The architecture `name` of `ARCHITECTURES`; raises `UserError` for an unknown name or stem."""
     check_choice("model", name, tuple(ARCHITECTURES))
     check_choice("stem", stem, tuple(STEMS))
-    return ARCHITECTURES[name](width=width, stem=stem, dtype=dtype)
+    return ARCHITECTURES[name](width=width, stem=stem, last_stride=last_stride, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Flips and colour distortion, one random draw an image, on images in [-1, 1]."""
+"""Flips, gray and colour distortion, one random draw an image, on images in [-1, 1]."""
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,15 @@ def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
     """Mirrors each image [N, h, w, C] left to right with probability one half."""
     flip = jax.random.bernoulli(key, 0.5, (len(images), 1, 1, 1))
     return jnp.where(flip, images[:, :, ::-1], images)
+
+
+def random_gray(key: jax.Array, images: jax.Array, probability: float) -> jax.Array:
+    """Gives each image [N, h, w, 3] the mean of its three colours with a probability.
+
+    The mean, and not the luma, as in revisiting-self-supervised (`preprocess.py`).
+    """
+    gray = jax.random.bernoulli(key, probability, (len(images), 1, 1, 1))
+    return jnp.where(gray, jnp.mean(images, axis=-1, keepdims=True), images)
 
 
 def distort_colour(key: jax.Array, images: jax.Array) -> jax.Array:

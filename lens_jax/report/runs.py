@@ -38,7 +38,7 @@ class Run(NamedTuple):
     @property
     def has_lens(self) -> bool:
         """Whether a lens was trained."""
-        return self.config["lens"]["enabled"]
+        return self.config["lens"]["kind"] == "network"
 
 
 class References(NamedTuple):

@@ -1,5 +1,6 @@
 """What a task is: a few pure functions."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
@@ -8,13 +9,25 @@ import jax.numpy as jnp
 import optax
 
 Batch = dict[str, jax.Array]
+Augment = Callable[[jax.Array], jax.Array]
 
 
 class Views(NamedTuple):
-    """What the extractor is asked: inputs [N, h, w, 3] in [-1, 1] and targets, a pytree of [N, ...]."""
+    """What the extractor is asked about the B images of a batch.
+
+    Every array's leading axis is a multiple of B, with all that belongs to an image side by side, so that
+    a share of the images is a slice of each.
+
+    Attributes:
+      inputs: images [N, h, w, 3] in [-1, 1] for the extractor.
+      targets: a pytree of what the loss compares the head's outputs with.
+      arrangement: a pytree of what the head must know beside the features, None for most tasks.
+
+    """
 
     inputs: jax.Array
     targets: Any
+    arrangement: Any = None
 
 
 class Loss(NamedTuple):
@@ -32,11 +45,18 @@ class Task(Protocol):
     def has_classes(self) -> bool:
         """Whether `logits` gives class logits; the objectives that need classes ask."""
 
-    def views(self, key: jax.Array, batch: Batch, train: bool) -> Views:
-        """Images [B, h, w, 3] in [-1, 1] under "image", labels [B] under "label" -> inputs and targets."""
+    def views(self, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
+        """Images [B, h, w, 3] in [-1, 1] under "image", labels [B] under "label" -> what is asked.
+
+        `augment` flips and colours any number of images at random. It is None in evaluation, where
+        nothing is drawn at random.
+        """
+
+    def crops(self, images: jax.Array) -> jax.Array:
+        """Images [B, h, w, 3] -> [k * B, ...], the inputs whose mean features represent each image."""
 
     def head(self, dtype: Any) -> nn.Module:
-        """The module that maps features to outputs."""
+        """The module (features [N, f], arrangement, train) -> outputs."""
 
     def loss(self, outputs: jax.Array, targets: Any, memory: Any) -> Loss:
         """Outputs of the head and targets -> loss."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from lens_jax.models.network import LinearHead
 from lens_jax.ops import rotate
-from lens_jax.tasks.base import Batch, Loss, Views, classification_loss
+from lens_jax.tasks.base import Augment, Batch, Loss, Views, classification_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +25,17 @@ class Rotation:
     all_rotations: bool = True
     has_classes = True
 
-    def views(self, key: jax.Array, batch: Batch, train: bool) -> Views:
+    def views(self, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
         """[B, h, h, 3] -> [4B, h, h, 3] and labels 0..3 (or B of each; all four in evaluation)."""
-        images = batch["image"]
-        if self.all_rotations or not train:
+        images = augment(batch["image"]) if augment else batch["image"]
+        if self.all_rotations or not augment:
             return Views(rotate.all_quarter_turns(images), jnp.tile(jnp.arange(4), len(images)))
         turns = jax.random.randint(key, (len(images),), 0, 4)
         return Views(rotate.quarter_turns(images, turns), turns)
+
+    def crops(self, images: jax.Array) -> jax.Array:
+        """The images as they are."""
+        return images
 
     def head(self, dtype: Any) -> nn.Module:
         """A linear layer to four logits."""

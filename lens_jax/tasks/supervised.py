@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 
 from lens_jax.models.network import LinearHead
-from lens_jax.tasks.base import Batch, Loss, Views, classification_loss
+from lens_jax.tasks.base import Augment, Batch, Loss, Views, classification_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,10 +17,14 @@ class Supervised:
     num_classes: int
     has_classes = True
 
-    def views(self, key: jax.Array, batch: Batch, train: bool) -> Views:
-        """The images and labels as they are."""
-        del key, train
-        return Views(batch["image"], batch["label"])
+    def views(self, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
+        """The images with their own labels."""
+        del key
+        return Views(augment(batch["image"]) if augment else batch["image"], batch["label"])
+
+    def crops(self, images: jax.Array) -> jax.Array:
+        """The images as they are."""
+        return images
 
     def head(self, dtype: Any) -> nn.Module:
         """A linear layer to one logit a class."""

@@ -22,18 +22,18 @@ from lens_jax.train import checkpoints, log, mesh, optimizers
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState, init_state
 from lens_jax.train.step import Metrics, make_step
-from lens_jax.train.system import make_system, make_views
+from lens_jax.train.system import make_system
 
 
 class Plan(NamedTuple):
-    """What a config comes to: its data, its durations in steps, and the two functions of training."""
+    """What a config comes to: its data, its durations in steps, its first state, and its traced step."""
 
     source: Source
     clock: Clock
     log_every: int
     save_every: int
     init: Callable[[], TrainState]
-    step: Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]
+    step: jax.stages.Traced
 
 
 def train(config: ConfigDict, workdir: str) -> None:
@@ -44,15 +44,15 @@ def train(config: ConfigDict, workdir: str) -> None:
     """
     began = time.monotonic()
     configs.check(config)
-    plan = make_plan(config)
-    claim_workdir(config, workdir)
     devices = mesh.make_mesh()
+    plan = make_plan(config, devices)
+    claim_workdir(config, workdir)
     skipped = Skipped(plan.source)
     batches = _open_batches(config, plan.source, skipped)
 
     with contextlib.closing(checkpoints.open_checkpoints(workdir, config.train.keep_checkpoints)) as manager:
         first, state, earlier = _start(plan, manager, devices, batches)
-        step_fn = _compile(plan.step, state, devices, config)
+        step_fn = _compile(plan.step, devices)
         with log.open_log(workdir, first, active=jax.process_index() == 0) as write:
             window, opened = [], time.monotonic()
             for step in range(first + 1, plan.clock.total_steps + 1):
@@ -74,8 +74,8 @@ def train(config: ConfigDict, workdir: str) -> None:
     print(f"trained to step {plan.clock.total_steps}; checkpoints, metrics and config are in {workdir}")
 
 
-def make_plan(config: ConfigDict) -> Plan:
-    """Opens the data and builds the networks' functions; nothing is computed or written yet."""
+def make_plan(config: ConfigDict, devices: Mesh) -> Plan:
+    """Opens the data and traces the step, which refuses what cannot be; nothing is computed or written."""
     source = open_source(config.data.name, config.data.train_split, config.data.dir)
     clock = Clock(config.data.batch_size, len(source))
     clock = clock._replace(total_steps=clock.steps(config.train.duration))
@@ -83,18 +83,25 @@ def make_plan(config: ConfigDict) -> Plan:
         raise UserError(f"train.duration {config.train.duration!r} is no step at all: give a longer one")
     system = make_system(config, source.num_classes)
     both = optimizers.extractor_optimizer(config, clock), optimizers.lens_optimizer(config)
-    plan = Plan(
+    init = partial(init_state, config, system, *both)
+    return Plan(
         source,
         clock,
         max(1, clock.steps(config.train.log_every)),
         max(1, clock.steps(config.train.checkpoint_every)),
-        init=lambda: init_state(config, system, *both),
-        step=make_step(config, system, *both),
+        init,
+        _trace(make_step(config, system, *both), init, devices, config),
     )
-    # Traced, not computed: an image size that the lens or the shortcut cannot have is refused here.
-    jax.eval_shape(plan.init)
-    jax.eval_shape(partial(make_views, config, system.task), _empty_batch(config), 0)
-    return plan
+
+
+def _trace(step: Callable, init: Callable, devices: Mesh, config: ConfigDict) -> jax.stages.Traced:
+    """The step as a computation on all devices, for states as of `init`; the state is donated."""
+    sharding = mesh.replicated(devices)
+    state = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), jax.eval_shape(init)
+    )
+    jitted = jax.jit(step, donate_argnums=0, out_shardings=sharding)
+    return jitted.trace(state, mesh.put_batch(devices, _empty_batch(config)))
 
 
 def claim_workdir(config: ConfigDict, workdir: str) -> None:
@@ -142,11 +149,10 @@ def _start(plan: Plan, manager: Any, devices: Mesh, batches: Batches) -> tuple[i
     return step, state, run["seconds"]
 
 
-def _compile(step: Callable, state: TrainState, devices: Mesh, config: ConfigDict) -> Callable:
-    """Compiles ahead of time, so that nothing can recompile later; the state is donated."""
+def _compile(step: jax.stages.Traced, devices: Mesh) -> Callable:
+    """Compiles ahead of time, so that nothing can recompile later."""
     began = time.monotonic()
-    jitted = jax.jit(step, donate_argnums=0, out_shardings=mesh.replicated(devices))
-    compiled = jitted.lower(state, mesh.put_batch(devices, _empty_batch(config))).compile()
+    compiled = step.lower().compile()
     seconds, platform = time.monotonic() - began, jax.default_backend()
     print(f"compiled the step in {seconds:.1f} s for {devices.size} {platform} device(s)", flush=True)
     return compiled

@@ -1,5 +1,6 @@
 """The optimizers of extractor and lens."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +13,8 @@ from lens_jax.train.durations import Clock
 def extractor_optimizer(config: ConfigDict, clock: Clock) -> optax.GradientTransformation:
     """SGD with momentum; the gradient of L2 weight decay on the kernels alone is added before it."""
     return optax.chain(
-        optax.add_decayed_weights(config.optimizer.weight_decay, mask=_kernels),
+        optax.add_decayed_weights(config.optimizer.weight_decay, mask=partial(_kernels, "extractor")),
+        optax.add_decayed_weights(config.optimizer.head_weight_decay, mask=partial(_kernels, "head")),
         optax.sgd(learning_rate(config, clock), momentum=config.optimizer.momentum),
     )
 
@@ -36,5 +38,8 @@ def learning_rate(config: ConfigDict, clock: Clock) -> optax.Schedule:
     )
 
 
-def _kernels(params: Any) -> Any:
-    return jax.tree.map(lambda p: p.ndim > 1, params)
+def _kernels(part: str, params: Any) -> Any:
+    return {
+        name: jax.tree.map(lambda p: p.ndim > 1, tree) if name == part else False
+        for name, tree in params.items()
+    }

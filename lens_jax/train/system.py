@@ -1,7 +1,7 @@
 """The parts that a config names, put together: task, networks, and how a batch becomes views."""
 
 import enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,14 +23,27 @@ class Purpose(enum.IntEnum):
     FLIP = 2
     COLOUR = 3
     VIEWS = 4
+    GRAY = 5
+    DROPOUT = 6
+    ATTACK = 7
 
 
 class System(NamedTuple):
-    """A task, the network (extractor and head) that learns it, and the lens before it, if any."""
+    """What a config names, built.
+
+    Attributes:
+      task: what is learnt.
+      network: the extractor and the head that learn it.
+      lens: the network before them, None where `lens.kind` is another.
+      split: whether BatchNorm keeps statistics of lensed and of raw inputs apart; `batch_stats` is then
+        a dictionary of the two.
+
+    """
 
     task: Task
     network: Network
     lens: UNet | None
+    split: bool = False
 
 
 def make_system(config: ConfigDict, num_classes: int) -> System:
@@ -39,12 +52,19 @@ def make_system(config: ConfigDict, num_classes: int) -> System:
     options = {key: value for key, value in config.task.items() if key != "name"}
     task = make_task(config.task.name, options, num_classes)
     model, lens = config.model, config.lens
-    extractor = make_resnet(model.name, width=model.width, stem=model.stem, dtype=dtype)
+    extractor = make_resnet(
+        model.name, width=model.width, stem=model.stem, last_stride=model.last_stride, dtype=dtype
+    )
     return System(
         task,
-        Network(extractor, task.head(dtype)),
-        UNet(lens.widths, lens.blocks, lens.patch, dtype) if lens.enabled else None,
+        Network(extractor, task.head(dtype), model.standardize),
+        _make_lens(lens, dtype) if lens.kind == "network" else None,
+        lens.kind != "none" and lens.batch_norm == "split",
     )
+
+
+def _make_lens(lens: ConfigDict, dtype: Any) -> UNet:
+    return UNet(lens.widths, lens.blocks, lens.patch, dtype, lens.epsilon if lens.budget == "bound" else None)
 
 
 def make_key(seed: int, step: jax.Array | int, purpose: Purpose) -> jax.Array:
@@ -52,11 +72,23 @@ def make_key(seed: int, step: jax.Array | int, purpose: Purpose) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), purpose)
 
 
-def make_views(config: ConfigDict, task: Task, batch: Batch, step: jax.Array) -> Views:
-    """A training batch (uint8 images) -> shortcut, augmentation and views, in this order."""
+def prepare(config: ConfigDict, batch: Batch, step: jax.Array | int) -> Batch:
+    """A training batch of uint8 images -> images in [-1, 1], the shortcut drawn, some of them gray."""
     images = shortcuts.inject(config.shortcut, colour.to_unit(batch["image"])).images
-    if config.augment.flip:
-        images = colour.random_flip(make_key(config.seed, step, Purpose.FLIP), images)
-    if config.augment.colour:
-        images = colour.distort_colour(make_key(config.seed, step, Purpose.COLOUR), images)
-    return task.views(make_key(config.seed, step, Purpose.VIEWS), batch | {"image": images}, train=True)
+    if config.augment.gray:
+        key = make_key(config.seed, step, Purpose.GRAY)
+        images = colour.random_gray(key, images, config.augment.gray)
+    return batch | {"image": images}
+
+
+def make_views(config: ConfigDict, task: Task, batch: Batch, step: jax.Array | int) -> Views:
+    """The task's views of a prepared training batch, a function of seed and step."""
+
+    def augment(images: jax.Array) -> jax.Array:
+        if config.augment.flip:
+            images = colour.random_flip(make_key(config.seed, step, Purpose.FLIP), images)
+        if config.augment.colour:
+            images = colour.distort_colour(make_key(config.seed, step, Purpose.COLOUR), images)
+        return images
+
+    return task.views(make_key(config.seed, step, Purpose.VIEWS), batch, augment)

@@ -1,0 +1,48 @@
+"""Relative patch location (Doersch et al., 2015) with a lens on the patches.
+
+    python -m lens_jax.main --config=configs/relative_patch_location.py:youtube8m --workdir=... --config.data.dir=...
+    python -m lens_jax.main --config=configs/relative_patch_location.py:glyphs --workdir=runs/relative_patch_location
+
+- imagenet2012 (default), youtube8m, places205: 128 images a step, nine patches of
+  each, the centre paired with its eight neighbours, in the schedule of `lens_jax.config.train_long` on the images of `cut_patches`. The paper used
+  32 TPU v3 cores. Not run here: no score. Our choices: the lens's widths, Adam 1e-4, lambda 100.
+- glyphs (64 px, patches of 16), digits (32 px, patches of 8): minutes on a laptop, see `_laptop`.
+- cifar10 (patches of 8), image_folder (64): 8 epochs, on one GPU.
+
+--config.lens.acts_on=images puts the lens before the cutting instead of on each patch.
+"""
+
+from ml_collections import ConfigDict
+
+from lens_jax.config import LARGE, base_config, cut_patches, train_long
+
+
+def get_config(variant: str = "imagenet2012") -> ConfigDict:
+    """The config for one of `lens_jax.config.DATASETS`, locked."""
+    config = base_config(variant)
+    config.task = ConfigDict(
+        {
+            "name": "relative_patch_location",
+            **cut_patches(config),
+            "jitter": True,
+            "embedding": 1000,
+            "hidden": 4096,
+            "dropout": 0.5,
+        }
+    )
+    if variant in LARGE:
+        train_long(config, batch_size=128)
+    if variant in ("glyphs", "digits"):
+        _laptop(config)
+    return config.lock()
+
+
+def _laptop(config: ConfigDict) -> None:
+    """A head and a lens small enough for a CPU; the extractor sees lensed patches only."""
+    config.task.embedding = 128
+    config.task.hidden = 256
+    config.model.width = 32
+    config.lens.widths = (32, 64)
+    config.lens.objective = "confusion"
+    config.lens.raw_share = 0.0
+    config.lens.learning_rate = 2e-3

@@ -1,0 +1,76 @@
+"""Nine patches of an image, one from each cell of a 3x3 grid (Doersch et al., 2015, arXiv 1505.05192).
+
+The gaps between the patches, and their random places, are there so that no edge runs on from one patch
+into the next. revisiting-self-supervised resizes ImageNet's images to 292 px and takes crops of 255 px,
+cells of 85 px and patches of 64 px. All functions are differentiable in the images.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lens_jax.errors import UserError
+
+GRID = 3
+PLACES = GRID**2
+CENTRE = PLACES // 2
+
+
+def random_patches(key: jax.Array, images: jax.Array, cell: int, patch: int) -> jax.Array:
+    """A random patch of `patch` px in each cell of `cell` px of a random crop, [9B, patch, patch, C].
+
+    The crop of 3 * cell px is drawn once an image [B, h, w, C]; each of its cells draws its patch's
+    offset, 0 to cell - patch px down and to the right. An image's nine patches lie side by side, row by
+    row: `CENTRE` is in the middle.
+
+    Raises:
+      UserError: the patch does not fit into its cell, or the cells do not fit into the images.
+
+    """
+    room = jnp.asarray(_room(images, cell, patch))
+    crop_key, offset_key = jax.random.split(key)
+    crops = jax.random.randint(crop_key, (len(images), 1, 2), 0, room + 1)
+    offsets = jax.random.randint(offset_key, (len(images), PLACES, 2), 0, cell - patch + 1)
+    return _cut(images, crops + _cells(cell) + offsets, patch)
+
+
+def central_patches(images: jax.Array, cell: int, patch: int) -> jax.Array:
+    """The patch in the middle of each cell of the central crop: `random_patches` without chance.
+
+    With cells as large as the patches, these are the nine adjacent parts of the central square.
+    """
+    corners = _room(images, cell, patch) // 2 + _cells(cell) + (cell - patch) // 2
+    return _cut(images, jnp.broadcast_to(corners, (len(images), PLACES, 2)), patch)
+
+
+def check_patch(cell: int, patch: int) -> None:
+    """Raises `UserError` unless a patch of `patch` px fits into a cell of `cell` px."""
+    if not 1 <= patch <= cell:
+        raise UserError(f"a patch of {patch} px does not fit into a cell of {cell} px: use 1 to {cell} px")
+
+
+def _room(images: jax.Array, cell: int, patch: int) -> np.ndarray:
+    """By how many pixels the images [B, h, w, C] are higher and wider than the crop, int [2]."""
+    check_patch(cell, patch)
+    height, width = images.shape[1:3]
+    if min(height, width) < GRID * cell:
+        raise UserError(
+            f"images of {height}x{width} px are too small for 3x3 patches in cells of {cell} px: "
+            f"use images of {GRID * cell} px or more, or smaller patches and cells"
+        )
+    return np.array([height, width]) - GRID * cell
+
+
+def _cells(cell: int) -> np.ndarray:
+    """The corners of the cells in the crop, row by row, as (y, x): int [9, 2]."""
+    return cell * np.stack(np.divmod(np.arange(PLACES), GRID), axis=-1)
+
+
+def _cut(images: jax.Array, corners: jax.Array, patch: int) -> jax.Array:
+    """Patches at the corners (y, x): [B, h, w, C], int [B, 9, 2] -> [9B, patch, patch, C]."""
+
+    def one(image: jax.Array, corner: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image, (*corner, 0), (patch, patch, image.shape[-1]))
+
+    cut = jax.vmap(jax.vmap(one, in_axes=(None, 0)))(images, corners)
+    return cut.reshape(-1, *cut.shape[2:])

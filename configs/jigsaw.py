@@ -1,15 +1,18 @@
 """Jigsaw (Noroozi & Favaro, 2016) with a lens on the patches.
 
-    python -m lens_jax.main --config=configs/jigsaw.py:youtube8m --workdir=... --config.data.dir=...
-    python -m lens_jax.main --config=configs/jigsaw.py:glyphs --workdir=runs/jigsaw
+    python -m lens_jax.main --config=configs/jigsaw.py --workdir=gs://BUCKET/RUN
+    python -m lens_jax.main --config=configs/jigsaw.py:youtube8m --workdir=gs://BUCKET/RUN
+    python -m lens_jax.main --config=configs/jigsaw.py:glyphs --workdir=runs/patches
 
-- imagenet2012 (default), youtube8m, places205: 128 images a step, nine patches of
-  each, in 8 of 100 orders, in the schedule of `lens_jax.config.train_long` on the images of `cut_patches`. The paper used
-  32 TPU v3 cores. Not run here: no score. Our choices: the lens's widths, Adam 1e-4, lambda 100.
+- imagenet2012 (default), youtube8m, places205: nine patches of each of 128 images a step, shown
+  in 8 of 100 known orders, in the schedule of `train_long` on the images of `cut_patches` (both in
+  lens_jax/config.py). The paper used 32 TPU v3 cores. Not run here: no score. Our choices: the lens's
+  widths, Adam 1e-4, lambda 100.
 - glyphs (64 px, patches of 16), digits (32 px, patches of 8): minutes on a laptop, see `_laptop`.
-- cifar10 (patches of 8), image_folder (64): 8 epochs, on one GPU.
+- cifar10 (patches of 8), image_folder (patches of 64): batch 128 and 256, 8 epochs, on one GPU.
 
---config.lens.acts_on=images puts the lens before the cutting instead of on each patch.
+Data sets lie in --config.data.dir. --config.lens.acts_on=images puts the lens before the cutting instead
+of on each patch.
 """
 
 from ml_collections import ConfigDict

@@ -33,6 +33,8 @@ setup(
     extras_require={
         "gpu": ["jax[cuda12]>=0.10,<0.12"],
         "tpu": ["jax[tpu]>=0.10,<0.12"],
-        "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "video": ["av>=14"],
+        "beam": ["apache-beam>=2.72"],
+        "dev": ["av>=14", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
     },
 )

@@ -7,13 +7,12 @@ Writes linear_eval.json into the run's folder: the accuracy of one linear classi
 frozen extractor, and the pretext accuracy on images without and with the shortcut.
 """
 
-import time
 from typing import Any
 
 from absl import flags
 
 from lens_jax import cli
-from lens_jax.errors import UserError, check_choice
+from lens_jax.errors import UserError
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Work directory of the training run.")
 DATASET = flags.DEFINE_string("dataset", "", "Data set to classify; the run's own by default.")
@@ -40,57 +39,35 @@ ONCE = flags.DEFINE_bool("once", False, "End at once if there is no checkpoint y
 
 def main() -> None:
     """Evaluates the newest checkpoint, or with --follow each as it comes."""
+    # Imported only now, so that --help and mistyped flags answer at once.
     from lens_jax.eval.follow import follow
+    from lens_jax.eval.judge import judge
     from lens_jax.eval.results import add_result
 
     if FOLLOW.value and ONCE.value:
         raise UserError("--follow and --once exclude each other: give one of them")
     for frozen in follow(CHECKPOINT.value, to_the_end=FOLLOW.value, wait=not ONCE.value):
-        result = evaluate(frozen)
+        result = judge(frozen, asked())
         add_result(CHECKPOINT.value, result)
         print_result(result)
 
 
-def evaluate(frozen: Any) -> dict[str, Any]:
-    """All figures of one checkpoint."""
-    from lens_jax.data.source import open_source
-    from lens_jax.eval import features, linear
-    from lens_jax.eval.frozen import pretext_accuracy
+def asked() -> Any:
+    """The `judge.Question` that the flags ask."""
+    from lens_jax.eval.judge import Question
 
-    began, data = time.monotonic(), frozen.config.data
-    name, folder = DATASET.value or data.name, data.dir if DATA_DIR.value is None else DATA_DIR.value
-    train = open_source(name, TRAIN_SPLIT.value or data.train_split, folder)
-    test = open_source(name, TEST_SPLIT.value or data.eval_split, folder)
-    if train.num_classes < 2:
-        raise UserError(f"data set {name!r} has no classes to learn: give a --dataset with labels")
-    train = train.thinned(EXAMPLES.value or len(train))
-    representation = REPRESENTATION.value or ("concat" if frozen.system.lens else "raw")
-    check_choice("representation", representation, features.REPRESENTATIONS)
-    known = features.tap_names(frozen)
-    taps = tuple(TAPS.value) or known
-    for tap in taps:
-        check_choice("tap", tap, known)
-    read = features.make_features(frozen, representation, taps)
-    if SOLVER.value == "lbfgs":
-        accuracy = linear.logistic_regression(frozen, train, test, read)
-    else:
-        accuracy = linear.sgd_heads(frozen, train, test, read, epochs=EPOCHS.value)
-    shortcut = SHORTCUT.value or (frozen.config.shortcut if frozen.config.shortcut != "none" else "arrow")
-    result = {
-        "step": frozen.step,
-        "dataset": name,
-        "representation": representation,
-        "solver": SOLVER.value,
-        "train_examples": len(train),
-        "test_examples": len(test),
-        "taps": {tap: accuracy[tap] for tap in taps},
-        "linear_accuracy": accuracy[taps[-1]],
-        "shortcut": shortcut,
-    }
-    for condition, drawn in (("clean", "none"), ("shortcut", shortcut)):
-        for kind, value in pretext_accuracy(frozen, test, drawn).items():
-            result[f"pretext_accuracy_{condition}" + ("_lensed" if kind == "lensed" else "")] = value
-    return result | {"seconds": time.monotonic() - began}
+    return Question(
+        dataset=DATASET.value,
+        data_dir=DATA_DIR.value,
+        train_split=TRAIN_SPLIT.value,
+        test_split=TEST_SPLIT.value,
+        examples=EXAMPLES.value,
+        taps=tuple(TAPS.value),
+        representation=REPRESENTATION.value,
+        solver=SOLVER.value,
+        epochs=EPOCHS.value,
+        shortcut=SHORTCUT.value,
+    )
 
 
 def print_result(result: dict[str, Any]) -> None:

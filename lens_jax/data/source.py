@@ -5,21 +5,18 @@ prepared beforehand, and the error says how.
 """
 
 import dataclasses
-import fcntl
-import importlib
-import io
-import os
 import pathlib
-import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
 from typing import Any, TypedDict
 
+from etils import epath
+
+from lens_jax.data import preparation, video
 from lens_jax.errors import UserError
 
 # The configurations of each data set that this project makes; the first is the default.
 _OWN = {"glyphs": ("32", "48", "64", "96", "128"), "digits": ()}
-_PREPARED = ("cifar10", "imagenet2012")
+_PREPARED = ("cifar10", "imagenet2012", "places205", preparation.FRAMES)
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -75,8 +72,9 @@ def open_source(name: str, split: str, data_dir: str = "") -> Source:
     """Opens a split of a data set.
 
     "glyphs" and "digits" are prepared in `data_dir` where they are not yet; other processes that want the
-    same wait. "cifar10" and "imagenet2012" are read from where TFDS prepared them. "image_folder" is any
-    folder of JPEG and PNG files, see `open_folder`.
+    same wait. "cifar10" and "imagenet2012" are read from where TFDS prepared them, "places205" and
+    "youtube8m_frames" from where `lens_jax.prepare` did; "youtube8m_frames/1fps-256" tells one way of
+    preparing the latter from others. "image_folder" is any folder of JPEG and PNG files, see `open_folder`.
 
     Args:
       name: one of `names()`.
@@ -90,10 +88,11 @@ def open_source(name: str, split: str, data_dir: str = "") -> Source:
     if name == "image_folder":
         return open_folder(data_dir, split)
     base, _, config = name.partition("/")
-    if name in _PREPARED:
-        return _open_tfds(_prepared_dir(name, _data_dir(data_dir)), split)
+    if name in _PREPARED or (base == preparation.FRAMES and video.parse_name(config)):
+        return _open_tfds(preparation.find(name, preparation.data_folder(data_dir)), split)
     if base in _OWN and (not config or config in _OWN[base]):
-        return _open_tfds(_make(base, config or "".join(_OWN[base][:1]), _data_dir(data_dir)), split)
+        config, folder = config or "".join(_OWN[base][:1]), preparation.data_folder(data_dir)
+        return _open_tfds(preparation.make(base, config, folder), split)
     raise UserError(f"unknown data set {name!r}: use one of {', '.join(names())}")
 
 
@@ -145,7 +144,7 @@ def _file_record(path: pathlib.Path, label: int) -> Record:
     return {"image": path.read_bytes(), "label": label, "name": str(path)}
 
 
-def _open_tfds(path: pathlib.Path, split: str) -> Source:
+def _open_tfds(path: epath.Path, split: str) -> Source:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.proto import tf_example_pb2
 
@@ -164,85 +163,14 @@ def _open_tfds(path: pathlib.Path, split: str) -> Source:
 
 def _tfds_record(example: Any, name: str) -> Record:
     features = example.features.feature
-    # ImageNet tells its files' names, CIFAR-10 has ids.
-    titles = [features[key].bytes_list.value[0].decode() for key in ("file_name", "id") if key in features]
     image, label = features["image"].bytes_list.value[0], features["label"].int64_list.value[0]
-    return {"image": image, "label": label, "name": " ".join([name, *titles])}
+    return {"image": image, "label": label, "name": " ".join([name, *_titles(features)])}
 
 
-def _data_dir(data_dir: str) -> pathlib.Path:
-    import tensorflow_datasets as tfds
-
-    # Asked anew each time, as TFDS_DATA_DIR may have been set since TFDS was imported.
-    return pathlib.Path(data_dir or tfds.core.constants.get_default_data_dir()).expanduser()
-
-
-def _prepared_dir(name: str, data_dir: pathlib.Path) -> pathlib.Path:
-    """Where TFDS prepared the newest version of a data set as ArrayRecord."""
-    import tensorflow_datasets as tfds
-
-    versions = tfds.core.utils.version.list_all_versions(data_dir / name)
-    found = [data_dir / name / str(version) for version in versions]
-    found = [path for path in found if (path / "dataset_info.json").exists()]
-    if not found:
-        raise UserError(f"{name} is not prepared in {data_dir}: {_advice(_build_command(name, data_dir))}")
-    formats = {each.value for each in tfds.builder_from_directory(found[-1]).info.available_file_formats()}
-    if "array_record" not in formats:
-        legal, command = ", ".join(sorted(formats)), _convert_command(found[-1])
-        raise UserError(f"{found[-1]} holds {legal}, not array_record: {_advice(command)}")
-    return found[-1]
-
-
-def _advice(command: str) -> str:
-    # The tfds command does not even start without these two, which its package does not require.
-    return f"run `{command}` once (it needs `pip install apache-beam mlcroissant`)"
-
-
-def _build_command(name: str, data_dir: pathlib.Path) -> str:
-    command = f"tfds build {name} --data_dir={_quote(data_dir)} --file_format=array_record"
-    manual = " --manual_dir=FOLDER_OF_THE_OFFICIAL_TAR_FILES" if name == "imagenet2012" else ""
-    return command + manual
-
-
-def _convert_command(path: pathlib.Path) -> str:
-    return f"tfds convert_format --dataset_version_dir={_quote(path)} --out_file_format=array_record"
-
-
-def _quote(path: pathlib.Path) -> str:
-    return shlex.quote(os.fspath(path))
-
-
-def _make(name: str, config: str, data_dir: pathlib.Path) -> pathlib.Path:
-    """Prepares one of this project's data sets unless it is there already, and says where it is."""
-    builder_class = getattr(importlib.import_module(f"lens_jax.data.builders.{name}"), name.capitalize())
-    builder = builder_class(config=config or None, data_dir=data_dir, file_format="array_record")
-    path = pathlib.Path(builder.data_dir)
-    if path.exists():
-        return path
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with _lock(data_dir / f".{name}{config}.lock"):
-            # Another process may have prepared it while this one waited.
-            if not path.exists():
-                _prepare(builder)
-    except OSError as error:
-        raise UserError(f"cannot prepare {name} in {data_dir}: {error}; set another data.dir") from error
-    return path
-
-
-def _prepare(builder: Any) -> None:
-    import tensorflow_datasets as tfds
-
-    print(f"preparing {builder.info.full_name} in {builder.data_dir}")
-    tfds.disable_progress_bar()
-    # TFDS writes to a folder of another name and renames it at the end: what is there is whole.
-    with redirect_stdout(io.StringIO()):
-        builder.download_and_prepare()
-
-
-@contextmanager
-def _lock(path: pathlib.Path) -> Iterator[None]:
-    """Holds a lock between processes; it goes with its process, so a killed one leaves none behind."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _titles(features: Any) -> list[str]:
+    """What a record says of its origin: ImageNet and Places tell files, CIFAR-10 ids, frames their video."""
+    titles = [features[key].bytes_list.value[0].decode() for key in ("file_name", "id") if key in features]
+    if "video" in features:
+        title, frame = features["video"].bytes_list.value[0].decode(), features["frame"].int64_list.value[0]
+        titles.append(f"{title} frame {frame} at {features['seconds'].float_list.value[0]:.2f} s")
+    return titles

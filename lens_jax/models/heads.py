@@ -30,7 +30,7 @@ class ArrangedDense(nn.Module):
     def __call__(self, patches: jax.Array, arrangement: jax.Array) -> jax.Array:
         """Patches [B, n, d], int [B, P, k] in [0, n) -> [B, P, features]."""
         shape = (arrangement.shape[2], patches.shape[2], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(in_axis=(0, 1)), shape)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         chosen = jax.nn.one_hot(arrangement, patches.shape[1], dtype=self.dtype)
         operands = chosen, patches.astype(self.dtype), kernel.astype(self.dtype)
         return jnp.einsum("bpkn,bnd,kdf->bpf", *operands)
@@ -73,7 +73,7 @@ class PatchHead(nn.Module):
         # A bias would be taken away again by BatchNorm.
         x = ArrangedDense(self.hidden, self.dtype)(x, arrangement).reshape(-1, self.hidden)
         x = nn.relu(BatchNorm(use_running_average=not train, dtype=self.dtype)(x))
-        x = nn.Dropout(self.dropout, deterministic=train)(x)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(self.outputs, dtype=jnp.promote_types(self.dtype, jnp.float32))(x)
 
 

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from lens_jax.data import source
+from lens_jax.data import preparation, source
 from lens_jax.data.builders import glyphs, png
 from lens_jax.data.decode import decode
 from lens_jax.errors import UserError
@@ -112,9 +112,12 @@ assert "tensorflow" not in sys.modules
     assert (process.communicate()[1], process.returncode) == ("", 0)
 
 
-@pytest.mark.parametrize("name", ["cifar100", "glyphs/33", "digits/32", "cifar10/3.0.2", ""])
+@pytest.mark.parametrize(
+    "name", ["cifar100", "glyphs/33", "digits/32", "cifar10/3.0.2", "youtube8m_frames/256", ""]
+)
 def test_unknown_name(name, tmp_path):
-    legal = "glyphs, digits, glyphs/48, glyphs/64, glyphs/96, glyphs/128, cifar10, imagenet2012, image_folder"
+    own = "glyphs, digits, glyphs/48, glyphs/64, glyphs/96, glyphs/128"
+    legal = f"{own}, cifar10, imagenet2012, places205, youtube8m_frames, image_folder"
     assert message(name, "train", str(tmp_path)) == f"unknown data set {name!r}: use one of {legal}"
     assert not list(tmp_path.iterdir())
 
@@ -135,6 +138,27 @@ def test_missing_imagenet_names_the_folder_of_its_files(tmp_path):
         f"--data_dir={tmp_path} --file_format=array_record --manual_dir=FOLDER_OF_THE_OFFICIAL_TAR_FILES"
     )
     assert f"`tfds build imagenet2012 {options}`" in message("imagenet2012", "train", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("places205", ""),
+        ("youtube8m_frames", " --frames_per_second=1 --size=256"),
+        ("youtube8m_frames/0.5fps-128", " --frames_per_second=0.5 --size=128"),
+        ("youtube8m_frames/8frames-64", " --frames_per_video=8 --size=64"),
+    ],
+)
+def test_what_has_to_be_prepared_here_names_the_command(name, options, tmp_path):
+    text = message(name, "train", str(tmp_path))
+    assert text.startswith(
+        f"{name} is not prepared in {tmp_path}: run `python -m lens_jax.prepare --dataset="
+    )
+    assert text.endswith(f" --data_dir={tmp_path}{options}` once")
+
+
+def test_a_bucket_keeps_its_name():
+    assert str(preparation.data_folder("gs://bucket/tfds") / "cifar10") == "gs://bucket/tfds/cifar10"
 
 
 def test_tfrecord_names_the_conversion(tfrecord_dir):

@@ -1,0 +1,165 @@
+"""Videos in, a few JPEG-encoded frames of each out."""
+
+import errno
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+
+JPEG_QUALITY = 90
+_NAME = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>fps|frames)-(?P<size>\d+)")
+
+
+class Sampling(NamedTuple):
+    """Which frames of a video to keep, and how large.
+
+    Attributes:
+      number: how many frames, above 0.
+      unit: "fps", frames per second; or "frames", frames per video.
+      size: length of the shorter side in pixels; the other keeps the aspect.
+
+    """
+
+    number: float
+    unit: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """Such as "1fps-256" or "8frames-256"; different samplings have different names."""
+        return f"{_decimal(self.number)}{self.unit}-{self.size}"
+
+    @property
+    def flags(self) -> str:
+        """The options of `lens_jax.prepare` that ask for this sampling."""
+        each = "second" if self.unit == "fps" else "video"
+        return f"--frames_per_{each}={_decimal(self.number)} --size={self.size}"
+
+
+class Frame(NamedTuple):
+    """One frame of a video.
+
+    Attributes:
+      index: its place among the kept frames of its video, from 0.
+      seconds: its time after the first frame of its video.
+      image: JPEG of quality `JPEG_QUALITY`.
+
+    """
+
+    index: int
+    seconds: float
+    image: bytes
+
+
+def parse_name(name: str) -> Sampling | None:
+    """The sampling whose `name` this is; None where it is none's."""
+    found = _NAME.fullmatch(name)
+    return found and Sampling(float(found["number"]), found["unit"], int(found["size"]))
+
+
+def read_frames(path: str, sampling: Sampling) -> Iterator[Frame]:
+    """Decodes a video and gives the frames that `sampling` keeps, in the order of time.
+
+    A video that breaks off gives the frames up to there; what is no video gives none.
+    """
+    rate = _rate(path, sampling)
+    for index, (frame, time) in enumerate(thin(_decoded(path), rate)):
+        yield Frame(index, float(time), _encode(frame.to_ndarray(format="rgb24"), sampling.size))
+
+
+def is_readable(path: str) -> bool:
+    """Whether `read_frames` gives any frame: whether the first one decodes."""
+    return next(_decoded(path), None) is not None
+
+
+def thin(frames: Iterable[tuple[Any, Fraction]], rate: Fraction) -> Iterator[tuple[Any, Fraction]]:
+    """Keeps the first frame of each interval [k / rate, (k + 1) / rate), k = 0, 1, ...
+
+    Args:
+      frames: pairs of a frame and its time in seconds, from 0 upwards.
+      rate: intervals per second.
+
+    """
+    last = -1
+    for frame, time in frames:
+        interval = math.floor(time * rate)
+        if interval > last:
+            last = interval
+            yield frame, time
+
+
+def spread(times: Iterable[Fraction], number: int) -> Fraction:
+    """The rate at which `thin` keeps `number` frames of a video, or all where it has no more.
+
+    The F frames cover F / (F - 1) times the span from the first to the last, as the last one has its
+    duration too; `number` equal parts of that are 1 / rate long.
+
+    Args:
+      times: when the frames are shown, in any order, at least one.
+      number: frames to keep.
+
+    """
+    ordered = sorted(times)
+    span, count = ordered[-1] - ordered[0], len(ordered)
+    return Fraction(number * (count - 1), count) / span if span else Fraction(1)
+
+
+def _rate(path: str, sampling: Sampling) -> Fraction:
+    if sampling.unit == "fps":
+        # By way of text, as 0.1 means a tenth.
+        return Fraction(_decimal(sampling.number))
+    times = list(_times(path))
+    return spread(times, int(sampling.number)) if times else Fraction(1)
+
+
+def _times(path: str) -> Iterator[Fraction]:
+    """When the frames are shown, in seconds, in the order of the file; nothing is decoded."""
+    for packet in _read(path, lambda container: container.demux(video=0)):
+        if packet.pts is not None:
+            yield packet.pts * packet.time_base
+
+
+def _decoded(path: str) -> Iterator[tuple[Any, Fraction]]:
+    """The frames with their times, in seconds after the first."""
+    first = None
+    for frame in _read(path, lambda container: container.decode(video=0)):
+        if frame.pts is not None:
+            first = frame.pts if first is None else first
+            yield frame, (frame.pts - first) * frame.time_base
+
+
+def _read(path: str, parts: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
+    """The parts of a video up to where it is damaged."""
+    import av
+    from etils import epath
+
+    try:
+        # A file object rather than a path, as the path may be one of a bucket.
+        with epath.Path(path).open("rb") as file, av.open(file) as container:
+            if container.streams.video:
+                yield from parts(container)
+    except av.FFmpegError:
+        return
+    except OSError as error:
+        # In a damaged file FFmpeg may look for a place before its start; all else is the disk's fault.
+        if error.errno != errno.EINVAL:
+            raise
+
+
+def _encode(image: np.ndarray, size: int) -> bytes:
+    # Imported here as only preparing needs them.
+    import cv2
+    import simplejpeg
+
+    height, width = image.shape[:2]
+    scale = size / min(height, width)
+    shape = (round(width * scale), round(height * scale))
+    resized = cv2.resize(image, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return simplejpeg.encode_jpeg(resized, quality=JPEG_QUALITY, colorspace="RGB")
+
+
+def _decimal(number: float) -> str:
+    return np.format_float_positional(number, trim="-")

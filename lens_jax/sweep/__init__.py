@@ -1,0 +1,1 @@
+"""Trains and evaluates a grid of settings, and writes one table of them."""

@@ -1,0 +1,71 @@
+r"""Trains and evaluates a grid of settings, skips what is finished, and writes one table of all runs.
+
+    python -m lens_jax.sweep --config=configs/rotation.py:glyphs --workdir=runs/sweep \
+      --config.shortcut=arrow --grid="lens.lambda_=10,100,1000 seed=0,1,2; lens.kind=none seed=0,1,2"
+
+Words of the grid multiply, ";" joins products, and seed is what is averaged over; quotes keep a value with
+spaces together: train.duration='8 epochs'. Each run has a folder of its own in --workdir, and table.md and
+table.json there hold the results so far. Started again, the same command goes on where it stopped. On a
+cluster, --index=0 --of=8 to --index=7 --of=8 are eight jobs that share the work.
+"""
+
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from lens_jax import cli
+from lens_jax.errors import UserError
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "What all runs share, as for lens_jax.main.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the runs' folders and the table.")
+GRID = flags.DEFINE_string("grid", None, "What differs, such as 'lens.lambda_=10,100 seed=0,1,2'.")
+INDEX = flags.DEFINE_integer("index", 0, "Which piece of the grid to run, from 0.", lower_bound=0)
+OF = flags.DEFINE_integer("of", 1, "Into how many pieces the grid is dealt out.", lower_bound=1)
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the folders and settings of the runs.")
+DATASET = flags.DEFINE_string("dataset", "", "Data set to classify, in data.dir; the run's own by default.")
+EXAMPLES = flags.DEFINE_integer("examples", None, "Number of labelled training examples, all by default.", 1)
+TAPS = flags.DEFINE_list("taps", ["pre_logits"], "Taps to classify; the table shows the last one.")
+REPRESENTATIONS = flags.DEFINE_list(
+    "representations", [], "By default raw,lensed,concat with a lens; without one it is always raw."
+)
+SHORTCUT = flags.DEFINE_string(
+    "shortcut", "", "For pretext accuracy; the run's by default, arrow if it has none."
+)
+
+
+def main() -> None:
+    """Carries out this piece of the grid, then prints the table of the whole grid."""
+    if INDEX.value >= OF.value:
+        raise UserError(f"--index={INDEX.value} is no piece of --of={OF.value}: count from 0")
+    if not TAPS.value:
+        raise UserError("--taps is empty: name at least one, such as pre_logits")
+    # Imported only now, so that --help and mistyped flags answer at once.
+    from lens_jax.sweep.grid import make_runs, spelled
+
+    runs, piece = make_runs(CONFIG.value, GRID.value), slice(INDEX.value, None, OF.value)
+    if not DRY_RUN.value:
+        carry_out(runs, piece)
+        return
+    for run in runs[piece]:
+        settings = [f"{key}={spelled(value)}" for key, value in run.settings.items()]
+        print(f"{WORKDIR.value}/{run.name}  {'  '.join(settings)}")
+
+
+def carry_out(runs: list[Any], piece: slice) -> None:
+    """Trains and evaluates a piece of the grid's runs, as the flags ask."""
+    from lens_jax.eval.judge import Question
+    from lens_jax.sweep.story import sweep
+
+    question = Question(
+        dataset=DATASET.value,
+        examples=EXAMPLES.value,
+        taps=tuple(TAPS.value),
+        shortcut=SHORTCUT.value,
+    )
+    sweep(runs, WORKDIR.value, piece, question, tuple(REPRESENTATIONS.value))
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir", "grid"])
+    cli.run(main)

@@ -1,0 +1,65 @@
+import time
+
+import pytest
+
+from ..clips import write_clip
+from .commands import command, run, succeed
+
+FRAMES = "--dataset=youtube8m_frames"
+
+
+def refuse(*options: str) -> str:
+    """Runs the command, which must fail with one line, and gives the line."""
+    result = run(*command("prepare", *options))
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def test_help_answers_at_once():
+    began = time.monotonic()
+    text = succeed(*command("prepare", "--help"))
+    assert time.monotonic() - began < 5
+    assert "python -m lens_jax.prepare --dataset=places205" in text
+    assert "--frames_per_video" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--dataset=places",), ("'places'", "places205, youtube8m_frames")),
+        ((FRAMES,), ("--frames_per_second", "--frames_per_video")),
+        ((FRAMES, "--frames_per_second=1", "--frames_per_video=8"), ("either --frames_per_second",)),
+        ((FRAMES, "--frames_per_second=0"), ("--frames_per_second is 0.0: it must be above 0",)),
+        ((FRAMES, "--frames_per_second=nan"), ("--frames_per_second is nan",)),
+        ((FRAMES, "--frames_per_video=-8"), ("--frames_per_video is -8",)),
+        ((FRAMES, "--frames_per_video=8", "--size=0"), ("--size is 0",)),
+        (("--dataset=places205", "--size=64"), ("--size is for youtube8m_frames",)),
+    ],
+)
+def test_wrong_options_are_named_and_nothing_is_written(options, words, tmp_path):
+    line = refuse(*options, f"--source={tmp_path}", f"--data_dir={tmp_path / 'data'}")
+    assert all(word in line for word in words), line
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    options = (f"--source={tmp_path / 'nowhere'}", f"--data_dir={tmp_path / 'data'}")
+    assert f"no folder of videos at '{tmp_path}/nowhere'" in refuse(FRAMES, "--frames_per_second=1", *options)
+    assert f"'{tmp_path}/nowhere'" in refuse("--dataset=places205", *options)
+    assert not (tmp_path / "data").exists()
+
+
+def test_videos_are_prepared_and_counted_and_not_again(tmp_path):
+    write_clip(tmp_path / "videos" / "a.mp4", 16)
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
+    words = (FRAMES, f"--source={tmp_path / 'videos'}", f"--data_dir={tmp_path / 'data'}", "--size=32")
+    lines = succeed(*command("prepare", *words, "--frames_per_video=4")).splitlines()
+    path = tmp_path / "data" / "youtube8m_frames" / "4frames-32" / "1.0.0"
+    assert lines == [
+        "skipped 1 of 2 videos, which do not decode: broken.mp4",
+        f"preparing youtube8m_frames/4frames-32/1.0.0 in {path}",
+        f"{path} holds 4 in train, of 1 videos",
+    ]
+    assert f"{path} is there already" in refuse(*words, "--frames_per_video=4")

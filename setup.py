@@ -24,6 +24,7 @@ setup(
         "orbax-checkpoint>=0.11.30,<0.13",
         "pillow>=11",
         "scikit-learn>=1.6",
+        "scipy>=1.13",
         "simplejpeg>=1.8",
         "tensorboard>=2.19",  # needed by clu's writers, which do not say so, as is TensorFlow
         "tensorflow-cpu>=2.19; sys_platform != 'darwin'",

@@ -43,6 +43,7 @@ def _laptop(config: ConfigDict) -> None:
     config.task.copies = 4
     config.task.embedding = 128
     config.model.width = 32
+    config.train.duration = "40e3 examples"
     config.lens.widths = (32, 64)
     config.lens.raw_share = 0.0
     config.lens.learning_rate = 2e-3

@@ -47,6 +47,7 @@ def _laptop(config: ConfigDict) -> None:
     config.task.embedding = 128
     config.task.hidden = 256
     config.model.width = 32
+    config.train.duration = "40e3 examples"
     config.lens.widths = (32, 64)
     config.lens.objective = "confusion"
     config.lens.raw_share = 0.0

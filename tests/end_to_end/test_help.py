@@ -3,7 +3,7 @@ import pytest
 from .commands import command, succeed
 
 
-@pytest.mark.parametrize("module", ["main", "linear_eval", "report"])
+@pytest.mark.parametrize("module", ["main", "linear_eval", "report", "sweep", "prepare"])
 def test_an_entry_point_answers_help(module):
     text = succeed(*command(module, "--help"))
     assert f"python -m lens_jax.{module}" in text

@@ -5,6 +5,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from tests.clips import write_clip
+
 from .commands import REPOSITORY, succeed
 from .test_quickstart import SHRUNKEN
 
@@ -24,6 +26,8 @@ def clone(tmp_path):
     rng = np.random.default_rng(0)
     for index in range(6):
         PIL.Image.fromarray(rng.integers(0, 256, (80, 90, 3), np.uint8)).save(photos / f"{index}.jpg")
+    (tmp_path / "videos").mkdir()
+    write_clip(tmp_path / "videos" / "clip.mp4", frames=40)
     return tmp_path
 
 
@@ -35,6 +39,8 @@ def shortened(words: list[str]) -> list[str]:
     """The same command on tiny networks for two steps; scripts only print what they would do."""
     if words[0] == "bash":
         return [*words, "--dry-run"] if "quickstart" in words[1] else ["bash", "-n", *words[1:]]
+    if "lens_jax.sweep" in words:
+        return [*words, "--dry_run"]
     return [*words, *SHRUNKEN] if "lens_jax.main" in words else words
 
 

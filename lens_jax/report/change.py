@@ -29,6 +29,13 @@ class Change(NamedTuple):
     inside: np.ndarray
 
 
+def lay_out(patches: np.ndarray) -> np.ndarray:
+    """Nine patches of each of B images, row by row [9B, p, p, ...] -> side by side [B, 3p, 3p, ...]."""
+    side, *rest = patches.shape[2:]
+    grid = patches.reshape(-1, 3, 3, side, side, *rest).swapaxes(2, 3)
+    return grid.reshape(-1, 3 * side, 3 * side, *rest)
+
+
 def measure(inputs: np.ndarray, lensed: np.ndarray, mask: np.ndarray, views: int) -> Change:
     """Sums up [N, h, w, 3] inputs and what became of them; `mask` is bool [N, h, w].
 

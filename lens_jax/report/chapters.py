@@ -17,7 +17,9 @@ LEAD = (
 GLOSSARY = (
     "Linear accuracy: how well a linear classifier names the classes from the frozen features. Pretext: how "
     "often the extractor solves the task it was trained on, for images without a shortcut and with one; high "
-    "with it and low without it means that the extractor looks at the shortcut."
+    "with it and low without it means that the extractor looks at the shortcut; a task without classes has "
+    "none. Lens: what altered images in training, a network (the lens) or, to compare it with, perturbations "
+    "that are random or found by fgsm or pgd; runs with these are judged on images as they are."
 )
 MEASURES = {
     "linear_accuracy": "linear accuracy",
@@ -26,6 +28,10 @@ MEASURES = {
     "seconds": "seconds",
     "recovered": "recovered",
 }
+PATCHES = (
+    "The task shows the extractor nine patches of an image. They are laid out here as they lie in it, "
+    "without what is between them."
+)
 UNKNOWN = "-"
 
 
@@ -41,8 +47,8 @@ def tell(workdir: str, found: list[Run], looks: dict[str, Look], numbers: dict[s
 
 
 def compare(found: list[Run], numbers: dict[str, Numbers]) -> list[Part]:
-    """The table of the runs, and in words what each lens recovered."""
-    header = ["run", *MEASURES.values(), "data set", "task", "shortcut", "lens objective", "epochs"]
+    """The table of the runs, and in words what each lens or attack recovered."""
+    header = ["run", *MEASURES.values(), "data set", "task", "shortcut", "lens", "objective", "epochs"]
     rows = [[run.name, *_cells(numbers[run.name]), *_described(run)] for run in found]
     sentences = [_recovery(run, found, numbers[run.name]) for run in found]
     return [
@@ -62,9 +68,9 @@ def text_table(numbers: dict[str, Numbers]) -> str:
 
 def _described(run: Run) -> list[str]:
     config = run.config
-    objective = config["lens"]["objective"] if run.has_lens else "none"
+    objective = UNKNOWN if run.kind in ("none", "random") else config["lens"]["objective"]
     epochs = f"{run.rows[-1]['epoch']:.1f}" if run.rows else UNKNOWN
-    return [config["data"]["name"], config["task"]["name"], config["shortcut"], objective, epochs]
+    return [config["data"]["name"], config["task"]["name"], config["shortcut"], run.kind, objective, epochs]
 
 
 def _cells(numbers: Numbers) -> list[str]:
@@ -79,11 +85,12 @@ def _recovery(run: Run, found: list[Run], numbers: Numbers) -> str | None:
     references = runs.find_references(run, found)
     if references is None or "recovered" not in numbers:
         return None
-    lens, shortcut, clean = (100 * each.evaluation["linear_accuracy"] for each in (run, *references))
+    altered, shortcut, clean = (100 * each.evaluation["linear_accuracy"] for each in (run, *references))
+    by = "the lens" if run.has_lens else f"{run.kind} perturbations"
     return (
         f"{run.name} recovered {100 * numbers['recovered']:.0f} % of what the shortcut cost: linear accuracy "
         f"is {clean:.1f} % without the shortcut ({references.clean.name}), {shortcut:.1f} % with it "
-        f"({references.shortcut.name}), and {lens:.1f} % with it and the lens."
+        f"({references.shortcut.name}), and {altered:.1f} % with it and {by}."
     )
 
 
@@ -93,6 +100,7 @@ def lens_chapter(name: str, look: Look, numbers: Numbers) -> list[Part]:
     return [
         page.heading(f"The lens of run {name}"),
         *_pretext_through_lens(numbers),
+        *([page.paragraph(PATCHES)] if look.patches else []),
         page.paragraph(pictures.difference_key(look)),
         *([page.subheading("The same image in every view"), views] if views else []),
         page.subheading("Images"),
@@ -111,8 +119,8 @@ def _pretext_through_lens(numbers: Numbers) -> list[Part]:
     clean, shortcut = numbers["pretext_accuracy_clean_lensed"], numbers["pretext_accuracy_shortcut_lensed"]
     return [
         page.paragraph(
-            f"Through the lens, the extractor solves the pretext task for {100 * clean:.1f} % of the views "
-            f"without the shortcut and {100 * shortcut:.1f} % of those with it."
+            f"Through the lens, the extractor solves the pretext task in {100 * clean:.1f} % of the cases "
+            f"without the shortcut and in {100 * shortcut:.1f} % of those with it."
         )
     ]
 

@@ -18,7 +18,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5
 PANELS = (
     ("pretext loss", "linear", {"loss": "-"}),
     ("pretext accuracy, %", "linear", {"accuracy_lensed": "-", "accuracy_raw": "--"}),
-    ("mean squared change by the lens", "log", {"lens_reconstruction": "-"}),
+    ("mean squared change of images", "log", {"lens_reconstruction": "-"}),
+    ("lambda, the weight of the change", "log", {"lens_penalty": "-"}),
 )
 
 
@@ -133,7 +134,7 @@ def _panel(axes: Axes, histories: dict[str, list[dict[str, float]]], styles: dic
             # A run that was logged once is a dot: a line through one point cannot be seen.
             marker = "o" if len(points) == 1 else ""
             axes.plot(epochs, percent * values, line, marker=marker, color=_colour(index), linewidth=2)
-    axes.tick_params(labelsize=FONT)
+    axes.tick_params(labelsize=FONT, which="both")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -23,6 +23,7 @@ class Look(NamedTuple):
       lensed: the same through the lens, not clipped.
       views: how many there are of an image.
       change: what it changes over more images.
+      patches: whether an input is nine patches of an image, laid out by `change.lay_out`.
 
     """
 
@@ -30,6 +31,7 @@ class Look(NamedTuple):
     lensed: np.ndarray
     views: int
     change: Change
+    patches: bool = False
 
 
 def view_pictures(name: str, look: Look) -> list[Picture]:
@@ -130,19 +132,23 @@ def _ranked(change: Change, chosen: np.ndarray) -> bytes:
 
 def curve_pictures(runs: list[Run]) -> list[Picture]:
     """The training curves of all runs in one picture; none where nothing was logged."""
-    histories = {run.name: run.rows for run in runs if run.rows}
+    histories = {run.name: _history(run) for run in runs if run.rows}
     if not histories:
         return []
-    lensed = " Accuracy: solid through the lens, dashed on images as they are." if _any_lens(runs) else ""
+    altered = any(run.kind != "none" for run in runs)
+    lensed = " Accuracy: solid on altered images, dashed on images as they are." if altered else ""
     return [
         Picture(
             "curves.png",
             figures.curves(histories),
-            "training curves: pretext loss, pretext accuracy and mean squared change by the lens",
+            "training curves: pretext loss, pretext accuracy, and how much images are changed",
             f"Measured on training images.{lensed}",
         )
     ]
 
 
-def _any_lens(runs: list[Run]) -> bool:
-    return any(run.has_lens for run in runs)
+def _history(run: Run) -> list[dict[str, float]]:
+    """A run's rows; the penalty is a curve where it is steered, and else a setting."""
+    if run.config["lens"]["budget"] == "target":
+        return run.rows
+    return [{name: row[name] for name in row if name != "lens_penalty"} for row in run.rows]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from lens_jax.config import CONFIG_FILE
+from lens_jax.config import CONFIG_FILE, DATASETS
 from lens_jax.errors import UserError
 from lens_jax.eval.results import read_results
 from lens_jax.train.log import read_metrics
@@ -20,6 +20,8 @@ MEASURED = (
 )
 # Two linear accuracies are only compared where these are the same.
 EVALUATED_AS = ("dataset", "solver", "train_examples")
+# The variant of a config file that trains on a data set.
+VARIANTS = {settings["data"]["name"]: variant for variant, settings in DATASETS.items()}
 Numbers = dict[str, float]
 
 
@@ -36,13 +38,18 @@ class Run(NamedTuple):
     evaluation: dict[str, Any]
 
     @property
+    def kind(self) -> str:
+        """What altered its inputs: "network" (a lens), an attack such as "pgd", or "none"."""
+        return self.config["lens"]["kind"]
+
+    @property
     def has_lens(self) -> bool:
         """Whether a lens was trained."""
-        return self.config["lens"]["kind"] == "network"
+        return self.kind == "network"
 
 
 class References(NamedTuple):
-    """The two runs without a lens that a lens run is judged by: with its shortcut, and with none."""
+    """The two runs on unaltered inputs that another is judged by: with its shortcut, and with none."""
 
     shortcut: Run
     clean: Run
@@ -65,7 +72,9 @@ def find_runs(workdir: str) -> list[Run]:
     runs = [_read_run(folder) for folder in folders if is_run(str(folder))]
     if not runs:
         raise UserError(f"no run in {workdir}: train first, with python -m lens_jax.main --workdir={workdir}")
-    return sorted(runs, key=lambda run: (run.has_lens, run.config["shortcut"] != "none", run.name))
+    return sorted(
+        runs, key=lambda run: (run.has_lens, run.kind != "none", run.config["shortcut"] != "none", run.name)
+    )
 
 
 def _read_run(folder: epath.Path) -> Run:
@@ -88,24 +97,24 @@ def _read_json(path: epath.Path) -> Any:
 def recovered(lens: float, shortcut: float, clean: float) -> float | None:
     """The share of what the shortcut cost that the lens won back; 1 is all of it, below 0 it cost more.
 
-    Takes linear accuracies: with the lens, with the shortcut and no lens, with neither. None where the
-    shortcut cost nothing, as there is nothing to win back then.
+    Takes linear accuracies: with the lens (or an attack), with the shortcut and no lens, with neither. None
+    where the shortcut cost nothing, as there is nothing to win back then.
     """
     return (lens - shortcut) / (clean - shortcut) if clean > shortcut else None
 
 
 def find_references(run: Run, runs: list[Run]) -> References | None:
-    """What to judge a lens run by: runs of its data set, task and seed, evaluated as it was.
+    """What to judge a run with altered inputs by: runs of its data set, task and seed, evaluated as it was.
 
     Of several that fit, the first one in `runs` counts; None where one of the two is missing.
     """
     by_shortcut = {
         other.config["shortcut"]: other
         for other in reversed(runs)
-        if not other.has_lens and _evaluated_alike(run, other)
+        if other.kind == "none" and _evaluated_alike(run, other)
     }
     shortcut = run.config["shortcut"]
-    if not run.has_lens or shortcut == "none" or not {shortcut, "none"} <= by_shortcut.keys():
+    if run.kind == "none" or shortcut == "none" or not {shortcut, "none"} <= by_shortcut.keys():
         return None
     return References(by_shortcut[shortcut], by_shortcut["none"])
 
@@ -147,10 +156,10 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def training_command(run: Run) -> str:
     """The command that trains such a run again, every setting spelled out and safe for a shell."""
-    dataset = run.config["data"]["name"].partition("/")[0]
+    variant = VARIANTS[run.config["data"]["name"].partition("/")[0]]
     settings = {key: tuple(v) if isinstance(v, list) else v for key, v in flatten(run.config).items()}
     words = [
-        f"--config=configs/{run.config['task']['name']}.py:{dataset}",
+        f"--config=configs/{run.config['task']['name']}.py:{variant}",
         f"--workdir={run.workdir}-again",
         *(f"--config.{key}={value}" for key, value in settings.items()),
     ]

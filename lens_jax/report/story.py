@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Callable
 
 import numpy as np
 from etils import epath
@@ -20,6 +21,7 @@ REPORT_FOLDER = "report"
 SUMMARY_FILE = "summary.json"
 SURVEYED = 256  # images that means and orders are taken over
 BATCH_SIZE = 64
+LensEffect = Callable[[np.ndarray], frozen.Effect]
 
 
 def write_report(workdir: str, *, examples: int, data_dir: str | None) -> None:
@@ -53,13 +55,20 @@ def look_through(run: Run, examples: int, data_dir: str | None) -> Look:
     """
     loaded = frozen.load(run.workdir)
     images = _read_images(loaded.config, data_dir, max(SURVEYED, examples))
-    effect = frozen.make_lens_effect(loaded)
+    effect, patches = frozen.make_lens_effect(loaded), "patch" in loaded.config.task
+    if patches:
+        effect = _laid_out(effect)
     shown = effect(images[:examples])
     views = len(shown.inputs) // len(images[:examples])
     starts = range(0, len(images), BATCH_SIZE)
     effects = (effect(images[start : start + BATCH_SIZE]) for start in starts)
     change = changes.join(changes.measure(*each, views) for each in effects)
-    return Look(shown.inputs, shown.lensed, views, change)
+    return Look(shown.inputs, shown.lensed, views, change, patches)
+
+
+def _laid_out(effect: LensEffect) -> LensEffect:
+    """The same on the nine patches of each image put together."""
+    return lambda images: frozen.Effect(*map(changes.lay_out, effect(images)))
 
 
 def _read_images(config: ConfigDict, data_dir: str | None, count: int) -> np.ndarray:

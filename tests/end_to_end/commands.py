@@ -32,11 +32,11 @@ def succeed(*words: str, **options: str) -> str:
     return result.stdout
 
 
-def train(workdir: pathlib.Path, data: pathlib.Path, *options: str) -> list[str]:
+def train(workdir: pathlib.Path, data: pathlib.Path, *options: str, config: str = "rotation") -> list[str]:
     """The command that trains a tiny lens and extractor on digits."""
     return command(
         "main",
-        "--config=configs/rotation.py:digits",
+        f"--config=configs/{config}.py:digits",
         f"--workdir={workdir}",
         f"--config.data.dir={data}",
         *TINY,

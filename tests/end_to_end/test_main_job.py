@@ -1,4 +1,5 @@
 import json
+import pathlib
 
 import pytest
 
@@ -103,3 +104,48 @@ def test_a_diverging_run_stops_at_the_first_bad_loss_and_says_where(tmp_path, da
     assert " at step " in result.stderr
     assert "Traceback" not in result.stderr
     assert not list((tmp_path / "run" / "checkpoints").glob("2*"))
+
+
+def judge(workdir: pathlib.Path) -> float:
+    """The accuracy of the newest checkpoint's last tap, judged on a few examples."""
+    options = "--examples=200", "--taps=pre_logits", "--once"
+    succeed(*command("linear_eval", f"--checkpoint={workdir}", *options))
+    (result,) = json.loads((workdir / "linear_eval.json").read_text())
+    return result["taps"]["pre_logits"]
+
+
+def test_a_steered_lens_on_whole_images_with_split_statistics_is_trained_resumed_and_judged(tmp_path, data):
+    options = (
+        "--config.lens.acts_on=images",
+        "--config.lens.batch_norm=split",
+        "--config.lens.budget=target",
+        "--config.lens.update_every=2",
+        "--config.train.duration=4 steps",
+        "--config.train.checkpoint_every=4 steps",
+    )
+    succeed(*train(tmp_path, data, *options))
+    first, second = (row["lens_penalty"] for row in read_metrics(str(tmp_path)))
+    assert second < first < 100  # the lens starts as the identity, and is let loose
+    assert "going on from checkpoint 4" in succeed(*train(tmp_path, data, *options))
+    assert 0 <= judge(tmp_path) <= 1
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "options"),
+    [
+        ("jigsaw", "pgd", ("--config.task.hidden=16", "--config.lens.attack_steps=2")),
+        ("relative_patch_location", "network", ("--config.task.hidden=16", "--config.lens.budget=bound")),
+        ("exemplar", "fgsm", ()),
+    ],
+)
+def test_every_other_task_is_trained_and_judged(task: str, kind: str, options: tuple, tmp_path, data):
+    options = (
+        f"--config.lens.kind={kind}",
+        "--config.task.embedding=8",
+        "--config.train.duration=2 steps",
+        *options,
+    )
+    succeed(*train(tmp_path, data, *options, config=task))
+    (row,) = read_metrics(str(tmp_path))
+    assert row["lens_reconstruction"] > 0
+    assert 0 <= judge(tmp_path) <= 1

@@ -32,7 +32,6 @@ def refuse(*words: str) -> str:
         ("--config.data.image_size=36", ("36x36", "multiples of 8")),
         ("--config.train.duration=8", ("'8'", "epochs")),
         ("--config.train.log_every=often", ("'often'", "epochs")),
-        ("--config.lens.lambda_=-1", ("lens.lambda_", "-1")),
         ("--config.seed=-1", ("seed", "-1")),
         ("--config.data.threads=-1", ("data.threads", "-1")),
         ("--config.train.duration=0 epochs", ("'0 epochs'", "longer")),
@@ -42,6 +41,25 @@ def refuse(*words: str) -> str:
 def test_a_wrong_option_is_named_with_the_legal_ones_and_nothing_is_written(option, words, tmp_path, data):
     workdir = tmp_path / "run"
     error = refuse(*command("main", CONFIG, f"--workdir={workdir}", f"--config.data.dir={data}", option))
+    assert all(word in error for word in words), error
+    assert not workdir.exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "option", "words"),
+    [
+        ("rotation", "lens.lambda_=-0.5", ("lens.lambda_ is -0.5", "between 0 and inf")),
+        ("rotation", "lens.epsilon=-0.1", ("lens.epsilon is -0.1", "between 1e-09 and inf")),
+        ("exemplar", "lens.objective=confusion", ("'confusion'", "choose full, or another task")),
+        ("jigsaw", "task.patch=20", ("patch of 20 px", "cell of 10 px", "1 to 10")),
+        ("jigsaw", "task.drawn=101", ("draws 101 of 100 permutations", "1 to 100")),
+        ("exemplar", "data.batch_size=1", ("got 1", "at least 2", "data.batch_size")),
+    ],
+)
+def test_what_a_task_or_its_lens_cannot_be_is_refused_in_one_line(config, option, words, tmp_path, data):
+    workdir = tmp_path / "run"
+    options = f"--config=configs/{config}.py:digits", f"--config.data.dir={data}", f"--config.{option}"
+    error = refuse(*command("main", *options, f"--workdir={workdir}"))
     assert all(word in error for word in words), error
     assert not workdir.exists()
 

@@ -48,8 +48,8 @@ def test_the_runs_differ_only_in_shortcut_and_lens(finished):
     configs = {
         name: json.loads((workdir / name / "config.json").read_text()) for name in ("clean", "arrow", "lens")
     }
-    chosen = {name: (c["shortcut"], c["lens"].pop("enabled")) for name, c in configs.items()}
-    assert chosen == {"clean": ("none", False), "arrow": ("arrow", False), "lens": ("arrow", True)}
+    chosen = {name: (c["shortcut"], c["lens"].pop("kind")) for name, c in configs.items()}
+    assert chosen == {"clean": ("none", "none"), "arrow": ("arrow", "none"), "lens": ("arrow", "network")}
     rest = [{key: value for key, value in c.items() if key != "shortcut"} for c in configs.values()]
     assert rest[0] == rest[1] == rest[2]
     assert rest[0]["seed"] == 3

@@ -14,6 +14,17 @@ from lens_jax.train.state import init_state
 from lens_jax.train.system import make_system
 
 CLASSES = ("red", "green", "blue")
+JIGSAW = {
+    "name": "jigsaw",
+    "cell": 5,
+    "patch": 4,
+    "jitter": True,
+    "embedding": 6,
+    "hidden": 8,
+    "dropout": 0.5,
+    "permutations": 10,
+    "drawn": 3,
+}
 
 
 @pytest.fixture
@@ -38,5 +49,15 @@ def make_frozen(tiny_config) -> Callable[..., Frozen]:
         state = jax.tree_util.tree_map_with_path(draw, shapes).replace(step=jnp.int32(step))
         run = {"class_names": list(CLASSES), "total_steps": total, "position": {}, "seconds": 1.5}
         return Frozen(step, config, run | {"config": configs.to_json(config)}, system, state)
+
+    return make
+
+
+@pytest.fixture
+def make_jigsaw(make_frozen) -> Callable[..., Frozen]:
+    """Makes networks for nine patches of 4 px, with a lens on each of them or on the whole image."""
+
+    def make(overrides: dict | None = None) -> Frozen:
+        return make_frozen({"lens.patch": 1, "model.stem": "cifar"} | (overrides or {}), JIGSAW)
 
     return make

@@ -3,11 +3,34 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lens_jax.data.decode import decode
+from lens_jax.config import LENS_KINDS
+from lens_jax.data.decode import central_crop_resize, decode, resize
 from lens_jax.errors import UserError
 from lens_jax.eval.features import REPRESENTATIONS, adaptive_max_pool, extract, make_features, tap_names
+from lens_jax.eval.frozen import Frozen
 
 TAPS = ("block1", "block2", "pre_logits")
+
+
+def lens_of(frozen: Frozen, images: jax.Array) -> jax.Array:
+    return jax.jit(frozen.system.lens.apply)({"params": frozen.state.lens_params}, images)
+
+
+def taps_of(frozen: Frozen, kinds: dict[str, jax.Array], stats: dict) -> dict[str, dict[str, np.ndarray]]:
+    """The taps of each kind of input, by the statistics of that name."""
+    network, params = frozen.system.network, frozen.state.params
+    read = jax.jit(
+        lambda x, stats: network.apply(
+            {"params": params, "batch_stats": stats}, x, train=False, method="taps"
+        )
+    )
+    return {kind: jax.device_get(read(x, stats[kind])) for kind, x in kinds.items()}
+
+
+def nine(image: np.ndarray) -> list[np.ndarray]:
+    """The patches of 4 px of the central square of 12 px of 16."""
+    corners = [(y, x) for y in (2, 6, 10) for x in (2, 6, 10)]
+    return [image[y : y + 4, x : x + 4] for y, x in corners]
 
 
 def random_pixels(count: int) -> np.ndarray:
@@ -46,17 +69,9 @@ def test_a_small_or_pooled_tap_is_only_flattened(shape: tuple[int, ...]):
 
 def test_raw_features_are_the_taps_and_lensed_ones_those_of_the_lensed_image(make_frozen):
     frozen, pixels = make_frozen(), random_pixels(3)
-    variables = {"params": frozen.state.params, "batch_stats": frozen.state.batch_stats}
-
-    @jax.jit
-    def by_hand(pixels: jax.Array) -> tuple[dict, dict]:
-        images = pixels.astype(jnp.float32) / 127.5 - 1
-        lensed = frozen.system.lens.apply({"params": frozen.state.lens_params}, images)
-        return tuple(
-            frozen.system.network.apply(variables, x, train=False, method="taps") for x in (images, lensed)
-        )
-
-    raw, lensed = by_hand(pixels)
+    images = jnp.asarray(pixels, jnp.float32) / 127.5 - 1
+    stats = dict.fromkeys(("raw", "lensed"), frozen.state.batch_stats)
+    raw, lensed = taps_of(frozen, {"raw": images, "lensed": lens_of(frozen, images)}, stats).values()
     found = {kind: jax.jit(make_features(frozen, kind, TAPS))(pixels) for kind in REPRESENTATIONS}
     assert tap_names(frozen) == TAPS
     for tap in TAPS:
@@ -73,7 +88,7 @@ def test_raw_features_are_the_taps_and_lensed_ones_those_of_the_lensed_image(mak
 
 
 def test_features_come_from_the_running_statistics_and_not_from_the_batch(make_frozen):
-    frozen, pixels = make_frozen({"lens.enabled": False}), random_pixels(4)
+    frozen, pixels = make_frozen({"lens.kind": "none"}), random_pixels(4)
     read = jax.jit(make_features(frozen, "raw", ("pre_logits",)))
     together, alone = read(pixels)["pre_logits"], read(pixels[2:3])["pre_logits"]
     np.testing.assert_allclose(alone[0], together[2], rtol=1e-4, atol=1e-5)
@@ -84,9 +99,59 @@ def test_features_come_from_the_running_statistics_and_not_from_the_batch(make_f
 
 
 @pytest.mark.parametrize("kind", [kind for kind in REPRESENTATIONS if kind != "raw"])
-def test_without_a_lens_only_raw_features_are_to_be_had(make_frozen, kind: str):
+@pytest.mark.parametrize("lens", [kind for kind in LENS_KINDS if kind != "network"])
+def test_without_a_lens_only_raw_features_are_to_be_had(make_frozen, kind: str, lens: str):
     with pytest.raises(UserError, match=rf"'{kind}' needs a lens.*choose raw"):
-        make_features(make_frozen({"lens.enabled": False}), kind, TAPS)
+        make_features(make_frozen({"lens.kind": lens}), kind, TAPS)
+
+
+def test_each_kind_of_input_is_normed_by_its_own_statistics(make_frozen):
+    frozen, pixels = make_frozen({"lens.batch_norm": "split"}), random_pixels(3)
+    images = jnp.asarray(pixels, jnp.float32) / 127.5 - 1
+    of, stats = {"raw": images, "lensed": lens_of(frozen, images)}, frozen.state.batch_stats
+    own = taps_of(frozen, of, stats)
+    wrong = taps_of(frozen, of, {"raw": stats["lensed"], "lensed": stats["raw"]})
+    for kind in of:
+        found = jax.jit(make_features(frozen, kind, ("pre_logits",)))(pixels)["pre_logits"]
+        np.testing.assert_allclose(found, own[kind]["pre_logits"], rtol=1e-4, atol=1e-4)
+        assert abs(found - wrong[kind]["pre_logits"]).max() > 0.1
+
+
+@pytest.mark.parametrize("acts_on", ["views", "images"])
+def test_the_features_of_a_patch_task_are_the_mean_over_nine_crops(make_jigsaw, acts_on: str):
+    frozen, pixels = make_jigsaw({"lens.acts_on": acts_on}), random_pixels(2)
+    images = pixels.astype(np.float32) / np.float32(127.5) - 1
+    raw = np.stack([patch for image in images for patch in nine(image)])
+    lensed = np.asarray(lens_of(frozen, raw if acts_on == "views" else images))
+    if acts_on == "images":
+        lensed = np.stack([patch for image in lensed for patch in nine(image)])
+    stats = dict.fromkeys(("raw", "lensed"), frozen.state.batch_stats)
+    taps = taps_of(frozen, {"raw": raw, "lensed": lensed}, stats)
+    found = jax.jit(make_features(frozen, "concat", TAPS))(pixels)
+    for i in range(2):
+        for tap in TAPS:
+            one, other = (
+                sum(values[tap][9 * i + place].ravel() for place in range(9)) / 9 for values in taps.values()
+            )
+            assert abs(one - other).max() > 0.1
+            np.testing.assert_allclose(found[tap][i], np.concatenate([one, other]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "read"),
+    [
+        ({}, lambda data: resize(data, 16)),
+        ({"data.linear_size": 12}, lambda data: resize(data, 12)),
+        ({"data.linear_size": 12, "data.eval_crop": "central"}, lambda data: central_crop_resize(data, 12)),
+        ({"data.linear_size": 12, "data.linear_crop": "central"}, lambda data: central_crop_resize(data, 12)),
+        ({"data.eval_crop": "central", "data.linear_crop": "none"}, lambda data: resize(data, 16)),
+    ],
+)
+def test_the_linear_pass_reads_its_own_size_and_crop(make_frozen, colourful, overrides: dict, read):
+    source = colourful(3, side=21)
+    rows, _ = extract(make_frozen(overrides), source, lambda x: {"pixels": x.reshape(len(x), -1)})
+    expected = np.stack([read(source[i]["image"]).ravel() for i in range(3)])
+    np.testing.assert_array_equal(rows["pixels"], expected)
 
 
 @pytest.mark.parametrize(("size", "broken"), [(7, ()), (259, ()), (9, (0, 4))])

@@ -1,12 +1,17 @@
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lens_jax.config import LENS_KINDS
 from lens_jax.data.decode import decode
 from lens_jax.errors import UserError
-from lens_jax.eval.frozen import Frozen, apply_lens, apply_network, load, make_lens_effect, pretext_accuracy
+from lens_jax.eval.frozen import Frozen, apply_head, apply_lens, load, make_lens_effect, pretext_accuracy
 from lens_jax.ops.shortcuts import inject
+from lens_jax.tasks.base import Views
+from lens_jax.tasks.permutations import spread_permutations
 from lens_jax.train import checkpoints
 
 
@@ -14,11 +19,17 @@ def unit(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32) / np.float32(127.5) - 1
 
 
-def undecided(frozen: Frozen, images: np.ndarray) -> Frozen:
+def head_of(frozen: Frozen, lensed: bool = False) -> Callable[..., np.ndarray]:
+    """The jitted function (inputs, arrangement) -> outputs of the head."""
+    return jax.jit(lambda x, order=None: apply_head(frozen, Views(x, None, order), lensed=lensed))
+
+
+def undecided(frozen: Frozen, images: np.ndarray, arrangement: np.ndarray | None = None) -> Frozen:
     """Gives the head the bias at which it calls about every class equally often."""
-    logits = jax.jit(lambda x: apply_network(frozen, x))(images)
-    head = frozen.state.params["head"]["Dense_0"]
-    head = {"head": {"Dense_0": head | {"bias": head["bias"] - logits.mean(axis=0)}}}
+    logits = head_of(frozen)(images, arrangement)
+    head = frozen.state.params["head"]
+    last = max(name for name in head if name.startswith("Dense"))
+    head = {"head": head | {last: head[last] | {"bias": head[last]["bias"] - logits.mean(axis=0)}}}
     return frozen._replace(state=frozen.state.replace(params=frozen.state.params | head))
 
 
@@ -31,7 +42,7 @@ def test_pretext_accuracy_is_the_share_of_hits_over_all_views_of_the_images_that
     frozen = make_frozen()
     views = [np.rot90(x, turns) for x in pixels for turns in range(4)]
     frozen = undecided(frozen, np.stack(views))
-    outputs = jax.jit(lambda x: apply_network(frozen, x))
+    outputs = head_of(frozen)
     lens = jax.jit(lambda x: apply_lens(frozen, x))
     hits, answers = {"raw": 0, "lensed": 0}, set()
     for image in pixels:
@@ -47,17 +58,18 @@ def test_pretext_accuracy_is_the_share_of_hits_over_all_views_of_the_images_that
     assert found == {kind: pytest.approx(count / 36, abs=1e-12) for kind, count in hits.items()}
 
 
-def test_without_a_lens_there_is_no_lensed_accuracy(make_frozen, colourful):
-    frozen = make_frozen({"lens.enabled": False})
+@pytest.mark.parametrize("kind", [kind for kind in LENS_KINDS if kind != "network"])
+def test_without_a_lens_there_is_no_lensed_accuracy(make_frozen, colourful, kind: str):
+    frozen = make_frozen({"lens.kind": kind})
     assert pretext_accuracy(frozen, colourful(4), "none").keys() == {"raw"}
 
 
 def test_supervised_accuracy_is_that_of_the_labels(make_frozen, colourful):
     source = colourful(270)
-    frozen = make_frozen({"lens.enabled": False}, {"name": "supervised"})
+    frozen = make_frozen({"lens.kind": "none"}, {"name": "supervised"})
     images = np.stack([unit(decode(source[i]["image"])) for i in range(270)])
     frozen = undecided(frozen, images)
-    logits = np.asarray(jax.jit(lambda x: apply_network(frozen, x))(images))
+    logits = np.asarray(head_of(frozen)(images))
     hits = sum(int(np.argmax(row) == i % 3) for i, row in enumerate(logits))
     assert pretext_accuracy(frozen, source, "none") == {"raw": pytest.approx(hits / 270, abs=1e-12)}
 
@@ -68,9 +80,101 @@ def test_too_many_broken_images_are_refused(make_frozen, colourful):
         pretext_accuracy(frozen, colourful(4, broken=(1,)), "none")
 
 
+def nine(image: np.ndarray) -> np.ndarray:
+    """The central patches of 4 px in cells of 5 px, of 15 of an image's 16 px."""
+    corners = [(y, x) for y in (0, 5, 10) for x in (0, 5, 10)]
+    return np.stack([image[y : y + 4, x : x + 4] for y, x in corners])
+
+
+def patch_logits(frozen: Frozen, stats: dict, features: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """What the patch head says of nine patches' features in one order, place by place."""
+    head, norm = frozen.state.params["head"], stats["head"]["BatchNorm_0"]
+    hidden = np.zeros(norm["mean"].shape)
+    for place, patch in enumerate(order):
+        embedding = features[patch] @ head["Dense_0"]["kernel"] + head["Dense_0"]["bias"]
+        hidden += embedding @ np.asarray(head["ArrangedDense_0"]["kernel"][place], np.float64)
+    scale, bias = head["BatchNorm_0"]["scale"], head["BatchNorm_0"]["bias"]
+    hidden = (hidden - norm["mean"]) / np.sqrt(norm["var"] + 1e-5) * scale + bias
+    return np.maximum(hidden, 0) @ head["Dense_1"]["kernel"] + head["Dense_1"]["bias"]
+
+
+@pytest.mark.parametrize(("acts_on", "batch_norm"), [("views", "joint"), ("images", "split")])
+def test_the_accuracy_of_jigsaw_counts_every_order_of_the_images_that_decode(
+    make_jigsaw, colourful, acts_on: str, batch_norm: str
+):
+    frozen = make_jigsaw({"lens.acts_on": acts_on, "lens.batch_norm": batch_norm})
+    source, orders = colourful(11, broken=(2, 10)), spread_permutations(10)
+    images = np.stack([unit(decode(source[i]["image"])) for i in range(11) if i not in (2, 10)])
+    patches = np.concatenate([nine(image) for image in images])
+    frozen = undecided(frozen, patches, np.stack([orders] * 9))
+    lens = jax.jit(lambda x: apply_lens(frozen, x))
+    if acts_on == "views":
+        lensed = lens(patches)
+    else:
+        lensed = np.concatenate([nine(image) for image in np.asarray(lens(images))])
+    hits, answers = {}, set()
+    for kind, shown in {"raw": patches, "lensed": lensed}.items():
+        stats = frozen.state.batch_stats
+        stats = stats[kind] if batch_norm == "split" else stats
+        variables = {"params": frozen.state.params, "batch_stats": stats}
+        taps = jax.jit(lambda v, x: frozen.system.network.apply(v, x, train=False, method="taps"))
+        features = np.asarray(taps(variables, shown)["pre_logits"], np.float64)
+        found = [
+            (int(np.argmax(patch_logits(frozen, stats, features[9 * i : 9 * i + 9], order))), label)
+            for i in range(9)
+            for label, order in enumerate(orders)
+        ]
+        answers |= set(found)
+        hits[kind] = sum(answer == label for answer, label in found)
+    assert len(answers) > 30  # constant answers would be ten
+    accuracy = pretext_accuracy(frozen, source, "none")
+    assert accuracy == {kind: pytest.approx(count / 90, abs=1e-12) for kind, count in hits.items()}
+
+
+def test_a_task_without_classes_has_no_accuracy(make_frozen, colourful):
+    task = {"name": "exemplar", "copies": 2, "size": 8, "embedding": 5, "margin": 0.5}
+    assert pretext_accuracy(make_frozen(task=task), colourful(4), "arrow") == {}
+
+
+@pytest.mark.parametrize("acts_on", ["views", "images"])
+def test_the_lens_effect_on_patches_is_that_of_the_lens_before_or_after_the_cutting(
+    make_jigsaw, acts_on: str
+):
+    frozen = make_jigsaw({"shortcut": "arrow", "lens.acts_on": acts_on})
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+    effect = make_lens_effect(frozen)(pixels)
+    drawn = inject("arrow", jnp.asarray(unit(pixels)))
+    images, masks = np.asarray(drawn.images), np.asarray(drawn.mask)
+    patches = np.concatenate([nine(image) for image in images])
+    lens = jax.jit(lambda x: apply_lens(frozen, x))
+    expected = {
+        "views": lambda: lens(patches),
+        "images": lambda: np.concatenate([nine(image) for image in np.asarray(lens(images))]),
+    }
+    np.testing.assert_allclose(effect.inputs, patches, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(effect.lensed, expected[acts_on](), rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(effect.mask, np.concatenate([nine(mask) for mask in masks]))
+    assert abs(expected["views"]() - expected["images"]()).max() > 0.01
+
+
+def test_the_lens_acts_on_the_crops_of_exemplar_and_the_mask_shrinks_with_them(make_frozen):
+    task = {"name": "exemplar", "copies": 2, "size": 8, "embedding": 5, "margin": 0.5}
+    frozen = make_frozen({"shortcut": "arrow"}, task)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+    effect = make_lens_effect(frozen)(pixels)
+    assert effect.inputs.shape == effect.lensed.shape == (2, 8, 8, 3)
+    np.testing.assert_allclose(
+        effect.lensed, jax.jit(lambda x: apply_lens(frozen, x))(effect.inputs), rtol=0, atol=1e-4
+    )
+    rows, columns = np.nonzero(effect.mask[0])
+    # The arrow lies in rows 5 to 11 and columns 3 to 7 of an image twice as large.
+    assert 2 <= rows.min() <= rows.max() <= 6
+    assert 1 <= columns.min() <= columns.max() <= 4
+
+
 @pytest.mark.parametrize("lens", [True, False])
 def test_the_lens_effect_shows_each_view_and_a_mask_that_turns_with_it(make_frozen, lens: bool):
-    frozen = make_frozen({"shortcut": "arrow", "lens.enabled": lens})
+    frozen = make_frozen({"shortcut": "arrow", "lens.kind": "network" if lens else "none"})
     pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
     effect = make_lens_effect(frozen)(pixels)
     drawn = inject("arrow", jnp.asarray(unit(pixels)))
@@ -108,7 +212,8 @@ def keep(frozen: Frozen, workdir) -> None:
     "overrides",
     [
         {},
-        {"lens.enabled": False},
+        {"lens.kind": "none"},
+        {"lens.kind": "pgd", "lens.batch_norm": "split"},
         {
             "optimizer.warmup": "10 percent",
             "optimizer.schedule": "step",

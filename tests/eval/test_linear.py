@@ -110,3 +110,16 @@ def test_random_test_labels_are_found_at_chance(make_frozen, colourful, solver: 
     accuracy = judge(solver, make_frozen(), colourful(30), shuffled, mean_colour)["colour"]
     # Three standard deviations of 600 guesses at one in three.
     assert abs(accuracy - 1 / 3) < 3 * np.sqrt(2 / 9 / 600)
+
+
+def test_heads_learn_from_and_are_judged_on_images_of_the_linear_size(make_frozen, colourful):
+    sides = set()
+
+    def watched(images: jax.Array) -> dict[str, jax.Array]:
+        sides.add(images.shape[1:])
+        return mean_colour(images)
+
+    frozen = make_frozen({"data.linear_size": 12})
+    assert judge("sgd", frozen, colourful(30), colourful(9, 1), watched) == {"colour": 1.0}
+    assert judge("lbfgs", frozen, colourful(30), colourful(9, 1), watched) == {"colour": 1.0}
+    assert sides == {(12, 12, 3)}

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from lens_jax.errors import UserError
-from lens_jax.models.network import LinearHead, Network
-from lens_jax.models.resnet import BasicBlock, BottleneckBlock, ResNet, make_resnet
+from lens_jax.models.resnet import STEMS, BasicBlock, BottleneckBlock, ResNet, make_resnet
 
 
 def shapes_of(model: ResNet, size: int) -> dict[str, tuple[int, ...]]:
@@ -58,7 +57,7 @@ def count_resnet50() -> int:
     [("imagenet", 224, (56, 28, 14, 7)), ("cifar", 32, (32, 16, 8, 4)), ("patch", 32, (8, 4, 2, 1))],
 )
 def test_each_stem_sets_the_resolution_of_the_taps(stem: str, size: int, sides: tuple[int, ...]):
-    shapes = shapes_of(make_resnet("resnet18", width=64, stem=stem, dtype=jnp.float32), size)
+    shapes = shapes_of(make_resnet("resnet18", width=64, stem=stem, last_stride=2, dtype=jnp.float32), size)
     assert shapes == {
         "block1": (2, sides[0], sides[0], 64),
         "block2": (2, sides[1], sides[1], 128),
@@ -69,7 +68,9 @@ def test_each_stem_sets_the_resolution_of_the_taps(stem: str, size: int, sides: 
 
 
 def test_resnet50_has_the_published_taps():
-    shapes = shapes_of(make_resnet("resnet50", width=64, stem="imagenet", dtype=jnp.bfloat16), 224)
+    shapes = shapes_of(
+        make_resnet("resnet50", width=64, stem="imagenet", last_stride=2, dtype=jnp.bfloat16), 224
+    )
     assert shapes == {
         "block1": (2, 56, 56, 256),
         "block2": (2, 28, 28, 512),
@@ -79,8 +80,51 @@ def test_resnet50_has_the_published_taps():
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "stem", "size", "sides"),
+    [
+        ("resnet50", "imagenet_dense", 64, (32, 16, 8, 8)),
+        ("resnet18", "cifar", 32, (32, 16, 8, 8)),
+        ("resnet18", "patch", 32, (8, 4, 2, 2)),
+        ("small", "patch", 16, (4, 4)),
+        ("small", "cifar", 9, (9, 9)),
+    ],
+)
+def test_with_a_last_stride_of_one_the_last_stage_keeps_the_resolution(
+    name: str, stem: str, size: int, sides: tuple[int, ...]
+):
+    kept, halved = (
+        shapes_of(make_resnet(name, width=8, stem=stem, last_stride=stride, dtype=jnp.float32), size)
+        for stride in (1, 2)
+    )
+    blocks = [f"block{stage + 1}" for stage in range(len(sides))]
+    assert [kept[block][1:3] for block in blocks] == [(side, side) for side in sides]
+    last = halved.pop(blocks[-1])
+    assert last[1:3] == (-(-sides[-1] // 2),) * 2
+    assert last[3] == kept.pop(blocks[-1])[3]
+    assert kept == halved
+
+
+def test_the_dense_stem_looks_at_every_pixel_of_a_patch_before_it_pools():
+    stem = STEMS["imagenet_dense"](8, jnp.float32)
+    x = random_images(1)
+    variables = jax.jit(lambda x: stem.init(jax.random.key(0), x))(x)
+    kernel = np.asarray(variables["params"]["Conv_0"]["kernel"], np.float64)
+    padded = np.pad(np.asarray(x[0], np.float64), ((3, 3), (3, 3), (0, 0)))
+    dense = np.array(
+        [[np.tensordot(padded[i : i + 7, j : j + 7], kernel, 3) for j in range(16)] for i in range(16)]
+    )
+    expected = np.zeros((8, 8, 8))
+    for i in range(8):
+        for j in range(8):
+            rows, columns = (slice(max(0, 2 * k - 1), 2 * k + 2) for k in (i, j))
+            expected[i, j] = dense[rows, columns].max(axis=(0, 1))
+    found = jax.jit(stem.apply)(variables, x)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-4)
+
+
 def test_resnet50_has_as_many_weights_as_the_published_network():
-    model = make_resnet("resnet50", width=64, stem="imagenet", dtype=jnp.float32)
+    model = make_resnet("resnet50", width=64, stem="imagenet", last_stride=2, dtype=jnp.float32)
     image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
@@ -88,7 +132,7 @@ def test_resnet50_has_as_many_weights_as_the_published_network():
 
 
 def test_a_wider_network_has_wider_taps():
-    shapes = shapes_of(make_resnet("small", width=12, stem="patch", dtype=jnp.float32), 16)
+    shapes = shapes_of(make_resnet("small", width=12, stem="patch", last_stride=2, dtype=jnp.float32), 16)
     assert shapes == {"block1": (2, 4, 4, 12), "block2": (2, 2, 2, 24), "pre_logits": (2, 24)}
 
 
@@ -166,26 +210,15 @@ def test_bfloat16_computes_with_parameters_statistics_and_features_in_float32():
     assert {leaf.dtype for leaf in jax.tree.leaves((variables, updated))} == {jnp.dtype("float32")}
     assert taps["block1"].dtype == taps["block2"].dtype == jnp.bfloat16
     assert taps["pre_logits"].dtype == jnp.float32
-    network = Network(model, LinearHead(4, jnp.bfloat16))
-    variables = init(network, images)
-    assert evaluate(network)(variables, images).dtype == jnp.float32
-    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
-
-
-def test_a_network_is_its_head_on_the_pooled_features():
-    network, images = Network(tiny(), LinearHead(3)), random_images(2)
-    variables = init(network, images)
-    taps = jax.jit(lambda v, x: network.apply(v, x, train=False, method="taps"))(variables, images)
-    dense = variables["params"]["head"]["Dense_0"]
-    expected = np.asarray(taps["pre_logits"], np.float64) @ dense["kernel"] + dense["bias"]
-    np.testing.assert_allclose(evaluate(network)(variables, images), expected, rtol=0, atol=1e-5)
-    assert taps.keys() == {"block1", "block2", "pre_logits"}
 
 
 @pytest.mark.parametrize(
     ("name", "stem", "legal"),
-    [("vgg", "cifar", "resnet50, resnet18, small"), ("small", "conv", "imagenet, cifar, patch")],
+    [
+        ("vgg", "cifar", "resnet50, resnet18, small"),
+        ("small", "conv", "imagenet, imagenet_dense, cifar, patch"),
+    ],
 )
 def test_unknown_names_are_refused_with_the_known_ones(name: str, stem: str, legal: str):
     with pytest.raises(UserError, match=legal):
-        make_resnet(name, width=4, stem=stem, dtype=jnp.float32)
+        make_resnet(name, width=4, stem=stem, last_stride=2, dtype=jnp.float32)

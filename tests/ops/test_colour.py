@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lens_jax.ops.colour import distort_colour, hsv_to_rgb, random_flip, rgb_to_hsv, to_unit
+from lens_jax.ops.colour import distort_colour, hsv_to_rgb, random_flip, random_gray, rgb_to_hsv, to_unit
 
 distort = jax.jit(distort_colour)
 
@@ -42,6 +42,34 @@ def test_a_flip_mirrors_left_and_right_and_leaves_about_half_of_the_images():
     is_same = (flipped == images).all(axis=(1, 2, 3))
     assert (is_mirrored ^ is_same).all()
     assert 70 <= is_mirrored.sum() <= 130
+
+
+def mean_of_colours(images: np.ndarray) -> np.ndarray:
+    gray = np.empty_like(images)
+    for place in np.ndindex(images.shape[:3]):
+        gray[place] = sum(float(value) for value in images[place]) / 3
+    return gray
+
+
+@pytest.mark.parametrize("probability", [0.2, 0.66])
+def test_some_images_get_the_mean_of_their_colours_and_the_others_stay(probability: float):
+    images = random_images(300)
+    found = np.asarray(random_gray(jax.random.key(0), images, probability))
+    is_gray = abs(found - mean_of_colours(images)).max(axis=(1, 2, 3)) < 1e-6
+    is_same = (found == images).all(axis=(1, 2, 3))
+    assert (is_gray ^ is_same).all()
+    # Four standard deviations of the number of gray ones.
+    assert abs(is_gray.mean() - probability) < 4 * np.sqrt(probability * (1 - probability) / 300)
+    other = np.asarray(random_gray(jax.random.key(1), images, probability))
+    assert (other != found).any()
+
+
+def test_with_probability_one_all_images_are_gray_and_with_zero_none():
+    images = random_images(50)
+    np.testing.assert_allclose(
+        random_gray(jax.random.key(0), images, 1.0), mean_of_colours(images), rtol=0, atol=1e-6
+    )
+    np.testing.assert_array_equal(random_gray(jax.random.key(0), images, 0.0), images)
 
 
 def test_hue_saturation_and_value_are_those_of_colorsys(x64):

@@ -10,7 +10,7 @@ CONFIG = {
     "shortcut": "none",
     "data": {"name": "glyphs"},
     "task": {"name": "rotation"},
-    "lens": {"enabled": False, "objective": "confusion", "widths": [64, 128]},
+    "lens": {"kind": "none", "objective": "confusion", "budget": "penalty", "widths": [64, 128]},
 }
 
 
@@ -18,11 +18,19 @@ CONFIG = {
 def add_run(tmp_path) -> Callable[..., pathlib.Path]:
     """Writes a run's files into a folder of runs, and gives that folder; no checkpoint is among them."""
 
-    def add(name: str, shortcut: str = "none", lens: bool = False, rows=(), evaluations=None, seed: int = 0):
+    def add(
+        name: str,
+        shortcut: str = "none",
+        kind: str = "none",
+        rows=(),
+        evaluations=None,
+        seed: int = 0,
+        **lens: str,
+    ):
         folder = tmp_path / name
         folder.mkdir()
         config = copy.deepcopy(CONFIG) | {"shortcut": shortcut, "seed": seed}
-        config["lens"]["enabled"] = lens
+        config["lens"] |= {"kind": kind} | lens
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         if evaluations is not None:

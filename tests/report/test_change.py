@@ -13,6 +13,13 @@ def effect() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return inputs, lensed, rng.random((12, 5, 4)) < 0.03
 
 
+def test_patches_are_laid_out_as_they_lie_in_the_image():
+    images = np.arange(2 * 6 * 6 * 3).reshape(2, 6, 6, 3)
+    patches = [image[y : y + 2, x : x + 2] for image in images for y in (0, 2, 4) for x in (0, 2, 4)]
+    np.testing.assert_array_equal(changes.lay_out(np.stack(patches)), images)
+    np.testing.assert_array_equal(changes.lay_out(np.stack(patches)[..., 0]), images[..., 0])
+
+
 def test_share_inside_the_mask_is_that_of_a_loop(effect):
     inside = total = covered = somewhere = places = 0.0
     for before, after, mask in zip(*effect, strict=True):

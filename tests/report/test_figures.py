@@ -89,6 +89,18 @@ def test_curves_take_any_name(name):
     assert decode(tall).shape == (1236, 840, 3)
 
 
+def test_a_panel_is_there_for_what_any_run_has_logged():
+    plain = [{"epoch": 1, "loss": 1.0}]
+    active = [{"epoch": 1, "loss": 1.0, "active_raw": 0.9}]
+    attacked = [{"epoch": 1, "loss": 1.0, "lens_reconstruction": 0.1}]
+    steered = [{"epoch": 1, "loss": 1.0, "lens_reconstruction": 0.1, "lens_penalty": 90.0}]
+    heights = [
+        decode(figures.curves({str(i): rows for i, rows in enumerate(each)})).shape[0]
+        for each in ([plain], [active], [plain, attacked], [plain, attacked, steered])
+    ]
+    assert heights == [468, 468, 852, 1236]
+
+
 def test_a_name_changes_the_legend():
     rows = [{"epoch": 1, "loss": 1.0}]
     assert figures.curves({"_old": rows}) != figures.curves({"": rows})

@@ -1,10 +1,25 @@
+import pathlib
 import re
 import shlex
 
 import pytest
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 
+from lens_jax import config as configs
+from lens_jax.config import DATASETS
 from lens_jax.errors import UserError
 from lens_jax.report import runs
+
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+
+
+def read_config(*words: str) -> ConfigDict:
+    """The config that these words of a command line set."""
+    values, line = flags.FlagValues(), ["main", *words]
+    holder = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=line)
+    values(line)
+    return holder.value
 
 
 @pytest.mark.parametrize(
@@ -20,11 +35,12 @@ def test_nothing_is_recovered_where_the_shortcut_helped():
 
 
 def test_finds_the_runs_of_a_folder_those_with_a_lens_last(add_run):
-    add_run("a_lens", "arrow", lens=True)
+    add_run("a_lens", "arrow", kind="network")
+    add_run("an_attack", "none", kind="fgsm")
     add_run("arrow", "arrow")
     folder = add_run("clean")
     (folder / "notes").mkdir()
-    assert [run.name for run in runs.find_runs(str(folder))] == ["clean", "arrow", "a_lens"]
+    assert [run.name for run in runs.find_runs(str(folder))] == ["clean", "arrow", "an_attack", "a_lens"]
 
 
 def test_one_run_is_found_by_its_own_folder(add_run):
@@ -53,7 +69,7 @@ def test_summary_of_a_lens_run(add_run, accuracy):
     add_run("arrow", "arrow", evaluations=[accuracy(0.52)])
     newest = accuracy(0.77, pretext_accuracy_clean=0.88, pretext_accuracy_clean_lensed=0.87, step=9)
     rows = [{"step": 1, "epoch": 1, "seconds": 3.5}, {"step": 2, "epoch": 2, "seconds": 7.0}]
-    found = runs.find_runs(str(add_run("lens", "arrow", True, rows, [accuracy(0.1), newest])))
+    found = runs.find_runs(str(add_run("lens", "arrow", "network", rows, [accuracy(0.1), newest])))
     assert runs.summarize(found[2], found) == {
         "linear_accuracy": 0.77,
         "pretext_accuracy_clean": 0.88,
@@ -65,7 +81,7 @@ def test_summary_of_a_lens_run(add_run, accuracy):
 
 
 def test_summary_leaves_out_what_is_missing(add_run):
-    found = runs.find_runs(str(add_run("lens", "arrow", lens=True)))
+    found = runs.find_runs(str(add_run("lens", "arrow", kind="network")))
     assert runs.summarize(found[0], found) == {}
 
 
@@ -76,15 +92,29 @@ def test_summary_leaves_out_what_is_missing(add_run):
 def test_nothing_is_compared_with_a_run_of_another_kind(add_run, accuracy, other):
     add_run("clean", evaluations=[accuracy(0.8)])
     add_run("arrow", "arrow", **{"evaluations": [accuracy(0.5)]} | other)
-    found = runs.find_runs(str(add_run("lens", "arrow", True, evaluations=[accuracy(0.7)])))
+    found = runs.find_runs(str(add_run("lens", "arrow", "network", evaluations=[accuracy(0.7)])))
     assert runs.find_references(found[2], found) is None
     assert "recovered" not in runs.summarize(found[2], found)
 
 
+@pytest.mark.parametrize("kind", ["network", "random", "fgsm", "pgd"])
+def test_attacks_are_judged_by_runs_on_unaltered_images_as_a_lens_is(add_run, accuracy, kind):
+    add_run("a_noise", "arrow", "random", evaluations=[accuracy(0.6)])
+    add_run("a_noise_clean", "none", "random", evaluations=[accuracy(0.9)])
+    add_run("clean", evaluations=[accuracy(0.8)])
+    add_run("the_arrow", "arrow", evaluations=[accuracy(0.5)])
+    found = runs.find_runs(str(add_run("z", "arrow", kind, evaluations=[accuracy(0.74)])))
+    (run,) = (run for run in found if run.name == "z")
+    references = runs.find_references(run, found)
+    assert (references.shortcut.name, references.clean.name) == ("the_arrow", "clean")
+    assert runs.summarize(run, found)["recovered"] == pytest.approx(0.8)
+    assert [run.name for run in found if run.has_lens] == ["z"] * (kind == "network")
+
+
 def test_only_differing_settings_are_told(add_run):
     add_run("clean")
-    found = runs.find_runs(str(add_run("lens", "arrow", lens=True)))
-    expected = {"lens.enabled": [False, True], "shortcut": ["none", "arrow"]}
+    found = runs.find_runs(str(add_run("lens", "arrow", kind="network")))
+    expected = {"lens.kind": ["none", "network"], "shortcut": ["none", "arrow"]}
     assert runs.differing_settings(found) == expected
     assert runs.differing_settings(found[:1]) == {}
 
@@ -96,3 +126,18 @@ def test_the_training_command_spells_out_every_setting(add_run):
     assert words[4] == f"--workdir={run.workdir}-again"
     assert "--config.lens.widths=(64, 128)" in words
     assert len(words) == 5 + len(runs.flatten(run.config))
+
+
+@pytest.mark.filterwarnings("ignore:the load_module")  # by which ml_collections reads the file
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("variant", DATASETS)
+def test_the_training_command_gives_the_config_again(path: pathlib.Path, variant: str):
+    original = read_config(f"--config={path}:{variant}")
+    original.unlock()
+    original.seed, original.lens.widths, original.data.dir = 7, (8, 24, 40), "folder with spaces/$HOME"
+    run = runs.Run("it's", "it's", configs.to_json(original), [], {})
+    words = shlex.split(runs.training_command(run).replace("\\\n", ""))
+    assert words[3] == f"--config=configs/{path.name}:{variant}"
+    assert words[4] == "--workdir=it's-again"
+    again = read_config(f"--config={path}:{variant}", *words[5:])
+    assert configs.to_json(again) == run.config

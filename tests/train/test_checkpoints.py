@@ -35,14 +35,17 @@ def restore(workdir: pathlib.Path, step: int, like: object) -> checkpoints.Resto
         return checkpoints.restore(manager, step, jax.eval_shape(lambda: like))
 
 
-@pytest.mark.parametrize("lens", [True, False])
-def test_a_state_comes_back_bit_for_bit(lens: bool, tmp_path, tiny_config):
-    state = make_state(tiny_config({"lens.enabled": lens}))
+@pytest.mark.parametrize(
+    ("kind", "batch_norm"), [("network", "joint"), ("network", "split"), ("none", "joint")]
+)
+def test_a_state_comes_back_bit_for_bit(kind: str, batch_norm: str, tmp_path, tiny_config):
+    state = make_state(tiny_config({"lens.kind": kind, "lens.batch_norm": batch_norm}))
     save(tmp_path, {5: state})
     restored = restore(tmp_path, 5, state)
     assert restored.step == 5
     assert jax.tree.structure(restored.state) == jax.tree.structure(state)
-    assert bool(jax.tree.leaves(restored.state.lens_params)) == lens
+    assert bool(jax.tree.leaves(restored.state.lens_params)) == (kind == "network")
+    assert restored.state.lens_penalty.tobytes() == state.lens_penalty.tobytes()
     for (path, old), new in zip(
         jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(restored.state), strict=True
     ):
@@ -116,4 +119,6 @@ def test_other_networks_are_refused(tmp_path, tiny_config):
     with pytest.raises(UserError, match="does not fit its config"):
         restore(tmp_path, 1, make_state(tiny_config({"model.width": 8})))
     with pytest.raises(UserError, match=r"lens_.* not absent"):
-        restore(tmp_path, 1, make_state(tiny_config({"lens.enabled": False})))
+        restore(tmp_path, 1, make_state(tiny_config({"lens.kind": "none"})))
+    with pytest.raises(UserError, match="batch_stats/extractor"):
+        restore(tmp_path, 1, make_state(tiny_config({"lens.batch_norm": "split"})))

@@ -23,7 +23,7 @@ from lens_jax.train.system import make_system
 config = base_config("digits")
 config.task = ConfigDict({"name": "rotation", "all_rotations": True})
 config.update_from_flattened_dict({"model.width": 4, "lens.widths": (8, 8), "data.batch_size": 8})
-config.lens.raw_share = 0.5  # the hard case: the raw inputs are those of the first devices
+config.lens.raw_share = 0.5  # the hard case: the raw inputs are those of the last devices
 both = optimizers.extractor_optimizer(config, Clock(8, 8, 100)), optimizers.lens_optimizer(config)
 system, devices = make_system(config, 10), mesh.make_mesh()
 step = jax.jit(make_step(config, system, *both), out_shardings=mesh.replicated(devices))

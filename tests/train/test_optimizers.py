@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -45,32 +46,46 @@ def test_the_rate_is_proportional_to_the_batch(tiny_config, batch_size: int):
     np.testing.assert_allclose(found, [0.3 * batch_size / 256], rtol=1e-6)
 
 
-def test_weight_decay_pulls_on_kernels_only(tiny_config):
-    config = tiny_config({"optimizer.weight_decay": 0.01, "optimizer.learning_rate": 0.5})
-    params = {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.full(3, 2.0), "scale": jnp.full(3, 2.0)}
+def test_weight_decay_pulls_on_kernels_only_and_on_those_of_the_head_by_a_weight_of_its_own(tiny_config):
+    config = tiny_config(
+        {
+            "optimizer.weight_decay": 0.01,
+            "optimizer.head_weight_decay": 0.03,
+            "optimizer.learning_rate": 0.5,
+        }
+    )
+    layer = {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.full(3, 2.0), "scale": jnp.full(3, 2.0)}
+    params = {"extractor": {"Conv_0": layer}, "head": {"Dense_0": layer}}
     optimizer = extractor_optimizer(config, Clock(256, 2560, 100))
-    zeros = {name: jnp.zeros_like(p) for name, p in params.items()}
+    zeros = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimizer.update(zeros, optimizer.init(params), params)
-    np.testing.assert_allclose(updates["kernel"], -0.5 * 0.01 * 2, rtol=1e-6)
-    np.testing.assert_array_equal(updates["bias"], 0)
-    np.testing.assert_array_equal(updates["scale"], 0)
+    for found, decay in ((updates["extractor"]["Conv_0"], 0.01), (updates["head"]["Dense_0"], 0.03)):
+        np.testing.assert_allclose(found["kernel"], -0.5 * decay * 2, rtol=1e-6)
+        np.testing.assert_array_equal(found["bias"], 0)
+        np.testing.assert_array_equal(found["scale"], 0)
 
 
-def test_the_extractor_moves_as_sgd_with_momentum_worked_out_by_hand(x64, tiny_config):
-    config = tiny_config({"optimizer.weight_decay": 0.02, "optimizer.momentum": 0.8})
-    clock = Clock(256, 2560, 8)
-    optimizer = extractor_optimizer(config, clock)
+@pytest.mark.parametrize(("part", "decay"), [("extractor", 0.02), ("head", 0.3)])
+def test_the_network_moves_as_sgd_with_momentum_worked_out_by_hand(x64, tiny_config, part: str, decay: float):
+    config = tiny_config(
+        {
+            "optimizer.weight_decay": 0.02,
+            "optimizer.head_weight_decay": 0.3,
+            "optimizer.momentum": 0.8,
+        }
+    )
+    optimizer = extractor_optimizer(config, Clock(256, 2560, 8))
     rng = np.random.default_rng(0)
     kernel, velocity = rng.normal(size=(3, 2)), np.zeros((3, 2))
-    params = {"kernel": jnp.asarray(kernel)}
+    params = {part: {"kernel": jnp.asarray(kernel)}}
     state = optimizer.init(params)
     for step in range(8):
         gradient = rng.normal(size=(3, 2))
-        velocity = 0.8 * velocity + gradient + 0.02 * kernel
+        velocity = 0.8 * velocity + gradient + decay * kernel
         kernel = kernel - 0.1 * (1 + np.cos(np.pi * step / 8)) / 2 * velocity
-        updates, state = optimizer.update({"kernel": jnp.asarray(gradient)}, state, params)
+        updates, state = optimizer.update({part: {"kernel": jnp.asarray(gradient)}}, state, params)
         params = optax.apply_updates(params, updates)
-        np.testing.assert_allclose(params["kernel"], kernel, rtol=1e-6)
+        np.testing.assert_allclose(params[part]["kernel"], kernel, rtol=1e-6)
 
 
 def test_the_lens_moves_as_adam_worked_out_by_hand_at_a_rate_of_its_own(x64, tiny_config):

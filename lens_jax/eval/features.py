@@ -13,11 +13,13 @@ from lens_jax.data.source import Source
 from lens_jax.errors import UserError
 from lens_jax.eval.frozen import Frozen, apply_extractor, apply_lens, linear_size, open_pass
 from lens_jax.ops import colour
+from lens_jax.train.state import TrainState
 
 REPRESENTATIONS = ("raw", "lensed", "mean", "concat")
 MAX_FEATURES = 9000
 
 Taps = dict[str, jax.Array]
+Features = Callable[[TrainState, jax.Array], Taps]
 
 
 def tap_names(frozen: Frozen) -> tuple[str, ...]:
@@ -30,8 +32,8 @@ def tap_names(frozen: Frozen) -> tuple[str, ...]:
     return tuple(names)
 
 
-def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) -> Callable[[jax.Array], Taps]:
-    """The function uint8 images [N, h, w, 3] -> features [N, d] by tap.
+def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) -> Features:
+    """The function (state, uint8 images [N, h, w, 3]) -> features [N, d] by tap, for states as of `frozen`.
 
     `representation` is F(x) ("raw"), F(L(x)) ("lensed"), their "mean", or their "concat" (the default of
     the field's use of a lens); without a lens all but "raw" are refused with a `UserError`.
@@ -39,10 +41,10 @@ def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) ->
     if frozen.system.lens is None and representation != "raw":
         raise UserError(f"representation {representation!r} needs a lens, and this run has none: choose raw")
 
-    def features(images: jax.Array) -> Taps:
-        images = colour.to_unit(images)
-        raw = _pooled(frozen, images, taps, lensed=False) if representation != "lensed" else None
-        lensed = _pooled(frozen, images, taps, lensed=True) if representation != "raw" else None
+    def features(state: TrainState, images: jax.Array) -> Taps:
+        given, images = frozen._replace(state=state), colour.to_unit(images)
+        raw = _pooled(given, images, taps, lensed=False) if representation != "lensed" else None
+        lensed = _pooled(given, images, taps, lensed=True) if representation != "raw" else None
         return {tap: _join(representation, raw and raw[tap], lensed and lensed[tap]) for tap in taps}
 
     return features
@@ -60,9 +62,7 @@ def adaptive_max_pool(x: jax.Array) -> jax.Array:
     return x.reshape(len(x), -1).astype(jnp.float32)
 
 
-def extract(
-    frozen: Frozen, source: Source, features: Callable[[jax.Array], Taps]
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def extract(frozen: Frozen, source: Source, features: Features) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Features by tap, [n, d], and labels [n], of one pass of central crops over `source`.
 
     Only images that do not decode are missing.
@@ -70,7 +70,12 @@ def extract(
     compiled, skipped = jax.jit(features), Skipped(source)
     rows: list[tuple[Taps, np.ndarray]] = []
     for batch in open_pass(frozen, source, skipped, linear=True):
-        rows.append((_valid(jax.device_get(compiled(batch["image"])), batch), batch["label"][batch["mask"]]))
+        rows.append(
+            (
+                _valid(jax.device_get(compiled(frozen.state, batch["image"])), batch),
+                batch["label"][batch["mask"]],
+            )
+        )
     skipped.check(frozen.config.data.max_skipped)
     joined = {tap: np.concatenate([taps[tap] for taps, _ in rows]) for tap in rows[0][0]}
     return joined, np.concatenate([labels for _, labels in rows])

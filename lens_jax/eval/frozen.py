@@ -25,7 +25,11 @@ BATCH_SIZE = 256
 
 
 class Frozen(NamedTuple):
-    """A checkpoint: its step, config, `run` object, the parts that the config names, and their state."""
+    """A checkpoint: its step, config, `run` object, the parts that the config names, and their state.
+
+    Jitted functions take the state as an argument, `frozen._replace(state=state)` within: as a constant it
+    would be compiled in, slowly, and XLA's CPU backend miscompiles convolutions by constant zeros.
+    """
 
     step: int
     config: ConfigDict
@@ -107,17 +111,17 @@ def make_lens_effect(frozen: Frozen) -> Callable[[np.ndarray], Effect]:
     """
 
     @jax.jit
-    def effect(pixels: jax.Array) -> Effect:
+    def effect(state: TrainState, pixels: jax.Array) -> Effect:
         batch = {"image": pixels, "label": jnp.zeros(len(pixels), jnp.int32)}
-        shortcut = frozen.config.shortcut
+        shortcut, given = frozen.config.shortcut, frozen._replace(state=state)
         inputs, lensed = (
-            eval_views(frozen, batch, shortcut, lensed=lensed).inputs for lensed in (False, True)
+            eval_views(given, batch, shortcut, lensed=through).inputs for through in (False, True)
         )
         mask = shortcuts.inject(shortcut, colour.to_unit(pixels)).mask
         as_image = jnp.repeat(mask[..., None], 3, axis=-1).astype(inputs.dtype)
         return Effect(inputs, lensed, _ask(frozen, batch, as_image).inputs[..., 0] > 0.5)
 
-    return lambda images: jax.tree.map(np.asarray, effect(images))
+    return lambda images: jax.tree.map(np.asarray, effect(frozen.state, images))
 
 
 def open_pass(frozen: Frozen, source: Source, skipped: Skipped, *, linear: bool = False) -> Iterator[Example]:
@@ -149,15 +153,17 @@ def pretext_accuracy(frozen: Frozen, source: Source, shortcut: str) -> dict[str,
     skipped, kinds = Skipped(source), ("raw",) if frozen.system.lens is None else ("raw", "lensed")
 
     @partial(jax.jit, static_argnames="kind")
-    def count(batch: Example, kind: str) -> tuple[jax.Array, jax.Array]:
-        lensed = kind == "lensed"
-        views = eval_views(frozen, batch, shortcut, lensed=lensed)
-        logits = frozen.system.task.logits(apply_head(frozen, views, lensed=lensed))
+    def count(state: TrainState, batch: Example, kind: str) -> tuple[jax.Array, jax.Array]:
+        given, lensed = frozen._replace(state=state), kind == "lensed"
+        views = eval_views(given, batch, shortcut, lensed=lensed)
+        logits = frozen.system.task.logits(apply_head(given, views, lensed=lensed))
         found = jnp.argmax(logits, axis=-1) == views.targets
         counted = jnp.repeat(batch["mask"], len(found) // len(batch["mask"]))
         return jnp.sum(found & counted), jnp.sum(counted)
 
-    counts = [[count(batch, kind) for kind in kinds] for batch in open_pass(frozen, source, skipped)]
+    counts = [
+        [count(frozen.state, batch, kind) for kind in kinds] for batch in open_pass(frozen, source, skipped)
+    ]
     skipped.check(frozen.config.data.max_skipped)
     totals = np.sum(np.array(jax.device_get(counts), np.int64), axis=0)
     return {kind: float(found / total) for kind, (found, total) in zip(kinds, totals, strict=True)}

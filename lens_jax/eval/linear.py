@@ -11,16 +11,16 @@ from absl import logging
 
 from lens_jax.data.batches import Example, Skipped, train_batches
 from lens_jax.data.source import Source
-from lens_jax.eval.features import Taps, extract
+from lens_jax.eval.features import Features, Taps, extract
 from lens_jax.eval.frozen import Frozen, linear_size, open_pass
 from lens_jax.ops import colour
+from lens_jax.train.state import TrainState
 from lens_jax.train.system import Purpose, make_key
 
 INVERSE_L2 = 0.1
 LBFGS_ITERATIONS = 1000
 SGD_BATCH_SIZE = 512
 
-Features = Callable[[jax.Array], Taps]
 Heads = dict[str, dict[str, jax.Array]]
 
 
@@ -82,16 +82,15 @@ def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: in
         threads=data.threads,
     )
     images = jax.ShapeDtypeStruct((batch_size, *[linear_size(data)] * 2, 3), jnp.uint8)
-    heads = _zero_heads(features, images, train.num_classes)
+    heads = _zero_heads(jax.eval_shape(features, frozen.state, images), train.num_classes)
     opt_state, update = optimizer.init(heads), jax.jit(_make_update(frozen, features, optimizer))
     for step in range(steps):
-        heads, opt_state = update(heads, opt_state, step, next(batches))
+        heads, opt_state = update(heads, opt_state, frozen.state, step, next(batches))
     skipped.check(data.max_skipped)
     return heads
 
 
-def _zero_heads(features: Features, images: jax.ShapeDtypeStruct, classes: int) -> Heads:
-    shapes = jax.eval_shape(features, images)
+def _zero_heads(shapes: Taps, classes: int) -> Heads:
     return {
         tap: {"kernel": jnp.zeros((x.shape[1], classes)), "bias": jnp.zeros(classes)}
         for tap, x in shapes.items()
@@ -103,11 +102,13 @@ def _logits(heads: Heads, taps: Taps) -> Taps:
 
 
 def _make_update(frozen: Frozen, features: Features, optimizer: optax.GradientTransformation) -> Callable:
-    def update(heads: Any, opt_state: Any, step: jax.Array, batch: Example) -> tuple[Any, Any]:
+    def update(
+        heads: Any, opt_state: Any, state: TrainState, step: jax.Array, batch: Example
+    ) -> tuple[Any, Any]:
         images = batch["image"]
         if frozen.config.augment.flip:
             images = colour.random_flip(make_key(frozen.config.seed, step, Purpose.FLIP), images)
-        taps = features(images)
+        taps = features(state, images)
 
         def loss(heads: Any) -> jax.Array:
             each = jax.tree.map(
@@ -124,17 +125,19 @@ def _make_update(frozen: Frozen, features: Features, optimizer: optax.GradientTr
 
 def _head_accuracy(frozen: Frozen, test: Source, features: Features, heads: Heads) -> dict[str, float]:
     @jax.jit
-    def count(batch: Example) -> dict[str, jax.Array]:
+    def count(state: TrainState, batch: Example) -> dict[str, jax.Array]:
         found = {
             tap: jnp.argmax(logits, axis=-1) == batch["label"]
-            for tap, logits in _logits(heads, features(batch["image"])).items()
+            for tap, logits in _logits(heads, features(state, batch["image"])).items()
         }
         return {tap: jnp.sum(hit & batch["mask"]) for tap, hit in found.items()} | {
             "": jnp.sum(batch["mask"])
         }
 
     skipped = Skipped(test)
-    counts = jax.device_get([count(batch) for batch in open_pass(frozen, test, skipped, linear=True)])
+    counts = jax.device_get(
+        [count(frozen.state, batch) for batch in open_pass(frozen, test, skipped, linear=True)]
+    )
     skipped.check(frozen.config.data.max_skipped)
     totals = {tap: sum(int(row[tap]) for row in counts) for tap in counts[0]}
     return {tap: totals[tap] / totals[""] for tap in heads}

@@ -72,7 +72,9 @@ def test_raw_features_are_the_taps_and_lensed_ones_those_of_the_lensed_image(mak
     images = jnp.asarray(pixels, jnp.float32) / 127.5 - 1
     stats = dict.fromkeys(("raw", "lensed"), frozen.state.batch_stats)
     raw, lensed = taps_of(frozen, {"raw": images, "lensed": lens_of(frozen, images)}, stats).values()
-    found = {kind: jax.jit(make_features(frozen, kind, TAPS))(pixels) for kind in REPRESENTATIONS}
+    found = {
+        kind: jax.jit(make_features(frozen, kind, TAPS))(frozen.state, pixels) for kind in REPRESENTATIONS
+    }
     assert tap_names(frozen) == TAPS
     for tap in TAPS:
         one, other = (np.asarray(taps[tap]).reshape(3, -1) for taps in (raw, lensed))
@@ -90,11 +92,11 @@ def test_raw_features_are_the_taps_and_lensed_ones_those_of_the_lensed_image(mak
 def test_features_come_from_the_running_statistics_and_not_from_the_batch(make_frozen):
     frozen, pixels = make_frozen({"lens.kind": "none"}), random_pixels(4)
     read = jax.jit(make_features(frozen, "raw", ("pre_logits",)))
-    together, alone = read(pixels)["pre_logits"], read(pixels[2:3])["pre_logits"]
+    together, alone = (read(frozen.state, x)["pre_logits"] for x in (pixels, pixels[2:3]))
     np.testing.assert_allclose(alone[0], together[2], rtol=1e-4, atol=1e-5)
     stats = jax.tree.map(lambda x: x + 1, frozen.state.batch_stats)
     moved = frozen._replace(state=frozen.state.replace(batch_stats=stats))
-    other = jax.jit(make_features(moved, "raw", ("pre_logits",)))(pixels)["pre_logits"]
+    other = read(moved.state, pixels)["pre_logits"]
     assert abs(other - together).max() > 0.1
 
 
@@ -112,7 +114,7 @@ def test_each_kind_of_input_is_normed_by_its_own_statistics(make_frozen):
     own = taps_of(frozen, of, stats)
     wrong = taps_of(frozen, of, {"raw": stats["lensed"], "lensed": stats["raw"]})
     for kind in of:
-        found = jax.jit(make_features(frozen, kind, ("pre_logits",)))(pixels)["pre_logits"]
+        found = jax.jit(make_features(frozen, kind, ("pre_logits",)))(frozen.state, pixels)["pre_logits"]
         np.testing.assert_allclose(found, own[kind]["pre_logits"], rtol=1e-4, atol=1e-4)
         assert abs(found - wrong[kind]["pre_logits"]).max() > 0.1
 
@@ -127,7 +129,7 @@ def test_the_features_of_a_patch_task_are_the_mean_over_nine_crops(make_jigsaw, 
         lensed = np.stack([patch for image in lensed for patch in nine(image)])
     stats = dict.fromkeys(("raw", "lensed"), frozen.state.batch_stats)
     taps = taps_of(frozen, {"raw": raw, "lensed": lensed}, stats)
-    found = jax.jit(make_features(frozen, "concat", TAPS))(pixels)
+    found = jax.jit(make_features(frozen, "concat", TAPS))(frozen.state, pixels)
     for i in range(2):
         for tap in TAPS:
             one, other = (
@@ -149,7 +151,7 @@ def test_the_features_of_a_patch_task_are_the_mean_over_nine_crops(make_jigsaw, 
 )
 def test_the_linear_pass_reads_its_own_size_and_crop(make_frozen, colourful, overrides: dict, read):
     source = colourful(3, side=21)
-    rows, _ = extract(make_frozen(overrides), source, lambda x: {"pixels": x.reshape(len(x), -1)})
+    rows, _ = extract(make_frozen(overrides), source, lambda _, x: {"pixels": x.reshape(len(x), -1)})
     expected = np.stack([read(source[i]["image"]).ravel() for i in range(3)])
     np.testing.assert_array_equal(rows["pixels"], expected)
 
@@ -160,7 +162,7 @@ def test_extraction_gives_every_image_once_in_order_but_those_that_do_not_decode
 ):
     source = colourful(size, broken=broken)
     read = {"pixels": lambda images: images.reshape(len(images), -1)}
-    rows, labels = extract(make_frozen(), source, lambda x: {name: f(x) for name, f in read.items()})
+    rows, labels = extract(make_frozen(), source, lambda _, x: {name: f(x) for name, f in read.items()})
     kept = [i for i in range(size) if i not in broken]
     assert labels.tolist() == [i % 3 for i in kept]
     expected = np.stack([decode(source[i]["image"]).reshape(-1) for i in kept])
@@ -170,4 +172,4 @@ def test_extraction_gives_every_image_once_in_order_but_those_that_do_not_decode
 def test_extraction_stops_where_too_many_images_do_not_decode(make_frozen, colourful):
     frozen = make_frozen({"data.max_skipped": 0.1})
     with pytest.raises(UserError, match="2 of 9 images did not decode"):
-        extract(frozen, colourful(9, broken=(0, 4)), lambda x: {"pixels": x[:, 0, 0]})
+        extract(frozen, colourful(9, broken=(0, 4)), lambda _, x: {"pixels": x[:, 0, 0]})

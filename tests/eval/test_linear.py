@@ -11,11 +11,11 @@ from lens_jax.eval.features import make_features
 from lens_jax.eval.linear import logistic_regression, sgd_heads, train_heads
 
 
-def mean_colour(images: jax.Array) -> dict[str, jax.Array]:
+def mean_colour(_: object, images: jax.Array) -> dict[str, jax.Array]:
     return {"colour": jnp.mean(images.astype(jnp.float32), axis=(1, 2)) / 255}
 
 
-def constant(images: jax.Array) -> dict[str, jax.Array]:
+def constant(_: object, images: jax.Array) -> dict[str, jax.Array]:
     return {"nothing": jnp.ones((len(images), 2))}
 
 
@@ -68,7 +68,7 @@ def test_frozen_taps_of_a_drawn_network_tell_colours_apart(make_frozen, colourfu
 
 def test_the_heads_of_two_taps_do_not_touch_each_other(make_frozen, colourful):
     train, test = colourful(30), mislabelled(colourful(30, 1), (3,))
-    both = sgd_heads(make_frozen(), train, test, lambda x: mean_colour(x) | constant(x), epochs=40)
+    both = sgd_heads(make_frozen(), train, test, lambda _, x: mean_colour(_, x) | constant(_, x), epochs=40)
     assert both == {"colour": pytest.approx(29 / 30), "nothing": pytest.approx(1 / 3, abs=0.04)}
 
 
@@ -115,9 +115,9 @@ def test_random_test_labels_are_found_at_chance(make_frozen, colourful, solver: 
 def test_heads_learn_from_and_are_judged_on_images_of_the_linear_size(make_frozen, colourful):
     sides = set()
 
-    def watched(images: jax.Array) -> dict[str, jax.Array]:
+    def watched(_: object, images: jax.Array) -> dict[str, jax.Array]:
         sides.add(images.shape[1:])
-        return mean_colour(images)
+        return mean_colour(_, images)
 
     frozen = make_frozen({"data.linear_size": 12})
     assert judge("sgd", frozen, colourful(30), colourful(9, 1), watched) == {"colour": 1.0}

@@ -61,7 +61,8 @@ def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: in
 
     The setting of revisiting-self-supervised: momentum 0.9, learning rate 0.1 x batch / 256, times 0.1
     after 3/7 and 5/7 of the epochs (30 and 50 of 70), no weight decay, the sum of the heads' mean
-    cross-entropies. Random crops and flips are those that the run's config trains with.
+    cross-entropies. Crops and flips are those that the run's config trains with, unless it sets
+    `data.linear_crop`.
 
     Returns:
       By tap, "kernel" [d, classes] and "bias" [classes].
@@ -77,7 +78,7 @@ def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: in
         skipped,
         batch_size=batch_size,
         image_size=linear_size(data),
-        crop=data.crop,
+        crop=data.linear_crop or data.crop,
         seed=frozen.config.seed,
         threads=data.threads,
     )

@@ -84,7 +84,8 @@ class ResNet(nn.Module):
         """Images [N, h, w, 3] in [-1, 1] -> taps block1, block2, ... and pre_logits [N, features]."""
         x = STEMS[self.stem](self.width, self.dtype)(images.astype(self.dtype))
         taps = {}
-        strides = [1, *[2] * (len(self.stage_sizes) - 2), self.last_stride][-len(self.stage_sizes) :]
+        later = len(self.stage_sizes) - 1
+        strides = [1, *[2] * (later - 1), *[self.last_stride] * min(later, 1)]
         for stage, (size, stride) in enumerate(zip(self.stage_sizes, strides, strict=True)):
             for unit in range(size):
                 x = self.block(self.width * 2**stage, stride if unit == 0 else 1, self.dtype)(x, train)

@@ -23,6 +23,17 @@ from lens_jax.train.state import init_state
 from lens_jax.train.system import make_system
 
 ROWS = [{"step": 5, "epoch": 0.5, "seconds": 2.0, "loss": 1.2, "accuracy_raw": 0.4}]
+JIGSAW = {
+    "name": "jigsaw",
+    "cell": 5,
+    "patch": 4,
+    "jitter": True,
+    "embedding": 4,
+    "hidden": 4,
+    "dropout": 0.0,
+    "permutations": 2,
+    "drawn": 1,
+}
 
 
 @pytest.fixture
@@ -33,6 +44,37 @@ def look() -> pictures.Look:
     lensed[:, :4, :4] += 0.5
     mask[:, :4, :2] = True
     return pictures.Look(inputs, lensed, 4, changes.measure(inputs, lensed, mask, 4))
+
+
+@pytest.fixture
+def images(tmp_path) -> np.ndarray:
+    """Three images, [3, 16, 16, 3], that are also files in the split "train" of a folder."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    for index, image in enumerate(pixels):
+        (tmp_path / "images" / "train" / f"{index}.png").write_bytes(png.encode(image))
+    return pixels
+
+
+@pytest.fixture
+def trained(tiny_config, tmp_path) -> Callable[[dict | None], runs.Run]:
+    """Makes a run with a checkpoint whose lens adds a quarter to every red pixel."""
+
+    def make(task: dict | None) -> runs.Run:
+        data = {"data.name": "image_folder", "data.dir": str(tmp_path / "images"), "data.eval_split": "train"}
+        config = tiny_config(data | {"lens.patch": 1, "model.stem": "cifar", "shortcut": "arrow"}, task)
+        system = make_system(config, 1)
+        both = extractor_optimizer(config, Clock(4, 8, 8)), lens_optimizer(config)
+        shapes = jax.eval_shape(lambda: init_state(config, system, *both))
+        state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        (last,) = (conv for conv in state.lens_params.values() if conv["bias"].shape == (3,))
+        last["bias"] = jnp.array([0.25, 0.0, 0.0])
+        with contextlib.closing(checkpoints.open_checkpoints(str(tmp_path / "run"))) as manager:
+            described = {"class_names": ["unlabeled"], "config": configs.to_json(config)}
+            checkpoints.save(manager, 1, state, described)
+        return runs.Run("run", str(tmp_path / "run"), configs.to_json(config), [], {})
+
+    return make
 
 
 def test_a_report_without_a_lens(add_run, accuracy, capsys):
@@ -105,50 +147,6 @@ def test_the_penalty_is_a_curve_where_it_is_steered_alone(add_run):
     ]
     assert heights[1] - heights[0] == 3.2 * figures.DPI
     assert found[0].rows == rows
-
-
-JIGSAW = {
-    "name": "jigsaw",
-    "cell": 5,
-    "patch": 4,
-    "jitter": True,
-    "embedding": 4,
-    "hidden": 4,
-    "dropout": 0.0,
-    "permutations": 2,
-    "drawn": 1,
-}
-
-
-@pytest.fixture
-def images(tmp_path) -> np.ndarray:
-    """Three images, [3, 16, 16, 3], that are also files in the split "train" of a folder."""
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
-    (tmp_path / "images" / "train").mkdir(parents=True)
-    for index, image in enumerate(pixels):
-        (tmp_path / "images" / "train" / f"{index}.png").write_bytes(png.encode(image))
-    return pixels
-
-
-@pytest.fixture
-def trained(tiny_config, tmp_path) -> Callable[[dict | None], runs.Run]:
-    """Makes a run with a checkpoint whose lens adds a quarter to every red pixel."""
-
-    def make(task: dict | None) -> runs.Run:
-        data = {"data.name": "image_folder", "data.dir": str(tmp_path / "images"), "data.eval_split": "train"}
-        config = tiny_config(data | {"lens.patch": 1, "model.stem": "cifar", "shortcut": "arrow"}, task)
-        system = make_system(config, 1)
-        both = extractor_optimizer(config, Clock(4, 8, 8)), lens_optimizer(config)
-        shapes = jax.eval_shape(lambda: init_state(config, system, *both))
-        state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        (last,) = (conv for conv in state.lens_params.values() if conv["bias"].shape == (3,))
-        last["bias"] = jnp.array([0.25, 0.0, 0.0])
-        with contextlib.closing(checkpoints.open_checkpoints(str(tmp_path / "run"))) as manager:
-            described = {"class_names": ["unlabeled"], "config": configs.to_json(config)}
-            checkpoints.save(manager, 1, state, described)
-        return runs.Run("run", str(tmp_path / "run"), configs.to_json(config), [], {})
-
-    return make
 
 
 def test_nine_patches_are_looked_at_as_one_picture(trained, images, tmp_path):

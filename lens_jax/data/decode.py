@@ -3,9 +3,14 @@
 JPEG is decoded at a fraction of its size where the crop allows it, which is most of the speed of
 reading photographs. The orientation that a camera may note in its files is ignored, as is usual with
 ImageNet.
+
+Files may be broken or made to do harm: whatever is in one, it is decoded or refused with a ValueError, and
+what it costs is bounded. Only JPEG and PNG are read, as their headers tell the size at once.
 """
 
+import itertools
 import math
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,8 +26,19 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 AREA_RANGE = (0.08, 1.0)
 ASPECT_RANGE = (3 / 4, 4 / 3)
 CENTRAL_FRACTION = 0.875
+# 134 million, 400 MB when decoded: room for the photographs of cameras with 100 million pixels.
+MAX_PIXELS = 2**27
+# Encoders write 1 to some 20. Each goes over the whole image, but need not be longer than ten bytes.
+MAX_SCANS = 100
 _ATTEMPTS = 10
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_INVALID = "not a complete image in JPEG or PNG format"
+_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+_PNG_CRITICAL = b"IHDR", b"PLTE", b"IDAT", b"IEND"
+_JPEG_MARKER = re.compile(rb"\xff+([\x01-\xfe])")
+_JPEG_SCAN = re.compile(rb"\xff\xda")
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_BARE = frozenset([0x01, *range(0xD0, 0xD8)])  # markers that no segment follows
 
 
 class Box(NamedTuple):
@@ -35,16 +51,17 @@ class Box(NamedTuple):
 
 
 def decode(data: bytes) -> np.ndarray:
-    """Decodes an image file of any usual format and depth.
+    """Decodes a JPEG or PNG file of any colours and depth; transparency is ignored.
 
     Returns:
       RGB, uint8 [height, width, 3].
 
     Raises:
-      ValueError: `data` is no image, or only part of one.
+      ValueError: `data` is no such file, or only part of one, or it has more than `MAX_PIXELS` pixels or
+        `MAX_SCANS` scans.
 
     """
-    return _decode(data, 0, 0)
+    return _decode(data, *_shape(data))
 
 
 def resize(data: bytes, size: int) -> np.ndarray:
@@ -108,43 +125,80 @@ def random_box(height: int, width: int, rng: np.random.Generator) -> Box:
 
 
 def _crop_resize(data: bytes, size: int, choose: Callable[[int, int], Box]) -> np.ndarray:
-    shape = _jpeg_shape(data)
-    if shape is None:
-        image = decode(data)
-        return _resize(_cut(image, choose(*image.shape[:2])), size)
+    shape = _shape(data)
     box = choose(*shape)
     least = (math.ceil(size * full / part) for full, part in zip(shape, box[2:], strict=True))
     image = _decode(data, *least)
     return _resize(_cut(image, _scale(box, shape, image.shape)), size)
 
 
+def _shape(data: bytes) -> tuple[int, int]:
+    """Height and width as the header tells them, so that one too large costs nothing but a ValueError."""
+    height, width = _png_shape(data) if data.startswith(_PNG) else _jpeg_shape(data)
+    if not 0 < height * width <= MAX_PIXELS:
+        raise ValueError(f"an image of {width} x {height} pixels, where 1 to {MAX_PIXELS} are legal")
+    return height, width
+
+
+def _png_shape(data: bytes) -> tuple[int, int]:
+    if data[12:16] != b"IHDR":
+        raise ValueError(_INVALID)
+    return int.from_bytes(data[20:24]), int.from_bytes(data[16:20])
+
+
+def _jpeg_shape(data: bytes) -> tuple[int, int]:
+    """Goes from marker to marker as libjpeg does, over stray bytes too, to the one of the frame.
+
+    The header that simplejpeg reads would do, but not for chroma subsampled in ways that it does not know.
+    """
+    at = len(_JPEG) if data.startswith(_JPEG) else len(data)
+    while marker := _JPEG_MARKER.search(data, at):
+        code, at = marker[1][0], marker.end()
+        if code in _JPEG_FRAMES:
+            return int.from_bytes(data[at + 3 : at + 5]), int.from_bytes(data[at + 5 : at + 7])
+        if code not in _JPEG_BARE:
+            at += int.from_bytes(data[at : at + 2])
+    raise ValueError(_INVALID)
+
+
 def _decode(data: bytes, min_height: int, min_width: int) -> np.ndarray:
-    """Decodes an image, and a JPEG to a size as small as is no smaller than asked for, 0 for its own."""
-    if _is_jpeg(data):
-        try:
-            return simplejpeg.decode_jpeg(data, min_height=min_height, min_width=min_width)
-        except ValueError:
-            # It is stricter than OpenCV, which forgives stray bytes but not the lack of any.
-            pass
+    """Decodes what `_shape` took, a JPEG to a size as small as is no smaller than asked for."""
+    if data.startswith(_PNG):
+        return _decode_any(_png_image(data))
+    if any(itertools.islice(_JPEG_SCAN.finditer(data), MAX_SCANS, None)):
+        raise ValueError(f"a JPEG of more than {MAX_SCANS} scans")
+    try:
+        return simplejpeg.decode_jpeg(data, min_height=min_height, min_width=min_width)
+    except ValueError:
+        # It is stricter than OpenCV, which forgives stray bytes but not the lack of any.
+        return _decode_any(data)
+
+
+def _decode_any(data: bytes) -> np.ndarray:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
     except cv2.error as error:
-        raise ValueError("not a complete image in a known format") from error
+        raise ValueError(_INVALID) from error
     if image is None:
-        raise ValueError("not a complete image in a known format")
+        raise ValueError(_INVALID)
     return image
 
 
-def _is_jpeg(data: bytes) -> bool:
-    return data[:2] == b"\xff\xd8"
+def _png_image(data: bytes) -> bytes:
+    """A PNG without what is not needed for its first image, with each chunk as long as it claims to be.
 
-
-def _jpeg_shape(data: bytes) -> tuple[int, int] | None:
-    """Height and width in a JPEG's header, or None for other formats and for headers out of order."""
-    try:
-        return simplejpeg.decode_jpeg_header(data)[:2] if _is_jpeg(data) else None
-    except ValueError:
-        return None
+    The decoder makes room for whatever length is claimed, and inflates texts and colour profiles that nobody
+    asked for: either way, some kB become GB.
+    """
+    view, at, chunks = memoryview(data), len(_PNG), [b""]
+    while chunks[-1][4:8] != b"IEND":
+        end = at + 12 + int.from_bytes(view[at : at + 4])
+        if end > len(view):
+            raise ValueError(_INVALID)
+        if view[at + 4 : at + 8] in _PNG_CRITICAL:
+            chunks.append(view[at:end])
+        at = end
+    return b"".join([_PNG, *chunks])
 
 
 def _scale(box: Box, shape: tuple[int, ...], decoded: tuple[int, ...]) -> Box:

@@ -65,7 +65,7 @@ def test_the_camera_orientation_is_ignored():
         assert decode.decode(encode(Image.fromarray(SMOOTH), kind, exif=exif)).shape == SMOOTH.shape
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
 def test_truncated_files_do_not_decode(kind, share):
     data = encode(Image.fromarray(SMOOTH), kind)

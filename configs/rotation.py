@@ -18,7 +18,7 @@ from lens_jax.config import LARGE, base_config, train_long
 
 
 def get_config(variant: str = "imagenet2012") -> ConfigDict:
-    """The config for one of `lens_jax.config.DATASETS`, locked."""
+    """The config for one of `lens_jax.defaults.DATASETS`, locked."""
     config = base_config(variant)
     config.task = ConfigDict({"name": "rotation", "all_rotations": True})
     if variant in LARGE:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from logging import LogRecord
 
 from absl import app, flags, logging
 
@@ -11,15 +12,23 @@ QUOTES = "\"'"
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parses the flags and calls `main`; a `UserError` becomes one line and exit status 1.
+    """Parses the flags and calls `main`.
 
-    Stray words are refused: `config.seed=3` without its dashes would otherwise be ignored.
+    Exit status 0 is success, 1 a `UserError`, shown as one line, and 75 (EX_TEMPFAIL) a training that was
+    told to end by SIGTERM: it has saved and goes on when started again. Stray words are refused:
+    `config.seed=3` without its dashes would otherwise be ignored.
     """
     logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().addFilter(_is_news)
     try:
         app.run(lambda _: main(), flags_parser=_parse)
     except UserError as error:
         sys.exit(f"error: {error}")
+
+
+def _is_news(record: LogRecord) -> bool:
+    """False for what Orbax logs with a traceback: it raises that as well."""
+    return not (record.exc_info and "orbax" in record.pathname)
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The one schema of all configs, its defaults by data set, and how a config is checked and stored."""
+"""Configs: made from the defaults, set up for a method, checked and stored."""
 
 import json
 from typing import Any
@@ -7,6 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from lens_jax.data.batches import CROPS, EVAL_CROPS
+from lens_jax.defaults import DATASETS, DEFAULTS
 from lens_jax.errors import UserError, check_choice
 from lens_jax.lens.adversary import OBJECTIVES
 from lens_jax.lens.attacks import ATTACKS
@@ -21,107 +22,20 @@ LENS_KINDS = ("network", "none", *ATTACKS)
 LENS_PLACES = ("views", "images")
 BATCH_NORMS = ("joint", "split")
 SCHEDULES = ("cosine", "step")
+FREE = ("data.dir", "data.threads", "mesh.fsdp", "remat", "train.rollbacks")
 
 
 def base_config(dataset: str) -> ConfigDict:
     """Every key there is, set for training on `dataset`; not locked yet, for a config file to fill.
 
-    Raises `UserError` for a data set that is not in `DATASETS`. Durations are strings such as
-    "35 epochs", "500 steps", "1e6 examples" or "10 percent" (of the training). The extractor's learning
-    rate is for 256 images a step.
+    Raises `UserError` for a data set that is not in `lens_jax.defaults.DATASETS`.
     """
     check_choice("config variant", dataset, tuple(DATASETS))
-    config = ConfigDict(_DEFAULTS)
+    config = ConfigDict(DEFAULTS)
     config.update(DATASETS[dataset])
     return config
 
 
-_DEFAULTS = {
-    "seed": 0,
-    "dtype": "float32",  # of the computation; parameters, statistics and losses stay float32
-    "shortcut": "none",  # drawn into every image: none, arrow or chromatic
-    "data": {
-        "name": "",
-        "dir": "",  # TFDS' directory ("" is its default), or the image folder
-        "train_split": "train",
-        "eval_split": "test",
-        "image_size": 32,
-        "crop": "none",  # of training images: random, central or none
-        "eval_crop": "none",
-        "linear_size": 0,  # side and crop of images in linear evaluation; 0 and "": as image_size, eval_crop
-        "linear_crop": "",
-        "batch_size": 128,  # images a step, over all devices
-        "threads": 8,
-        "max_skipped": 0.01,  # share of images that may fail to decode before the run stops
-    },
-    "augment": {"gray": 0.0, "flip": False, "colour": False},  # gray is a probability
-    "task": {"name": ""},
-    "model": {
-        "name": "small",
-        "width": 64,
-        "stem": "patch",
-        "last_stride": 2,  # of the last stage; 1 for tasks on small patches
-        "standardize": False,  # every input to mean 0 and deviation 1
-    },
-    "lens": {
-        "kind": "network",  # what alters inputs: network (the lens), none, random, fgsm or pgd
-        "acts_on": "views",  # what the extractor is shown, such as patches; or the whole images
-        "objective": "least_likely",  # full, least_likely, confusion, or reconstruction: no adversary
-        "budget": "penalty",  # penalty: lambda_ is fixed; target: it is steered; bound: there is none
-        "lambda_": 100.0,  # weighs the mean squared change of pixels in [-1, 1]
-        "target": 0.01,  # the mean squared change that the budget "target" holds
-        "epsilon": 0.05,  # of "bound", the mean absolute change; of random, fgsm and pgd, the largest
-        "attack_steps": 5,  # of pgd
-        "update_every": 1,  # steps of the extractor for each step of the lens
-        "lensed_share": 1.0,  # of the images, how many the extractor sees through the lens (the first ones)
-        "raw_share": 1.0,  # of the images, how many it sees as they are (the last ones)
-        "batch_norm": "joint",  # statistics over lensed and raw inputs together, or split
-        "widths": (64, 128),  # channels at each resolution, finest first
-        "blocks": 1,
-        "patch": 4,  # pixel blocks folded into channels first
-        "learning_rate": 1e-3,  # of Adam, not scaled with the batch
-    },
-    "optimizer": {
-        "learning_rate": 0.1,
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "head_weight_decay": 1e-4,
-        "warmup": "0 steps",
-        "schedule": "cosine",  # cosine, or step: times 0.1 at each of decay_at
-        "decay_at": (),
-    },
-    "train": {
-        "duration": "8 epochs",
-        "log_every": "50 steps",
-        "checkpoint_every": "1 epochs",
-        "keep_checkpoints": 3,
-    },
-}
-
-
-def _photos(name: str, eval_split: str) -> dict[str, Any]:
-    crops = {"image_size": 224, "crop": "random", "eval_crop": "central", "batch_size": 256, "threads": 32}
-    return {
-        "augment": {"flip": True, "colour": True},
-        "data": crops | {"name": name, "eval_split": eval_split},
-        "model": {"name": "resnet50", "stem": "imagenet"},
-        "lens": {"widths": (32, 64, 128, 256), "patch": 1, "learning_rate": 1e-4},
-    }
-
-
-DATASETS: dict[str, dict[str, Any]] = {
-    "imagenet2012": _photos("imagenet2012", "validation"),
-    "youtube8m": _photos("youtube8m_frames", "validation"),
-    "places205": _photos("places205", "validation"),
-    "image_folder": _photos("image_folder", "train"),
-    "cifar10": {
-        "data": {"name": "cifar10"},
-        "model": {"name": "resnet18", "stem": "cifar"},
-        "lens": {"widths": (32, 64, 128), "patch": 1},
-    },
-    "glyphs": {"data": {"name": "glyphs"}},
-    "digits": {"data": {"name": "digits"}},
-}
 LARGE = ("imagenet2012", "youtube8m", "places205")
 
 
@@ -167,7 +81,7 @@ def cut_patches(config: ConfigDict) -> dict[str, int]:
 
 def key_names() -> tuple[str, ...]:
     """Every key that a config can have, such as "lens.widths"; a task's own options are not among them."""
-    sections = ((name, value if isinstance(value, dict) else None) for name, value in _DEFAULTS.items())
+    sections = ((name, value if isinstance(value, dict) else None) for name, value in DEFAULTS.items())
     return tuple(
         name if section is None else f"{name}.{key}"
         for name, section in sections
@@ -193,10 +107,19 @@ def check(config: ConfigDict) -> None:
     _check_range("data.threads", config.data.threads, 0, float("inf"))
     _check_range("data.max_skipped", config.data.max_skipped, 0, 1)
     _check_range("train.keep_checkpoints", config.train.keep_checkpoints, 1, float("inf"))
-    if config.data.batch_size < 1 or config.data.batch_size % jax.device_count():
+    _check_range("train.rollbacks", config.train.rollbacks, 0, float("inf"))
+    _check_range("train.accumulate", config.train.accumulate, 1, float("inf"))
+    _check_shares(config)
+
+
+def _check_shares(config: ConfigDict) -> None:
+    devices, fsdp, parts = jax.device_count(), config.mesh.fsdp, config.train.accumulate
+    if fsdp < 1 or devices % fsdp:
+        raise UserError(f"mesh.fsdp is {fsdp}: give a number that divides the {devices} devices")
+    if config.data.batch_size < 1 or config.data.batch_size % (devices * parts):
         raise UserError(
-            f"data.batch_size {config.data.batch_size} cannot be shared by {jax.device_count()} devices: "
-            f"use a multiple of {jax.device_count()}"
+            f"data.batch_size {config.data.batch_size} cannot be shared by {devices} devices"
+            f"{f' in {parts} parts' if parts > 1 else ''}: use a multiple of {devices * parts}"
         )
 
 
@@ -248,11 +171,11 @@ def _tuples(value: Any) -> Any:
 def difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
     """The first key at which two JSON configs differ, with both values; None where there is none.
 
-    `data.dir` and `data.threads` say where and how the same data is read, and may differ.
+    Those in `FREE` may differ: they say where and how the same numbers are computed, or how a failure is met.
     """
     for key in sorted(old.keys() | new.keys()):
         name, a, b = f"{prefix}{key}", old.get(key), new.get(key)
-        if name in ("data.dir", "data.threads") or a == b:
+        if name in FREE or a == b:
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             if found := difference(a, b, f"{name}."):

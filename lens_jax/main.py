@@ -3,7 +3,8 @@
     python -m lens_jax.main --config=configs/rotation.py:glyphs --workdir=runs/mine
 
 Every key of the config can be set as a flag, such as --config.lens.lambda_=300. Started again with the
-same --workdir and config, training goes on from the newest checkpoint.
+same --workdir and config, training goes on from the newest checkpoint. On a pod or a cluster the same command
+is started once for each process, see docs/launching.md.
 """
 
 from absl import flags
@@ -18,8 +19,10 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics 
 def main() -> None:
     """Trains as the flags say."""
     # Imported only now, so that --help and mistyped flags answer at once.
+    from lens_jax.train import distributed
     from lens_jax.train.loop import train
 
+    distributed.start()
     train(CONFIG.value, WORKDIR.value)
 
 

@@ -47,11 +47,23 @@ class Effect(NamedTuple):
 
 
 def load(workdir: str, step: int | None = None) -> Frozen:
-    """Reads a checkpoint of `workdir`, the newest by default; raises `UserError` where there is none."""
-    steps = checkpoints.saved_steps(workdir)
-    if not steps:
-        raise UserError(f"no checkpoint in {workdir}: train first, or give the right folder")
-    step = steps[-1] if step is None else step
+    """Reads a checkpoint of `workdir`, by default the newest that is intact.
+
+    Raises `UserError` where there is none, or where the one at `step` is damaged.
+    """
+    steps = checkpoints.saved_steps(workdir) if step is None else [step]
+    damage = UserError(f"no checkpoint in {workdir}: train first, or give the right folder")
+    for each in reversed(steps):
+        try:
+            return _load(workdir, each)
+        except checkpoints.DamagedError as error:
+            damage = error
+            if step is None:
+                print(f"{error}; passing it over", flush=True)
+    raise damage
+
+
+def _load(workdir: str, step: int) -> Frozen:
     with contextlib.closing(checkpoints.open_checkpoints(workdir)) as manager:
         run = checkpoints.read_run(manager, step)
         config = configs.from_json(run["config"])

@@ -25,6 +25,7 @@ class UNet(nn.Module):
         patch: side of the pixel blocks that are folded into channels first (space to depth).
         dtype: of the computation; parameters and the output stay float32.
         epsilon: the mean absolute change of every image, see `bounded`; None: as much as it likes.
+        remat: keep the residual units' outputs alone for the backward pass, and compute the rest again.
 
     """
 
@@ -33,6 +34,7 @@ class UNet(nn.Module):
     patch: int = 1
     dtype: Any = jnp.float32
     epsilon: float | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -43,11 +45,11 @@ class UNet(nn.Module):
         for level, width in enumerate(self.widths):
             if level > 0:
                 x = nn.Conv(width, (2, 2), 2, dtype=self.dtype)(x)
-            x = self._units(x, width)
+            x = self._units(x)
             skips.append(x)
         for width, skip in zip(self.widths[-2::-1], skips[-2::-1], strict=True):
             x = depth_to_space(nn.Conv(4 * width, (1, 1), dtype=self.dtype)(x), 2)
-            x = self._units(nn.Conv(width, (1, 1), dtype=self.dtype)(jnp.concatenate([x, skip], -1)), width)
+            x = self._units(nn.Conv(width, (1, 1), dtype=self.dtype)(jnp.concatenate([x, skip], -1)))
         change = nn.Conv(
             images.shape[-1] * self.patch**2,
             (3, 3),
@@ -71,11 +73,17 @@ class UNet(nn.Module):
                 f"multiples of {factor}, not {size[0]}x{size[1]}: change data.image_size or lens.widths"
             )
 
-    def _units(self, x: jax.Array, width: int) -> jax.Array:
+    def _units(self, x: jax.Array) -> jax.Array:
+        unit = nn.remat(_unit) if self.remat else _unit
         for _ in range(self.blocks):
-            y = nn.Conv(width, (3, 3), dtype=self.dtype)(nn.relu(_norm(self.dtype)(x)))
-            x = x + nn.Conv(width, (3, 3), dtype=self.dtype)(nn.relu(_norm(self.dtype)(y)))
+            x = unit(self, x)
         return x
+
+
+def _unit(lens: UNet, x: jax.Array) -> jax.Array:
+    width, dtype = x.shape[-1], lens.dtype
+    y = nn.Conv(width, (3, 3), dtype=dtype)(nn.relu(_norm(dtype)(x)))
+    return x + nn.Conv(width, (3, 3), dtype=dtype)(nn.relu(_norm(dtype)(y)))
 
 
 def space_to_depth(x: jax.Array, side: int) -> jax.Array:

@@ -4,6 +4,7 @@ The definition follows revisiting-self-supervised: the stride sits in the 3x3 co
 shortcut is projected after BatchNorm and ReLU, the root has no BatchNorm, the last ReLU is kept.
 """
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -69,6 +70,7 @@ class ResNet(nn.Module):
             cheap on a CPU).
         last_stride: stride of the last stage, 1 for tasks on small patches.
         dtype: of the computation; parameters and statistics stay float32.
+        remat: keep the residual blocks' outputs alone for the backward pass, and compute the rest again.
 
     """
 
@@ -78,17 +80,19 @@ class ResNet(nn.Module):
     stem: str = "imagenet"
     last_stride: int = 2
     dtype: Any = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
         """Images [N, h, w, 3] in [-1, 1] -> taps block1, block2, ... and pre_logits [N, features]."""
         x = STEMS[self.stem](self.width, self.dtype)(images.astype(self.dtype))
-        taps = {}
+        block = nn.remat(self.block, static_argnums=(2,)) if self.remat else self.block
+        taps, names = {}, (f"{self.block.__name__}_{unit}" for unit in itertools.count())
         later = len(self.stage_sizes) - 1
         strides = [1, *[2] * (later - 1), *[self.last_stride] * min(later, 1)]
         for stage, (size, stride) in enumerate(zip(self.stage_sizes, strides, strict=True)):
-            for unit in range(size):
-                x = self.block(self.width * 2**stage, stride if unit == 0 else 1, self.dtype)(x, train)
+            for stride_here in [stride, *[1] * (size - 1)]:
+                x = block(self.width * 2**stage, stride_here, self.dtype, name=next(names))(x, train)
             taps[f"block{stage + 1}"] = x
         x = nn.relu(BatchNorm(use_running_average=not train, dtype=self.dtype)(x))
         return taps | {"pre_logits": jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))}
@@ -126,8 +130,11 @@ ARCHITECTURES = {
 }
 
 
-def make_resnet(name: str, *, width: int, stem: str, last_stride: int, dtype: Any) -> ResNet:
-    """The architecture `name` of `ARCHITECTURES`; raises `UserError` for an unknown name or stem."""
+def make_resnet(name: str, *, stem: str, **options: Any) -> ResNet:
+    """The architecture `name` of `ARCHITECTURES` with these attributes of `ResNet`.
+
+    Raises `UserError` for an unknown name or stem.
+    """
     check_choice("model", name, tuple(ARCHITECTURES))
     check_choice("stem", stem, tuple(STEMS))
-    return ARCHITECTURES[name](width=width, stem=stem, last_stride=last_stride, dtype=dtype)
+    return ARCHITECTURES[name](stem=stem, **options)

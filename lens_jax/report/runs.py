@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from lens_jax.config import CONFIG_FILE, DATASETS
+from lens_jax.config import CONFIG_FILE
+from lens_jax.defaults import DATASETS
 from lens_jax.errors import UserError
 from lens_jax.eval.results import read_results
 from lens_jax.train.log import read_metrics

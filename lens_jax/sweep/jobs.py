@@ -62,7 +62,7 @@ def make_jobs(
 
 
 def _make_goal(config: ConfigDict, question: judge.Question, representations: tuple[str, ...]) -> Goal:
-    plan = make_plan(config, make_mesh())
+    plan = make_plan(config, make_mesh(config.mesh.fsdp))
     system = make_system(config, plan.source.num_classes)
     train_source, _ = judge.open_sources(config, question)
     question = question._replace(shortcut=judge.chosen_shortcut(config, question))

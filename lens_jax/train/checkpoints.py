@@ -1,19 +1,27 @@
 """Checkpoints: the only file that knows Orbax.
 
 A checkpoint holds two items: `state`, the `TrainState`, and `run`, a JSON object with the position in
-the data, the config, the versions of the libraries and what else an evaluation must know.
+the data, the config, the versions of the libraries and what else an evaluation must know. Beside them lie
+the digests of their files, without which a flipped bit in an array would go unnoticed.
 """
 
 import importlib.metadata
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.experimental import multihost_utils
 
 from lens_jax.errors import UserError
+from lens_jax.train import digests
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+DAMAGED_FOLDER = "checkpoints_damaged"
 
 
 class Restored(NamedTuple):
@@ -24,16 +32,40 @@ class Restored(NamedTuple):
     run: dict[str, Any]
 
 
+class DamagedError(UserError):
+    """A checkpoint that is not as it was written."""
+
+
 def open_checkpoints(workdir: str, keep: int | None = None) -> ocp.CheckpointManager:
     """The checkpoints in `workdir`, of which the `keep` newest are kept (None: all, for readers).
 
-    Saves run in the background; `close` waits for the last one and must always be called.
+    Saves run in the background; `close` waits for the last one and must always be called. With `keep`,
+    what a killed run had not finished to save is removed.
     """
+    folder = _folder(workdir)
+    # Called between the writing of the items and the renaming that makes them a checkpoint.
+    callback = partial(_digest_unfinished, folder)
     return ocp.CheckpointManager(
-        _folder(workdir),
-        options=ocp.CheckpointManagerOptions(max_to_keep=keep),
+        folder,
+        options=ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            cleanup_tmp_directories=keep is not None,
+            async_options=ocp.options.AsyncOptions(post_finalization_callback=callback),
+        ),
         item_handlers={"state": ocp.StandardCheckpointHandler(), "run": ocp.JsonCheckpointHandler()},
     )
+
+
+@contextmanager
+def open_for_training(workdir: str, keep: int) -> Iterator[ocp.CheckpointManager]:
+    """Opens and closes the checkpoints in `workdir`; `UserError` where the last save has failed."""
+    with _explained(workdir):
+        manager = open_checkpoints(workdir, keep)
+    try:
+        yield manager
+    finally:
+        with _explained(workdir):
+            manager.close()
 
 
 def saved_steps(workdir: str) -> list[int]:
@@ -46,34 +78,108 @@ def _folder(workdir: str) -> epath.Path:
     return epath.Path(workdir).absolute() / "checkpoints"
 
 
+def _digest_unfinished(folder: epath.Path) -> None:
+    finished = set(ocp.utils.checkpoint_steps_paths(folder))
+    for path in folder.iterdir():
+        if path.is_dir() and path not in finished:
+            digests.write_digests(path)
+
+
 def save(manager: ocp.CheckpointManager, step: int, state: Any, run: dict[str, Any]) -> None:
-    """Starts saving; raises what an earlier save in the background ran into."""
-    manager.check_for_errors()
+    """Starts saving; raises `UserError` where this or an earlier save cannot be written."""
     run = run | {"versions": {name: importlib.metadata.version(name) for name in PACKAGES}}
-    manager.save(
-        step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run))
-    )
+    with _explained(manager.directory):
+        manager.save(
+            step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run))
+        )
+
+
+def check_saved(manager: ocp.CheckpointManager) -> None:
+    """Raises `UserError` where the last save has failed; one that is under way is not waited for."""
+    if not manager.is_saving_in_progress():
+        with _explained(manager.directory):
+            manager.wait_until_finished()
+
+
+@contextmanager
+def _explained(folder: epath.PathLike) -> Iterator[None]:
+    """Turns what the file system refuses into a `UserError`; TensorStore raises that as a `ValueError`."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split()).rpartition(": ")[2].partition(" [")[0]
+        raise UserError(
+            f"cannot save a checkpoint in {folder}: {getattr(error, 'strerror', None) or reason}; make room "
+            "there or permit writing, and start again to go on from the last one that was saved"
+        ) from error
 
 
 def read_run(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
-    """The `run` object of one checkpoint."""
+    """The `run` object of one checkpoint; raises `DamagedError` where it is not as it was written."""
+    _check_intact(manager, step, "run")
     return manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore()))["run"]
 
 
-def restore(
-    manager: ocp.CheckpointManager, step: int, like: Any, sharding: jax.sharding.Sharding | None = None
-) -> Restored:
-    """Reads one checkpoint into the shapes and types of `like`, placed as `sharding` says.
+def restore(manager: ocp.CheckpointManager, step: int, like: Any, sharding: Any = None) -> Restored:
+    """Reads one checkpoint into the shapes and types of `like`, placed as `sharding`, a tree like it, says.
 
-    Raises `UserError` where the checkpoint has other arrays: Orbax alone would cast types silently.
+    Raises `DamagedError` where it is not as it was written, and `UserError` where it has other arrays:
+    Orbax alone would cast types silently.
     """
+    _check_intact(manager, step, ".")
     _check_fits(manager, step, like)
-    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    sharding = jax.tree.map(lambda _: here, like) if sharding is None else sharding
+    target = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), like, sharding)
     restored = manager.restore(
         step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target), run=ocp.args.JsonRestore())
     )
     return Restored(step, restored["state"], restored["run"])
+
+
+def restore_newest(manager: ocp.CheckpointManager, like: Any, sharding: Any = None) -> Restored | None:
+    """Reads the newest checkpoint that is intact, see `restore`; None where there is no checkpoint.
+
+    Newer ones that are damaged are moved to "checkpoints_damaged" in the work directory, one line for each.
+    Where none is intact, they stay where they are, and a `UserError` says so.
+    """
+    with _explained(manager.directory):
+        manager.wait_until_finished()
+    damaged: dict[int, DamagedError] = {}
+    for step in sorted(manager.all_steps(), reverse=True):
+        try:
+            restored = restore(manager, step, like, sharding)
+        except DamagedError as error:
+            damaged[step] = error
+            continue
+        multihost_utils.assert_equal(step, "the processes read different checkpoints")
+        for step, error in damaged.items():
+            _set_aside(manager, step, error)
+        return restored
+    if damaged:
+        raise UserError(
+            f"none of the {len(damaged)} checkpoints in {manager.directory} can be read: restore them from a "
+            f"copy, or give another --workdir ({next(iter(damaged.values()))})"
+        )
+    return None
+
+
+def _set_aside(manager: ocp.CheckpointManager, step: int, error: DamagedError) -> None:
+    if jax.process_index() == 0:
+        folder = manager.directory.parent / DAMAGED_FOLDER
+        folder.mkdir(exist_ok=True)
+        names = itertools.chain([f"{step}"], (f"{step}-{again}" for again in itertools.count(2)))
+        target = next(folder / name for name in names if not (folder / name).exists())
+        (manager.directory / str(step)).rename(target)
+        print(f"{error}; moved it to {target}", flush=True)
+    multihost_utils.sync_global_devices(f"set aside {step}")
+    manager.reload()
+
+
+def _check_intact(manager: ocp.CheckpointManager, step: int, part: str) -> None:
+    """Raises `DamagedError` where the files of a part of a checkpoint are not as they were written."""
+    if damage := digests.find_damage(manager.directory / str(step), part):
+        raise DamagedError(f"checkpoint {step} in {manager.directory} is damaged: {damage}")
 
 
 def _check_fits(manager: ocp.CheckpointManager, step: int, like: Any) -> None:

@@ -10,6 +10,7 @@ from etils import epath
 
 Scalars = dict[str, float]
 METRICS_FILE = "metrics.jsonl"
+NOTABLE_WAIT = 0.02
 
 
 @contextmanager
@@ -26,7 +27,10 @@ def open_log(workdir: str, first_step: int, active: bool) -> Iterator[Callable[[
 
     path = epath.Path(workdir) / METRICS_FILE
     rows = [row for row in read_metrics(workdir) if row["step"] <= first_step]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # Renamed when it is complete: what a killed run had written must not be lost to the next kill.
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    unfinished.replace(path)
     summaries = metric_writers.SummaryWriter(str(workdir))
 
     def write(step: int, scalars: Scalars) -> None:
@@ -48,7 +52,10 @@ def read_metrics(workdir: str) -> list[dict[str, float]]:
 
 
 def report_progress(step: int, total: int, scalars: Scalars) -> None:
-    """One line of progress; on a terminal it stays in its place and starts with a bar."""
+    """One line of progress; on a terminal it stays in its place and starts with a bar.
+
+    The share of the time that went by in waiting for images is told where it is worth a look.
+    """
     eta = (total - step) * scalars["seconds_per_step"]
     shown = ("loss", "accuracy_lensed", "accuracy_raw", "lens_reconstruction")
     fields = [
@@ -58,6 +65,8 @@ def report_progress(step: int, total: int, scalars: Scalars) -> None:
         f"eta {int(eta // 60)}:{int(eta % 60):02d}",
         *(f"{name} {scalars[name]:.4g}" for name in shown if name in scalars),
     ]
+    if scalars["input_wait"] >= NOTABLE_WAIT:
+        fields.append(f"{scalars['input_wait']:.0%} waiting for images")
     line = "  ".join(fields)
     if not sys.stdout.isatty():
         print(line, flush=True)

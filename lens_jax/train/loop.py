@@ -3,9 +3,8 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import numpy as np
@@ -18,11 +17,12 @@ from lens_jax import config as configs
 from lens_jax.data.batches import Batches, Skipped, train_batches
 from lens_jax.data.source import Source, open_source
 from lens_jax.errors import UserError
-from lens_jax.train import checkpoints, log, mesh, optimizers
+from lens_jax.train import checkpoints, compiling, finite, lock, log, mesh, preemption
 from lens_jax.train.durations import Clock
-from lens_jax.train.state import TrainState, init_state
-from lens_jax.train.step import Metrics, make_step
-from lens_jax.train.system import make_system
+from lens_jax.train.state import TrainState
+
+# The device has these to do while the host reads; were it more, batches would fill the device's memory.
+STEPS_AHEAD = 2
 
 
 class Plan(NamedTuple):
@@ -36,42 +36,128 @@ class Plan(NamedTuple):
     step: jax.stages.Traced
 
 
-def train(config: ConfigDict, workdir: str) -> None:
-    """Trains what `config` describes, or goes on from the newest checkpoint in `workdir`.
+class Session(NamedTuple):
+    """What stays the same while a process trains."""
 
-    Raises `UserError` for a config that cannot be run, for a `workdir` of another config, for too many
-    unreadable images, and at the first loss that is not finite.
+    config: ConfigDict
+    workdir: str
+    devices: Mesh
+    plan: Plan
+    manager: Any
+    skipped: Skipped
+    began: float
+
+
+class Place(NamedTuple):
+    """Where training goes on: after `step`, which took `seconds`, in data reordered `rollbacks` times."""
+
+    step: int
+    state: TrainState
+    batches: Batches
+    seconds: float
+    rollbacks: int
+
+
+def train(config: ConfigDict, workdir: str) -> None:
+    """Trains what `config` describes, or goes on from the newest intact checkpoint in `workdir`.
+
+    A number that is not finite ends it, once `train.rollbacks` returns to the last checkpoint are used up.
+    On SIGTERM it saves and raises `SystemExit` with `preemption.EXIT_STATUS`.
+
+    Raises `UserError` for a config that cannot be run, for a `workdir` of another config, of another run
+    that is still training, or that cannot be written, for too many unreadable images, and at the first
+    number that is not finite.
     """
+    with preemption.watch() as preempted, _open_session(config, workdir) as session:
+        place = _start(session)
+        step_fn, seconds = compiling.compile_step(session.plan.step)
+        where = f"{session.devices.size} {jax.default_backend()} device(s)"
+        print(f"compiled the step in {seconds:.1f} s for {where}", flush=True)
+        while place.step < session.plan.clock.total_steps:
+            place = _train_or_roll_back(session, place, step_fn, preempted)
+    print(f"trained to step {place.step}; checkpoints, metrics and config are in {workdir}")
+
+
+@contextlib.contextmanager
+def _open_session(config: ConfigDict, workdir: str) -> Iterator[Session]:
+    """Checks and plans everything before anything is written."""
     began = time.monotonic()
     configs.check(config)
-    devices = mesh.make_mesh()
+    devices = mesh.make_mesh(config.mesh.fsdp)
     plan = make_plan(config, devices)
-    claim_workdir(config, workdir)
-    skipped = Skipped(plan.source)
-    batches = _open_batches(config, plan.source, skipped)
+    with lock.hold(workdir):
+        claim_workdir(config, workdir)
+        compiling.use_cache(workdir)
+        with checkpoints.open_for_training(workdir, config.train.keep_checkpoints) as manager:
+            yield Session(config, workdir, devices, plan, manager, Skipped(plan.source), began)
 
-    with contextlib.closing(checkpoints.open_checkpoints(workdir, config.train.keep_checkpoints)) as manager:
-        first, state, earlier = _start(plan, manager, devices, batches)
-        step_fn = _compile(plan.step, devices)
-        with log.open_log(workdir, first, active=jax.process_index() == 0) as write:
-            window, opened = [], time.monotonic()
-            for step in range(first + 1, plan.clock.total_steps + 1):
-                state, metrics = step_fn(state, mesh.put_batch(devices, next(batches)))
-                window.append(metrics)
-                due = step % plan.save_every == 0 or step == plan.clock.total_steps
-                if not due and step % plan.log_every:
-                    continue
-                scalars = _finite_mean(window, step, workdir)
-                scalars |= _timing(plan.clock, step, len(window), time.monotonic() - opened)
-                scalars["seconds"] = earlier + time.monotonic() - began
-                window, opened = [], time.monotonic()
+
+def _train_or_roll_back(
+    session: Session, place: Place, step_fn: Callable, preempted: Callable[[int], bool]
+) -> Place:
+    """Trains to the end, or to a number that is not finite and back to the last checkpoint if allowed."""
+    try:
+        return _train_to_the_end(session, place, step_fn, preempted)
+    except finite.NotFiniteError as error:
+        allowed, used = session.config.train.rollbacks, place.rollbacks + 1
+        if used > allowed or session.manager.latest_step() is None:
+            raise
+        print(f"{str(error).partition(':')[0]}: rolling back, {used} of {allowed} times", flush=True)
+    return _resume(session, used)._replace(seconds=place.seconds)
+
+
+def _train_to_the_end(
+    session: Session, place: Place, step_fn: Callable, preempted: Callable[[int], bool]
+) -> Place:
+    config, workdir, devices, plan, manager, skipped, began = session
+    total, state, batches = plan.clock.total_steps, place.state, place.batches
+    with _open_log(workdir, place.step) as write:
+        window, opened, waited = [], time.monotonic(), 0.0
+        for step in range(place.step + 1, total + 1):
+            asked = time.monotonic()
+            batch = next(batches)
+            waited += time.monotonic() - asked
+            state, metrics = step_fn(state, mesh.put_batch(devices, batch))
+            window.append(metrics)
+            jax.block_until_ready(window[:-STEPS_AHEAD][-1:])
+            checkpoints.check_saved(manager)
+            stop = preempted(step)
+            due = stop or step % plan.save_every == 0 or step == total
+            if not due and step % plan.log_every:
+                continue
+            scalars = finite.mean(window, step, workdir)
+            scalars |= _timing(plan.clock, step, len(window), time.monotonic() - opened, waited)
+            scalars["seconds"] = place.seconds + time.monotonic() - began
+            window, opened, waited = [], time.monotonic(), 0.0
+            write(step, scalars)
+            if jax.process_index() == 0:
+                log.report_progress(step, total, scalars)
+            skipped.check(config.data.max_skipped)
+            if due:
+                now = Place(step, state, batches, scalars["seconds"], place.rollbacks)
+                checkpoints.save(manager, step, state, _run_record(config, plan, now))
+            if stop and step < total:
+                _end_early(step)
+    return place._replace(step=total)
+
+
+def _end_early(step: int) -> NoReturn:
+    print(f"preempted: saving at step {step} and ending; start again to go on", flush=True)
+    raise SystemExit(preemption.EXIT_STATUS)
+
+
+@contextlib.contextmanager
+def _open_log(workdir: str, first: int) -> Iterator[Callable[[int, log.Scalars], None]]:
+    """The log of `log.open_log`, in which a file that cannot be written is a `UserError`."""
+    with contextlib.ExitStack() as stack:
+        with lock.explained(workdir):
+            write = stack.enter_context(log.open_log(workdir, first, active=jax.process_index() == 0))
+
+        def write_explained(step: int, scalars: log.Scalars) -> None:
+            with lock.explained(workdir):
                 write(step, scalars)
-                log.report_progress(step, plan.clock.total_steps, scalars)
-                skipped.check(config.data.max_skipped)
-                if due:
-                    run = _run_record(config, plan, batches.get_state(), scalars["seconds"])
-                    checkpoints.save(manager, step, state, run)
-    print(f"trained to step {plan.clock.total_steps}; checkpoints, metrics and config are in {workdir}")
+
+        yield write_explained
 
 
 def make_plan(config: ConfigDict, devices: Mesh) -> Plan:
@@ -81,114 +167,96 @@ def make_plan(config: ConfigDict, devices: Mesh) -> Plan:
     clock = clock._replace(total_steps=clock.steps(config.train.duration))
     if clock.total_steps < 1:
         raise UserError(f"train.duration {config.train.duration!r} is no step at all: give a longer one")
-    system = make_system(config, source.num_classes)
-    both = optimizers.extractor_optimizer(config, clock), optimizers.lens_optimizer(config)
-    init = partial(init_state, config, system, *both)
+    log_every, save_every = (
+        max(1, clock.steps(every)) for every in (config.train.log_every, config.train.checkpoint_every)
+    )
     return Plan(
-        source,
-        clock,
-        max(1, clock.steps(config.train.log_every)),
-        max(1, clock.steps(config.train.checkpoint_every)),
-        init,
-        _trace(make_step(config, system, *both), init, devices, config),
+        source, clock, log_every, save_every, *compiling.trace(config, source.num_classes, clock, devices)
     )
-
-
-def _trace(step: Callable, init: Callable, devices: Mesh, config: ConfigDict) -> jax.stages.Traced:
-    """The step as a computation on all devices, for states as of `init`; the state is donated."""
-    sharding = mesh.replicated(devices)
-    state = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), jax.eval_shape(init)
-    )
-    jitted = jax.jit(step, donate_argnums=0, out_shardings=sharding)
-    return jitted.trace(state, mesh.put_batch(devices, _empty_batch(config)))
 
 
 def claim_workdir(config: ConfigDict, workdir: str) -> None:
-    """Writes the config into `workdir`; raises `UserError` where another config's run is there."""
+    """Writes the config into `workdir`; raises `UserError` where another config's run is there.
+
+    The first process writes for all.
+    """
     path, new = epath.Path(workdir) / configs.CONFIG_FILE, configs.to_json(config)
     if path.exists():
         changed = configs.difference(json.loads(path.read_text()), new)
         if changed:
             raise UserError(f"{workdir} holds a run of another config: {changed}; give another --workdir")
-    try:
+    if jax.process_index():
+        return
+    with lock.explained(workdir):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(new, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"cannot write to --workdir {workdir}: {error.strerror}; give another one") from error
-    jax.config.update("jax_compilation_cache_dir", str(path.parent / "compilation_cache"))
+        # Renamed when it is complete, so that a run that is killed here can still be taken up.
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(new, indent=2) + "\n")
+        unfinished.replace(path)
 
 
-def _open_batches(config: ConfigDict, source: Source, skipped: Skipped) -> Batches:
+def _open_batches(session: Session, rollbacks: int) -> Batches:
+    config = session.config
     return train_batches(
-        source,
-        skipped,
+        session.plan.source,
+        session.skipped,
         batch_size=config.data.batch_size,
         image_size=config.data.image_size,
         crop=config.data.crop,
-        seed=config.seed,
+        seed=data_seed(config.seed, rollbacks),
         shard=jax.process_index(),
         shards=jax.process_count(),
         threads=config.data.threads,
     )
 
 
-def _start(plan: Plan, manager: Any, devices: Mesh, batches: Batches) -> tuple[int, TrainState, float]:
-    """The step, state and seconds to go on from: a fresh start, or the newest checkpoint."""
-    sharding = mesh.replicated(devices)
-    if manager.latest_step() is None:
-        state = jax.jit(plan.init, out_shardings=sharding)()
+def data_seed(seed: int, rollbacks: int) -> int:
+    """The seed of the data's order and crops: `seed`, and another one after each roll-back."""
+    return int(np.random.SeedSequence((seed, rollbacks)).generate_state(1)[0]) if rollbacks else seed
+
+
+def _start(session: Session) -> Place:
+    """The place to go on from: a fresh start, or the newest intact checkpoint."""
+    place = _resume(session)
+    if place is not None:
+        return place
+    state = session.plan.init()
+    if jax.process_index() == 0:
         params = {"network": state.params, "lens": state.lens_params}
         print(parameter_overview.get_parameter_overview(params))
-        return 0, state, 0.0
-    step, state, run = checkpoints.restore(
-        manager, manager.latest_step(), jax.eval_shape(plan.init), sharding
-    )
+    return Place(0, state, _open_batches(session, 0), 0.0, 0)
+
+
+def _resume(session: Session, rollbacks: int | None = None) -> Place | None:
+    """The newest intact checkpoint, with its own count of roll-backs by default; None where there is none."""
+    like = jax.eval_shape(session.plan.init)
+    sharding = mesh.state_sharding(session.devices, like)
+    restored = checkpoints.restore_newest(session.manager, like, sharding)
+    if restored is None:
+        return None
+    step, state, run = restored
+    rollbacks = run.get("rollbacks", 0) if rollbacks is None else rollbacks
+    batches = _open_batches(session, rollbacks)
     batches.set_state(run["position"])
-    print(f"going on from checkpoint {step} in {manager.directory}")
-    return step, state, run["seconds"]
+    print(f"going on from checkpoint {step} in {session.manager.directory}", flush=True)
+    return Place(step, state, batches, run["seconds"], rollbacks)
 
 
-def _compile(step: jax.stages.Traced, devices: Mesh) -> Callable:
-    """Compiles ahead of time, so that nothing can recompile later."""
-    began = time.monotonic()
-    compiled = step.lower().compile()
-    seconds, platform = time.monotonic() - began, jax.default_backend()
-    print(f"compiled the step in {seconds:.1f} s for {devices.size} {platform} device(s)", flush=True)
-    return compiled
-
-
-def _empty_batch(config: ConfigDict) -> dict[str, np.ndarray]:
-    local, size = config.data.batch_size // jax.process_count(), config.data.image_size
-    return {"image": np.zeros((local, size, size, 3), np.uint8), "label": np.zeros(local, np.int32)}
-
-
-def _finite_mean(window: list[Metrics], last: int, workdir: str) -> dict[str, float]:
-    """The mean of each metric over the steps up to `last`; raises `UserError` at the first bad loss."""
-    rows = jax.device_get(window)
-    for step, row in enumerate(rows, last - len(rows) + 1):
-        for name, value in row.items():
-            if not np.isfinite(value):
-                raise UserError(
-                    f"{name} is {value} at step {step}: training stopped; the checkpoints in {workdir} are "
-                    "from before; lower optimizer.learning_rate or lens.learning_rate in a new --workdir"
-                )
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-
-
-def _timing(clock: Clock, step: int, steps: int, seconds: float) -> dict[str, float]:
+def _timing(clock: Clock, step: int, steps: int, seconds: float, waited: float) -> dict[str, float]:
     return {
         "epoch": step * clock.batch_size / clock.epoch_size,
         "seconds_per_step": seconds / steps,
         "images_per_second": steps * clock.batch_size / seconds,
+        "input_wait": waited / seconds,
     }
 
 
-def _run_record(config: ConfigDict, plan: Plan, position: Any, seconds: float) -> dict[str, Any]:
+def _run_record(config: ConfigDict, plan: Plan, place: Place) -> dict[str, Any]:
     return {
         "config": configs.to_json(config),
         "class_names": list(plan.source.class_names),
         "total_steps": plan.clock.total_steps,
-        "position": position,
-        "seconds": seconds,
+        "position": place.batches.get_state(),
+        "seconds": place.seconds,
+        "rollbacks": place.rollbacks,
     }

@@ -1,16 +1,18 @@
 """The optimizers of extractor and lens."""
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import optax
-from ml_collections import ConfigDict
 
 from lens_jax.train.durations import Clock
 
+if TYPE_CHECKING:  # the step runs on machines that have no ml_collections
+    from ml_collections import ConfigDict
 
-def extractor_optimizer(config: ConfigDict, clock: Clock) -> optax.GradientTransformation:
+
+def extractor_optimizer(config: "ConfigDict", clock: Clock) -> optax.GradientTransformation:
     """SGD with momentum; the gradient of L2 weight decay on the kernels alone is added before it."""
     return optax.chain(
         optax.add_decayed_weights(config.optimizer.weight_decay, mask=partial(_kernels, "extractor")),
@@ -19,12 +21,12 @@ def extractor_optimizer(config: ConfigDict, clock: Clock) -> optax.GradientTrans
     )
 
 
-def lens_optimizer(config: ConfigDict) -> optax.GradientTransformation:
+def lens_optimizer(config: "ConfigDict") -> optax.GradientTransformation:
     """Adam with a constant learning rate: the lens must keep up with the extractor to the end."""
     return optax.adam(config.lens.learning_rate)
 
 
-def learning_rate(config: ConfigDict, clock: Clock) -> optax.Schedule:
+def learning_rate(config: "ConfigDict", clock: Clock) -> optax.Schedule:
     """Base * batch / 256: a linear warm-up from 0, then a cosine to 0 or steps of 0.1 at given times."""
     peak = config.optimizer.learning_rate * clock.batch_size / 256
     warmup = clock.steps(config.optimizer.warmup)

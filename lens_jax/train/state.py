@@ -1,14 +1,16 @@
 """What training carries from step to step."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from ml_collections import ConfigDict
 
 from lens_jax.train.system import Purpose, System, make_key, make_views, prepare
+
+if TYPE_CHECKING:  # the step runs on machines that have no ml_collections
+    from ml_collections import ConfigDict
 
 
 @flax.struct.dataclass
@@ -30,7 +32,7 @@ class TrainState:
 
 
 def init_state(
-    config: ConfigDict,
+    config: "ConfigDict",
     system: System,
     optimizer: optax.GradientTransformation,
     lens_optimizer: optax.GradientTransformation,

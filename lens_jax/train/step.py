@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from ml_collections import ConfigDict
 
 from lens_jax.lens.adversary import make_objective
 from lens_jax.lens.attacks import attack
@@ -15,6 +14,9 @@ from lens_jax.lens.budgets import steered
 from lens_jax.tasks.base import Batch, Views
 from lens_jax.train.state import TrainState
 from lens_jax.train.system import Purpose, System, make_key, make_views, prepare
+
+if TYPE_CHECKING:  # the step runs on machines that have no ml_collections
+    from ml_collections import ConfigDict
 
 Metrics = dict[str, jax.Array]
 Ask = Callable[[jax.Array], Views]
@@ -51,7 +53,7 @@ class Seen(NamedTuple):
 
 
 def make_step(
-    config: ConfigDict,
+    config: "ConfigDict",
     system: System,
     optimizer: optax.GradientTransformation,
     lens_optimizer: optax.GradientTransformation,
@@ -62,14 +64,17 @@ def make_step(
     if lens.kind not in ("none", "random"):
         make_objective(lens.objective, system.task.has_classes)  # refused now, not while tracing
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        batch = prepare(config, batch, state.step)
+    def compute(state: TrainState, batch: Batch, tick: jax.Array) -> Gradients:
+        batch = prepare(config, batch, tick)
 
         def ask(images: jax.Array) -> Views:
-            return make_views(config, system.task, batch | {"image": images}, state.step)
+            return make_views(config, system.task, batch | {"image": images}, tick)
 
-        keys = partial(make_key, config.seed, state.step)
-        new = gradients(system, state=state, images=batch["image"], ask=ask, keys=keys)
+        keys = partial(make_key, config.seed, tick)
+        return gradients(system, state=state, images=batch["image"], ask=ask, keys=keys)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        new = accumulated(compute, config.train.accumulate, state, batch)
         params, opt_state = _apply(optimizer, new.params, state.opt_state, state.params)
         lens_params, lens_opt_state = _now_and_then(
             lens.update_every,
@@ -95,6 +100,33 @@ def make_step(
     return step
 
 
+def accumulated(
+    compute: Callable[[TrainState, Batch, jax.Array], Gradients], parts: int, state: TrainState, batch: Batch
+) -> Gradients:
+    """The mean of `compute` over the parts of a batch, one after the other in the memory of one.
+
+    Every part sees the `batch_stats` and the memory that the one before left, and its own random draws: keys
+    count parts in place of steps. Part i holds the rows i, i + parts, ..., which lie on all devices alike.
+    BatchNorm takes its statistics over a part, so that the result is not that of the whole batch at once.
+    """
+    if parts == 1:
+        return compute(state, batch, state.step)
+    batches = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
+    ticks = state.step * parts + jnp.arange(parts)
+
+    def add(sums: Gradients, part: tuple[Batch, jax.Array]) -> tuple[Gradients, None]:
+        new = compute(state.replace(batch_stats=sums.batch_stats, memory=sums.memory), *part)
+        sums = jax.tree.map(jnp.add, sums, new)
+        return sums._replace(batch_stats=new.batch_stats, memory=new.memory), None
+
+    like = jax.eval_shape(compute, state, jax.tree.map(lambda x: x[0], batches), ticks[0])
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+    first = zeros._replace(batch_stats=state.batch_stats, memory=state.memory)
+    sums, _ = jax.lax.scan(add, first, (batches, ticks))
+    mean = jax.tree.map(lambda x: x / parts, sums)
+    return mean._replace(batch_stats=sums.batch_stats, memory=sums.memory)
+
+
 def plain_gradients(
     system: System, *, state: TrainState, images: jax.Array, ask: Ask, keys: Keys
 ) -> Gradients:
@@ -111,7 +143,7 @@ def plain_gradients(
 
 
 def joint_gradients(
-    system: System, *, lens: ConfigDict, state: TrainState, images: jax.Array, ask: Ask, keys: Keys
+    system: System, *, lens: "ConfigDict", state: TrainState, images: jax.Array, ask: Ask, keys: Keys
 ) -> Gradients:
     """The gradients of extractor and lens from one pass over [lensed; raw].
 
@@ -154,7 +186,7 @@ def joint_gradients(
     return Gradients(grads, lens_grads, batch_stats, memory, metrics)
 
 
-def see(lens: ConfigDict, images: jax.Array, ask: Ask) -> Seen:
+def see(lens: "ConfigDict", images: jax.Array, ask: Ask) -> Seen:
     """Divides a batch as the config's section `lens` says: the first images are altered, the last are not.
 
     With both shares 1, every image is seen altered and raw; with both 0.5, each is seen once.

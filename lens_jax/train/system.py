@@ -1,11 +1,10 @@
 """The parts that a config names, put together: task, networks, and how a batch becomes views."""
 
 import enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from lens_jax.lens.unet import UNet
 from lens_jax.models.network import Network
@@ -13,6 +12,9 @@ from lens_jax.models.resnet import make_resnet
 from lens_jax.ops import colour, shortcuts
 from lens_jax.tasks import make_task
 from lens_jax.tasks.base import Batch, Task, Views
+
+if TYPE_CHECKING:  # the step runs on machines that have no ml_collections
+    from ml_collections import ConfigDict
 
 
 class Purpose(enum.IntEnum):
@@ -46,25 +48,31 @@ class System(NamedTuple):
     split: bool = False
 
 
-def make_system(config: ConfigDict, num_classes: int) -> System:
+def make_system(config: "ConfigDict", num_classes: int) -> System:
     """Builds what `config` describes; raises `UserError` for a name it does not know."""
     dtype = jnp.dtype(config.dtype)
     options = {key: value for key, value in config.task.items() if key != "name"}
     task = make_task(config.task.name, options, num_classes)
     model, lens = config.model, config.lens
     extractor = make_resnet(
-        model.name, width=model.width, stem=model.stem, last_stride=model.last_stride, dtype=dtype
+        model.name,
+        stem=model.stem,
+        width=model.width,
+        last_stride=model.last_stride,
+        dtype=dtype,
+        remat=config.remat,
     )
     return System(
         task,
         Network(extractor, task.head(dtype), model.standardize),
-        _make_lens(lens, dtype) if lens.kind == "network" else None,
+        _make_lens(lens, dtype, config.remat) if lens.kind == "network" else None,
         lens.kind != "none" and lens.batch_norm == "split",
     )
 
 
-def _make_lens(lens: ConfigDict, dtype: Any) -> UNet:
-    return UNet(lens.widths, lens.blocks, lens.patch, dtype, lens.epsilon if lens.budget == "bound" else None)
+def _make_lens(lens: "ConfigDict", dtype: Any, remat: bool) -> UNet:
+    epsilon = lens.epsilon if lens.budget == "bound" else None
+    return UNet(lens.widths, lens.blocks, lens.patch, dtype, epsilon, remat)
 
 
 def make_key(seed: int, step: jax.Array | int, purpose: Purpose) -> jax.Array:
@@ -72,7 +80,7 @@ def make_key(seed: int, step: jax.Array | int, purpose: Purpose) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), purpose)
 
 
-def prepare(config: ConfigDict, batch: Batch, step: jax.Array | int) -> Batch:
+def prepare(config: "ConfigDict", batch: Batch, step: jax.Array | int) -> Batch:
     """A training batch of uint8 images -> images in [-1, 1], the shortcut drawn, some of them gray."""
     images = shortcuts.inject(config.shortcut, colour.to_unit(batch["image"])).images
     if config.augment.gray:
@@ -81,7 +89,7 @@ def prepare(config: ConfigDict, batch: Batch, step: jax.Array | int) -> Batch:
     return batch | {"image": images}
 
 
-def make_views(config: ConfigDict, task: Task, batch: Batch, step: jax.Array | int) -> Views:
+def make_views(config: "ConfigDict", task: Task, batch: Batch, step: jax.Array | int) -> Views:
     """The task's views of a prepared training batch, a function of seed and step."""
 
     def augment(images: jax.Array) -> jax.Array:

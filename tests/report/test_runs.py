@@ -7,7 +7,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from lens_jax import config as configs
-from lens_jax.config import DATASETS
+from lens_jax.defaults import DATASETS
 from lens_jax.errors import UserError
 from lens_jax.report import runs
 

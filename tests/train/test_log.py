@@ -52,6 +52,8 @@ def test_an_error_inside_the_log_is_not_swallowed(tmp_path):
 
 def test_progress_is_a_line_with_the_time_that_is_left(capsys):
     scalars = {"loss": 1.23456, "epoch": 2.5, "images_per_second": 640.0, "seconds_per_step": 0.5}
-    report_progress(50, 200, scalars)
-    line = capsys.readouterr().out
-    assert line == "step 50/200  epoch 2.5  640 images/s  eta 1:15  loss 1.235\n"
+    report_progress(50, 200, scalars | {"input_wait": 0.001})
+    line = "step 50/200  epoch 2.5  640 images/s  eta 1:15  loss 1.235"
+    assert capsys.readouterr().out == f"{line}\n"
+    report_progress(50, 200, scalars | {"input_wait": 0.25})
+    assert capsys.readouterr().out == f"{line}  25% waiting for images\n"

@@ -239,3 +239,53 @@ def test_labels_are_learnt_only_where_they_belong_to_their_images(tiny_config, s
     else:
         assert (jnp.argmax(logits, -1) == held_out["label"]).mean() > 0.95
         assert sure.mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", ["network", "none"])
+def test_an_accumulated_step_takes_the_mean_gradient_of_its_parts(kind: str, tiny_config, x64):
+    task = {"name": "rotation", "all_rotations": False}
+    config = tiny_config({"dtype": "float64", "lens.kind": kind, "train.accumulate": 2}, task)
+    system = make_system(config, 3)
+    sgd = optax.sgd(1.0)
+    state = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), init_state(config, system, sgd, sgd))
+    state = state.replace(step=jnp.int32(5))
+    batch = random_batch(4)
+    new, metrics = jax.jit(make_step(config, system, sgd, sgd))(state, batch)
+
+    whole = tiny_config({"dtype": "float64", "lens.kind": kind}, task)
+    single = jax.jit(make_step(whole, system, sgd, sgd))
+    parts, stats = [], state.batch_stats
+    for part in range(2):
+        # Its draws are those of another step, and the update of SGD at rate 1 is the gradient.
+        before = state.replace(step=jnp.int32(5 * 2 + part), batch_stats=stats)
+        parts.append(single(before, {name: rows[part::2] for name, rows in batch.items()}))
+        stats = parts[-1][0].batch_stats
+    assert int(new.step) == 6
+    for name in ("params", "lens_params"):
+        mean = jax.tree.map(lambda a, b: (a + b) / 2, *(getattr(after, name) for after, _ in parts))
+        assert_close(getattr(new, name), mean)
+    assert_close(new.batch_stats, stats)
+    assert_close(metrics, jax.tree.map(lambda a, b: (a + b) / 2, *(metrics for _, metrics in parts)))
+
+
+@pytest.mark.parametrize("kind", ["network", "pgd"])
+def test_a_step_that_computes_units_again_is_the_same_step_in_less_memory(kind: str, tiny_config, x64):
+    overrides = {"dtype": "float64", "lens.kind": kind, "lens.blocks": 3, "model.width": 8}
+    once, again = (tiny_config(overrides | {"remat": remat}) for remat in (False, True))
+    (step, state), (remat_step, other) = make(once), make(again)
+    assert_close(state, other)
+    batch = random_batch(4)
+    (new, metrics), (remat_new, remat_metrics) = step(state, batch), remat_step(state, batch)
+    assert_close(remat_metrics, metrics)
+    assert_close(remat_new, new)
+    assert remat_step.lower(state, batch).as_text().count("convolution") > step.lower(
+        state, batch
+    ).as_text().count("convolution")
+
+
+def assert_close(actual: Any, expected: Any) -> None:
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(actual), jax.tree.leaves(expected), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9, err_msg=jax.tree_util.keystr(path))

@@ -1,0 +1,98 @@
+"""Every key that a config has, with its default, and what each data set changes: plain values.
+
+Durations are strings such as "35 epochs", "500 steps", "1e6 examples" or "10 percent" (of the training).
+The extractor's learning rate is for 256 images a step.
+"""
+
+from typing import Any
+
+DEFAULTS = {
+    "seed": 0,
+    "dtype": "float32",  # of the computation; parameters, statistics and losses stay float32
+    "remat": False,  # compute the inside of residual units again in the backward pass, to save memory
+    "mesh": {"fsdp": 1},  # devices that share one copy of the train state; 1: each has its own
+    "shortcut": "none",  # drawn into every image: none, arrow or chromatic
+    "data": {
+        "name": "",
+        "dir": "",  # TFDS' directory ("" is its default), or the image folder
+        "train_split": "train",
+        "eval_split": "test",
+        "image_size": 32,
+        "crop": "none",  # of training images: random, central or none
+        "eval_crop": "none",
+        "linear_size": 0,  # side and crop of images in linear evaluation; 0 and "": as image_size, eval_crop
+        "linear_crop": "",
+        "batch_size": 128,  # images a step, over all devices
+        "threads": 8,
+        "max_skipped": 0.01,  # share of images that may fail to decode before the run stops
+    },
+    "augment": {"gray": 0.0, "flip": False, "colour": False},  # gray is a probability
+    "task": {"name": ""},
+    "model": {
+        "name": "small",
+        "width": 64,
+        "stem": "patch",
+        "last_stride": 2,  # of the last stage; 1 for tasks on small patches
+        "standardize": False,  # every input to mean 0 and deviation 1
+    },
+    "lens": {
+        "kind": "network",  # what alters inputs: network (the lens), none, random, fgsm or pgd
+        "acts_on": "views",  # what the extractor is shown, such as patches; or the whole images
+        "objective": "least_likely",  # full, least_likely, confusion, or reconstruction: no adversary
+        "budget": "penalty",  # penalty: lambda_ is fixed; target: it is steered; bound: there is none
+        "lambda_": 100.0,  # weighs the mean squared change of pixels in [-1, 1]
+        "target": 0.01,  # the mean squared change that the budget "target" holds
+        "epsilon": 0.05,  # of "bound", the mean absolute change; of random, fgsm and pgd, the largest
+        "attack_steps": 5,  # of pgd
+        "update_every": 1,  # steps of the extractor for each step of the lens
+        "lensed_share": 1.0,  # of the images, how many the extractor sees through the lens (the first ones)
+        "raw_share": 1.0,  # of the images, how many it sees as they are (the last ones)
+        "batch_norm": "joint",  # statistics over lensed and raw inputs together, or split
+        "widths": (64, 128),  # channels at each resolution, finest first
+        "blocks": 1,
+        "patch": 4,  # pixel blocks folded into channels first
+        "learning_rate": 1e-3,  # of Adam, not scaled with the batch
+    },
+    "optimizer": {
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "head_weight_decay": 1e-4,
+        "warmup": "0 steps",
+        "schedule": "cosine",  # cosine, or step: times 0.1 at each of decay_at
+        "decay_at": (),
+    },
+    "train": {
+        "duration": "8 epochs",
+        "accumulate": 1,  # parts of a batch, one after the other, whose gradients are averaged for a step
+        "log_every": "50 steps",
+        "checkpoint_every": "1 epochs",
+        "keep_checkpoints": 3,
+        "rollbacks": 0,  # times a run may return to its last checkpoint from a number that is not finite
+    },
+}
+
+
+def _photos(name: str, eval_split: str) -> dict[str, Any]:
+    crops = {"image_size": 224, "crop": "random", "eval_crop": "central", "batch_size": 256, "threads": 32}
+    return {
+        "augment": {"flip": True, "colour": True},
+        "data": crops | {"name": name, "eval_split": eval_split},
+        "model": {"name": "resnet50", "stem": "imagenet"},
+        "lens": {"widths": (32, 64, 128, 256), "patch": 1, "learning_rate": 1e-4},
+    }
+
+
+DATASETS: dict[str, dict[str, Any]] = {
+    "imagenet2012": _photos("imagenet2012", "validation"),
+    "youtube8m": _photos("youtube8m_frames", "validation"),
+    "places205": _photos("places205", "validation"),
+    "image_folder": _photos("image_folder", "train"),
+    "cifar10": {
+        "data": {"name": "cifar10"},
+        "model": {"name": "resnet18", "stem": "cifar"},
+        "lens": {"widths": (32, 64, 128), "patch": 1},
+    },
+    "glyphs": {"data": {"name": "glyphs"}},
+    "digits": {"data": {"name": "digits"}},
+}

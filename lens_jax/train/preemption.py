@@ -1,0 +1,43 @@
+"""Notice that this machine is about to be taken away."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+
+EXIT_STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start again
+
+
+@contextmanager
+def watch() -> Iterator[Callable[[int], bool]]:
+    """Gives `preempted(step)`: whether SIGTERM has come, so that the run should save after `step` and end.
+
+    A single process handles the signal itself, only as long as it watches; while nothing was asked yet, there
+    is nothing to save, and it ends at once. Several processes must save the same step, though the signal
+    reaches them at different ones: there, the service that `jax.distributed.initialize` starts takes the
+    signal, and agrees on a step that none of them has passed.
+    """
+    if jax.process_count() > 1:
+        yield multihost_utils.reached_preemption_sync_point
+        return
+    asked, received = threading.Event(), threading.Event()
+
+    def note(*_: Any) -> None:
+        received.set()
+        if not asked.is_set():
+            raise SystemExit(EXIT_STATUS)
+
+    def preempted(step: int) -> bool:
+        del step  # only several processes have to agree on one
+        asked.set()
+        return received.is_set()
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield preempted
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,72 @@
+import pytest
+
+from .commands import command, run, succeed
+
+SMALL = (
+    "--config=configs/rotation.py:digits",
+    "--config.model.width=4",
+    "--config.lens.widths=(8, 8)",
+    "--config.data.batch_size=2",
+)
+FAST = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
+
+def told(output: str) -> dict[str, str]:
+    """What was said of each thing: "ok" or "problem", and why."""
+    lines = [line.partition(": ") for line in output.splitlines()]
+    assert all(head.split()[0] in ("ok", "problem") for head, _, _ in lines), output
+    return {head.partition(" ")[2]: f"{head.split()[0]} {rest}" for head, _, rest in lines}
+
+
+def test_a_config_and_a_work_directory_that_are_well(tmp_path, data):
+    workdir = tmp_path / "run"
+    options = *SMALL, f"--config.data.dir={data}", f"--workdir={workdir}"
+    found = told(succeed(*command("check", *options), **FAST))
+    assert list(found) == [
+        "versions",
+        "processes",
+        "devices",
+        "mesh",
+        "memory",
+        "config",
+        "data",
+        "workdir",
+        "compilation cache",
+        "step",
+    ]
+    assert all(text.startswith("ok") for text in found.values())
+    assert "1437 images" in found["data"]
+    assert "(2, 32, 32, 3)" in found["data"]
+    assert "compiled in" in found["step"]
+    assert {path.name for path in workdir.iterdir()} <= {"compilation_cache"}
+
+
+def test_every_problem_is_told_and_ends_with_1(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    options = *SMALL, f"--config.data.dir={tmp_path}", f"--workdir={tmp_path / 'taken' / 'run'}"
+    result = run(
+        *command("check", *options, "--config.data.name=cifar10", "--config.data.batch_size=3"),
+        XLA_FLAGS="--xla_force_host_platform_device_count=2",
+        **FAST,
+    )
+    assert result.returncode == 1, result.stderr
+    found = told(result.stdout)
+    assert "batch_size 3 cannot be shared by 2 devices" in found["config"]
+    assert "cifar10 is not prepared" in found["data"]
+    for name in ("config", "data", "workdir", "step"):
+        assert found[name].startswith("problem"), found[name]
+    for name in ("versions", "processes", "devices", "mesh", "memory"):
+        assert found[name].startswith("ok"), found[name]
+
+
+def test_a_cluster_that_is_none_ends_the_check_at_once():
+    result = run(*command("check"), JAX_NUM_PROCESSES="2")
+    assert result.returncode == 1
+    found = told(result.stdout)
+    assert list(found) == ["versions", "processes"]
+    assert "JAX_PROCESS_ID" in found["processes"]
+
+
+@pytest.mark.parametrize("words", ["python -m lens_jax.check", "--workdir"])
+def test_the_check_answers_help(words):
+    assert words in succeed(*command("check", "--help"))

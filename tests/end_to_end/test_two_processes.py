@@ -1,0 +1,129 @@
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+
+import numpy as np
+import pytest
+
+from lens_jax.train.checkpoints import saved_steps
+from lens_jax.train.log import read_metrics
+
+from .commands import REPOSITORY, run, train
+
+STEPS = 20
+OPTIONS = (
+    f"--config.train.duration={STEPS} steps",
+    "--config.train.checkpoint_every=5 steps",
+    "--config.train.keep_checkpoints=9",
+    "--config.train.log_every=1 steps",
+    # The rows of a batch lie on the devices in another order when processes share it.
+    "--config.task.all_rotations=True",
+    # Adam takes rounding errors for gradients where those are nearly zero: large steps would part the runs.
+    "--config.optimizer.learning_rate=0.01",
+    "--config.lens.learning_rate=5e-5",
+)
+LOSSES = ("loss", "lens_adversarial")
+FAST = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
+
+def on_devices(number: int, workdir: pathlib.Path, data: pathlib.Path) -> str:
+    """Trains in one process with so many fake devices."""
+    flags = f"--xla_force_host_platform_device_count={number}"
+    result = run(*train(workdir, data, *OPTIONS), XLA_FLAGS=flags, **FAST)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"for {number} cpu device(s)" in result.stdout
+    return result.stdout
+
+
+def in_two_processes(workdir: pathlib.Path, data: pathlib.Path) -> list[str]:
+    """Trains in two processes of one device each, and gives what each of them printed."""
+    with socket.create_server(("localhost", 0)) as server:
+        address = f"localhost:{server.getsockname()[1]}"
+    cluster = FAST | {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    processes = [
+        subprocess.Popen(
+            train(workdir, data, *OPTIONS),
+            cwd=REPOSITORY,
+            env=os.environ | cluster | {"JAX_PROCESS_ID": str(number)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    try:
+        outputs = [process.communicate(timeout=400)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert all("for 2 cpu device(s)" in output for output in outputs)
+    return outputs
+
+
+def losses(workdir: pathlib.Path) -> np.ndarray:
+    """The losses of all steps, each of which must have been written once."""
+    rows = read_metrics(str(workdir))
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    return np.array([[row[name] for name in LOSSES] for row in rows])
+
+
+def assert_equal_losses(actual: np.ndarray, expected: np.ndarray) -> None:
+    assert np.ptp(expected, axis=0).min() > 1e-3  # a hundred times what may differ
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
+
+
+def cut_short(source: pathlib.Path, target: pathlib.Path, step: int) -> pathlib.Path:
+    """A copy of a run as it was just after a checkpoint."""
+    shutil.copytree(source, target)
+    for later in (later for later in saved_steps(str(target)) if later > step):
+        shutil.rmtree(target / "checkpoints" / str(later))
+    return target
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, data):
+    """The losses on one device."""
+    workdir = tmp_path_factory.mktemp("alone")
+    on_devices(1, workdir, data)
+    return losses(workdir)
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory, data):
+    workdir = tmp_path_factory.mktemp("eight")
+    on_devices(8, workdir, data)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, data):
+    workdir = tmp_path_factory.mktemp("two")
+    in_two_processes(workdir, data)
+    return workdir
+
+
+def test_eight_devices_train_as_one(eight, alone):
+    assert_equal_losses(losses(eight), alone)
+
+
+def test_two_processes_train_as_one_and_only_the_first_writes_metrics(two, alone):
+    assert_equal_losses(losses(two), alone)
+    assert len(list(two.glob("events.out.tfevents.*"))) == 1
+
+
+def test_two_processes_save_what_one_can_go_on_from(two, alone, tmp_path, data):
+    workdir = cut_short(two, tmp_path / "run", 15)
+    assert "going on from checkpoint 15" in on_devices(1, workdir, data)
+    assert_equal_losses(losses(workdir), alone)
+
+
+def test_what_eight_devices_saved_goes_on_on_four_and_then_in_two_processes(eight, alone, tmp_path, data):
+    on_four = cut_short(eight, tmp_path / "four", 5)
+    assert "going on from checkpoint 5" in on_devices(4, on_four, data)
+    in_two = cut_short(on_four, tmp_path / "two", 10)
+    assert all("going on from checkpoint 10" in output for output in in_two_processes(in_two, data))
+    for workdir in (on_four, in_two):
+        assert_equal_losses(losses(workdir), alone)

@@ -12,7 +12,7 @@ def loaded_by(module: str) -> set[str]:
 
 
 def test_the_training_step_needs_no_data_pipeline_and_no_plotting():
-    loaded = loaded_by("lens_jax.train.step")
+    loaded = loaded_by("lens_jax.train.compiling")
     assert {"lens_jax", "jax", "flax", "optax"} <= loaded
     assert not loaded & {*HEAVY, "ml_collections", "orbax"}
 

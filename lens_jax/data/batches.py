@@ -1,7 +1,7 @@
 """Batches of decoded images: endless and shuffled for training, one ordered pass for evaluation.
 
-What a batch holds is a function of the seed and the step alone. The number of processes that share the
-work decides who reads which of its examples, not which examples there are.
+What a batch holds, row by row, is a function of the seed and the step alone. The processes that share the
+work read one block of its rows each: put after one another, their parts are the batch that one process reads.
 """
 
 import threading
@@ -99,7 +99,7 @@ def train_batches(
       image_size: side of the images in pixels.
       crop: a key of `CROPS`.
       seed: decides the order and the crops, in [0, 2**32).
-      shard: which part of every batch is this process's, in [0, shards).
+      shard: which block of rows of every batch is this process's, in [0, shards).
       shards: number of processes that share the batches.
       threads: batches that are read at a time.
 
@@ -117,7 +117,7 @@ def train_batches(
         return _load_or_next(source, skipped, index, lambda data: cut(data, image_size, rng))
 
     order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
-    return _iterate(order.random_map(load)[shard::shards].batch(share), threads)
+    return _iterate(_deal(order.random_map(load), shard, shards, share), threads)
 
 
 def eval_batches(
@@ -142,7 +142,7 @@ def eval_batches(
       batch_size: examples in a batch of all processes together.
       image_size: side of the images in pixels.
       crop: one of `EVAL_CROPS`.
-      shard: which part of every batch is this process's, in [0, shards).
+      shard: which block of rows of every batch is this process's, in [0, shards).
       shards: number of processes that share the batches.
       threads: batches that are read at a time.
 
@@ -170,7 +170,7 @@ def eval_batches(
 
     padded = -(-len(source) // batch_size) * batch_size
     examples = grain.MapDataset.range(padded).map(load)
-    return _iterate(examples[shard::shards].batch(share), threads)
+    return _iterate(_deal(examples, shard, shards, share), threads)
 
 
 def _choose(crop: str, legal: tuple[str, ...]) -> Crop:
@@ -179,12 +179,22 @@ def _choose(crop: str, legal: tuple[str, ...]) -> Crop:
 
 
 def _share(batch_size: int, shards: int) -> int:
-    """How many examples of a batch each process gets; they are dealt in turn."""
+    """How many examples of a batch each process gets."""
     if batch_size < 1 or batch_size % shards:
         raise UserError(
             f"batch size {batch_size} cannot be shared by {shards} processes: use a multiple of {shards}"
         )
     return batch_size // shards
+
+
+def _deal(examples: grain.MapDataset, shard: int, shards: int, share: int) -> grain.MapDataset:
+    """A process's part of every batch of `shards * share` examples: its block of `share` rows.
+
+    Devices hold blocks of a batch in the order of their processes, so that an example has its row, and what
+    is drawn at random for that row, whatever the number of processes.
+    """
+    # There is no remainder to drop; but else, grain rounds the endless length up, past what len() can tell.
+    return examples.batch(share, drop_remainder=True)[shard::shards]
 
 
 def _iterate(batches: grain.MapDataset, threads: int) -> Batches:

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from lens_jax.errors import check_choice
+from lens_jax.models import conv
 
 BatchNorm = partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5)
-Conv = partial(nn.Conv, use_bias=False, kernel_init=nn.initializers.he_normal())
+Conv = partial(conv.Conv, use_bias=False, kernel_init=nn.initializers.he_normal())
 
 
 class BasicBlock(nn.Module):
@@ -30,12 +31,12 @@ class BasicBlock(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """[N, h, w, C] -> [N, h / stride, w / stride, width]."""
         norm = partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
-        conv = partial(Conv, dtype=self.dtype)
+        convolution = partial(Conv, dtype=self.dtype)
         y = nn.relu(norm()(x))
         if self.stride > 1 or x.shape[-1] != self.width:
-            x = conv(self.width, (1, 1), self.stride, name="projection")(y)
-        y = conv(self.width, (3, 3), self.stride)(y)
-        return x + conv(self.width, (3, 3))(nn.relu(norm()(y)))
+            x = convolution(self.width, (1, 1), self.stride, name="projection")(y)
+        y = convolution(self.width, (3, 3), self.stride)(y)
+        return x + convolution(self.width, (3, 3))(nn.relu(norm()(y)))
 
 
 class BottleneckBlock(nn.Module):
@@ -49,13 +50,13 @@ class BottleneckBlock(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """[N, h, w, C] -> [N, h / stride, w / stride, 4 * width]."""
         norm = partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
-        conv = partial(Conv, dtype=self.dtype)
+        convolution = partial(Conv, dtype=self.dtype)
         y = nn.relu(norm()(x))
         if self.stride > 1 or x.shape[-1] != 4 * self.width:
-            x = conv(4 * self.width, (1, 1), self.stride, name="projection")(y)
-        y = nn.relu(norm()(conv(self.width, (1, 1))(y)))
-        y = nn.relu(norm()(conv(self.width, (3, 3), self.stride)(y)))
-        return x + conv(4 * self.width, (1, 1))(y)
+            x = convolution(4 * self.width, (1, 1), self.stride, name="projection")(y)
+        y = nn.relu(norm()(convolution(self.width, (1, 1))(y)))
+        y = nn.relu(norm()(convolution(self.width, (3, 3), self.stride)(y)))
+        return x + convolution(4 * self.width, (1, 1))(y)
 
 
 class ResNet(nn.Module):
@@ -105,7 +106,10 @@ class _ImageNetStem(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = Conv(self.width, (7, 7), self.stride, padding=[(3, 3)] * 2, dtype=self.dtype)(x)
+        root = partial(
+            Conv, padding=[(3, 3)] * 2, dtype=self.dtype, conv_general_dilated=conv.convolve_folded
+        )
+        x = root(self.width, (7, 7), self.stride)(x)
         return nn.max_pool(x, (3, 3), (2, 2), padding=[(1, 1)] * 2)
 
 

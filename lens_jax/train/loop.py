@@ -17,7 +17,7 @@ from lens_jax import config as configs
 from lens_jax.data.batches import Batches, Skipped, train_batches
 from lens_jax.data.source import Source, open_source
 from lens_jax.errors import UserError
-from lens_jax.train import checkpoints, compiling, finite, lock, log, mesh, preemption
+from lens_jax.train import cache, checkpoints, compiling, finite, lock, log, mesh, preemption
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState
 
@@ -87,7 +87,7 @@ def _open_session(config: ConfigDict, workdir: str) -> Iterator[Session]:
     plan = make_plan(config, devices)
     with lock.hold(workdir):
         claim_workdir(config, workdir)
-        compiling.use_cache(workdir)
+        cache.use_cache(workdir)
         with checkpoints.open_for_training(workdir, config.train.keep_checkpoints) as manager:
             yield Session(config, workdir, devices, plan, manager, Skipped(plan.source), began)
 

@@ -24,7 +24,7 @@ from lens_jax.data.batches import Skipped, train_batches
 from lens_jax.data.preparation import data_folder
 from lens_jax.data.source import Source, open_source
 from lens_jax.errors import UserError
-from lens_jax.train import compiling, mesh
+from lens_jax.train import cache, compiling, mesh
 from lens_jax.train.durations import Clock
 
 LEAST_MEMORY = 2e9
@@ -136,7 +136,7 @@ def workdir(folder: str, config: ConfigDict) -> str:
 
 def compilation_cache(folder: str) -> str:
     """Uses the cache of a work directory, and tells how many computations are in it."""
-    path = epath.Path(compiling.use_cache(folder))
+    path = epath.Path(cache.use_cache(folder))
     entries = len(list(path.glob("*-cache"))) if path.exists() else 0
     return f"{entries} computation(s) in {path}"
 

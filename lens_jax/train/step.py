@@ -122,7 +122,8 @@ def accumulated(
     like = jax.eval_shape(compute, state, jax.tree.map(lambda x: x[0], batches), ticks[0])
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
     first = zeros._replace(batch_stats=state.batch_stats, memory=state.memory)
-    sums, _ = jax.lax.scan(add, first, (batches, ticks))
+    # XLA's convolutions on CPUs take many times longer inside a loop.
+    sums, _ = jax.lax.scan(add, first, (batches, ticks), unroll=jax.default_backend() == "cpu")
     mean = jax.tree.map(lambda x: x / parts, sums)
     return mean._replace(batch_stats=sums.batch_stats, memory=sums.memory)
 

@@ -113,16 +113,39 @@ def test_the_state_does_not_grow(numbered):
     assert len(sizes) == 1
 
 
-@pytest.mark.parametrize("shards", [2, 4])
+def whole(parts: list) -> list:
+    """The batches that several processes hold together: their parts, put after one another."""
+    return [
+        {key: np.concatenate([part[key] for part in batch]) for key in batch[0]}
+        for batch in zip(*parts, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("shards", [1, 2, 4])
 def test_the_number_of_processes_does_not_change_the_batches(numbered, shards):
     source = numbered(10)
-    whole = train(source, crop="random")
-    parts = [train(source, crop="random", shard=shard, shards=shards) for shard in range(shards)]
-    for _ in range(6):
-        batches = [next(part) for part in parts]
-        assert all(len(batch["image"]) == 4 // shards for batch in batches)
-        assert rows(batches) == rows([next(whole)])
-    assert all(part.get_state() == whole.get_state() for part in parts)
+    one = train(source, crop="random")
+    several = [train(source, crop="random", shard=shard, shards=shards) for shard in range(shards)]
+    parts = [take(batches, 8) for batches in several]  # 32 examples: batches 2 and 7 span two epochs
+    assert {len(batch["image"]) for part in parts for batch in part} == {4 // shards}
+    assert_same(whole(parts), take(one, 8))
+    assert all(batches.get_state() == one.get_state() for batches in several)
+
+
+def test_batches_are_resumed_in_another_number_of_processes(numbered):
+    source = numbered(10)
+    one = train(source, crop="random")
+    take(one, 3)
+    state = one.get_state()
+    several = [train(source, crop="random", shard=shard, shards=2) for shard in range(2)]
+    for batches in several:
+        batches.set_state(state)
+    assert_same(whole([take(batches, 4) for batches in several]), take(one, 4))
+
+
+def test_batches_of_one(numbered):
+    batches = train(numbered(5), batch_size=1)
+    assert sorted(indices(take(batches, 5))) == list(range(5))
 
 
 def test_a_broken_image_is_replaced_by_the_next_and_named(numbered, caplog):
@@ -167,19 +190,14 @@ def test_evaluation_is_one_ordered_pass(numbered, size):
     ]
 
 
-@pytest.mark.parametrize("shards", [2, 4])
+@pytest.mark.parametrize("shards", [1, 2, 4])
 @pytest.mark.parametrize("size", [1, 9])
 def test_evaluation_in_several_processes(numbered, shards, size):
-    parts = [list(evaluate(numbered(size), shard=shard, shards=shards)) for shard in range(shards)]
-    assert {len(part) for part in parts} == {-(-size // 4)}
-    seen = [
-        int(image[0, 0, 0])
-        for part in parts
-        for batch in part
-        for image, valid in zip(batch["image"], batch["mask"], strict=True)
-        if valid
-    ]
-    assert sorted(seen) == list(range(size))
+    source = numbered(size)
+    together = whole([list(evaluate(source, shard=shard, shards=shards)) for shard in range(shards)])
+    assert_same(together, list(evaluate(source)))
+    mask = np.concatenate([batch["mask"] for batch in together])
+    assert np.array(indices(together))[mask].tolist() == list(range(size))
 
 
 def test_evaluation_masks_broken_images(numbered):

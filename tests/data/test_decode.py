@@ -98,6 +98,14 @@ def test_resize_down_averages():
     assert np.abs(decode.resize(png(image), 32) - expected).max() <= 0.5
 
 
+@pytest.mark.parametrize("side", [21, 32, 39, 40, 61])
+def test_resize_down_passes_over_no_pixel(side):
+    for column in range(side):
+        image = np.zeros((side, side, 3), np.uint8)
+        image[:, column] = 255
+        assert decode.resize(png(image), 20).max() > 0
+
+
 def test_resize_up_interpolates():
     image = np.repeat(np.array([0, 100], np.uint8)[None, :, None], 3, axis=2).repeat(2, 0)
     expected = np.array([0, 25, 75, 100])
@@ -168,3 +176,12 @@ def test_small_crop_of_a_large_jpeg_keeps_its_detail():
     data = encode(Image.fromarray(image), "JPEG", quality=95)
     crop = decode.central_crop_resize(data, 200, fraction=0.25)
     assert difference(crop, image[300:500, 300:500]) < 5.0
+
+
+@pytest.mark.parametrize("fraction", [0.4, 0.6])
+def test_a_crop_of_a_jpeg_lies_where_it_does_in_the_whole_image(fraction):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    data = encode(Image.fromarray(cv2.resize(noise, (400, 300))), "JPEG", quality=95)
+    crop = decode.central_crop_resize(data, 100, fraction=fraction)
+    expected = reference(decode.decode(data), decode.central_box(300, 400, fraction), 100)
+    assert difference(crop, expected) < 4.0

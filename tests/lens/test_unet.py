@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lens_jax.errors import UserError
-from lens_jax.lens.unet import UNet, depth_to_space, space_to_depth
+from lens_jax.lens.unet import UNet
+from lens_jax.models.conv import depth_to_space, space_to_depth
 
 
 def random_images(count: int, side: int = 16) -> jax.Array:

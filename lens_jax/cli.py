@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from logging import LogRecord
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -20,6 +21,7 @@ def run(main: Callable[[], None]) -> None:
     """
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().addFilter(_is_news)
+    sys.unraisablehook = _tell_unraisable
     try:
         app.run(lambda _: main(), flags_parser=_parse)
     except UserError as error:
@@ -27,8 +29,14 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _is_news(record: LogRecord) -> bool:
-    """False for what Orbax logs with a traceback: it raises that as well."""
-    return not (record.exc_info and "orbax" in record.pathname)
+    """False for what Orbax or its event loop logs with a traceback: Orbax raises that as well."""
+    return not (record.exc_info and ("orbax" in record.pathname or record.name == "asyncio"))
+
+
+def _tell_unraisable(unraisable: Any) -> None:
+    """Passes over what TensorStore's threads run into once a failed save has been raised."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from etils import epath
 
+from lens_jax.train.lock import explained
+
 Scalars = dict[str, float]
 METRICS_FILE = "metrics.jsonl"
 NOTABLE_WAIT = 0.02
@@ -17,7 +19,8 @@ NOTABLE_WAIT = 0.02
 def open_log(workdir: str, first_step: int, active: bool) -> Iterator[Callable[[int, Scalars], None]]:
     """Gives `write(step, scalars)`; what an interrupted run wrote after `first_step` is dropped.
 
-    Only one process should be `active`; the others write nothing.
+    Only one process should be `active`; the others write nothing. Raises `UserError`, as does `write`, where
+    a file cannot be written.
     """
     if not active:
         yield lambda step, scalars: None
@@ -27,21 +30,36 @@ def open_log(workdir: str, first_step: int, active: bool) -> Iterator[Callable[[
 
     path = epath.Path(workdir) / METRICS_FILE
     rows = [row for row in read_metrics(workdir) if row["step"] <= first_step]
-    # Renamed when it is complete: what a killed run had written must not be lost to the next kill.
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    unfinished.replace(path)
-    summaries = metric_writers.SummaryWriter(str(workdir))
+    with _explained(workdir):
+        # Renamed when it is complete: what a killed run had written must not be lost to the next kill.
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        unfinished.replace(path)
+        summaries = metric_writers.SummaryWriter(str(workdir))
 
     def write(step: int, scalars: Scalars) -> None:
-        summaries.write_scalars(step, scalars)
-        with path.open("a") as file:
-            file.write(json.dumps({"step": step} | scalars) + "\n")
+        with _explained(workdir):
+            summaries.write_scalars(step, scalars)
+            with path.open("a") as file:
+                file.write(json.dumps({"step": step} | scalars) + "\n")
 
     try:
         yield write
     finally:
-        summaries.close()
+        with _explained(workdir):
+            summaries.close()
+
+
+@contextmanager
+def _explained(workdir: str) -> Iterator[None]:
+    """As `lock.explained`, for what TensorFlow writes as well."""
+    from tensorflow import errors
+
+    with explained(workdir):
+        try:
+            yield
+        except errors.OpError as error:
+            raise OSError(error.message.partition("\n")[0].rpartition("; ")[2]) from error
 
 
 def read_metrics(workdir: str) -> list[dict[str, float]]:

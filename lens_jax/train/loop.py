@@ -111,13 +111,14 @@ def _train_to_the_end(
 ) -> Place:
     config, workdir, devices, plan, manager, skipped, began = session
     total, state, batches = plan.clock.total_steps, place.state, place.batches
-    with _open_log(workdir, place.step) as write:
+    with log.open_log(workdir, place.step, active=jax.process_index() == 0) as write:
         window, opened, waited = [], time.monotonic(), 0.0
         for step in range(place.step + 1, total + 1):
             asked = time.monotonic()
             batch = next(batches)
             waited += time.monotonic() - asked
-            state, metrics = step_fn(state, mesh.put_batch(devices, batch))
+            with jax.transfer_guard("disallow"):  # but for the batch, which is put there
+                state, metrics = step_fn(state, mesh.put_batch(devices, batch))
             window.append(metrics)
             jax.block_until_ready(window[:-STEPS_AHEAD][-1:])
             checkpoints.check_saved(manager)
@@ -144,20 +145,6 @@ def _train_to_the_end(
 def _end_early(step: int) -> NoReturn:
     print(f"preempted: saving at step {step} and ending; start again to go on", flush=True)
     raise SystemExit(preemption.EXIT_STATUS)
-
-
-@contextlib.contextmanager
-def _open_log(workdir: str, first: int) -> Iterator[Callable[[int, log.Scalars], None]]:
-    """The log of `log.open_log`, in which a file that cannot be written is a `UserError`."""
-    with contextlib.ExitStack() as stack:
-        with lock.explained(workdir):
-            write = stack.enter_context(log.open_log(workdir, first, active=jax.process_index() == 0))
-
-        def write_explained(step: int, scalars: log.Scalars) -> None:
-            with lock.explained(workdir):
-                write(step, scalars)
-
-        yield write_explained
 
 
 def make_plan(config: ConfigDict, devices: Mesh) -> Plan:

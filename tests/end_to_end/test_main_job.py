@@ -1,11 +1,13 @@
 import json
+import os
 import pathlib
+import subprocess
 
 import pytest
 
 from lens_jax.train.log import read_metrics
 
-from .commands import command, run, succeed, train
+from .commands import REPOSITORY, command, run, succeed, train
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +27,25 @@ def test_training_reports_its_parameters_its_compile_time_and_its_progress(train
     assert [line.split()[1] for line in lines] == ["2/8", "4/8", "6/8", "8/8"]
     for word in ("images/s", "eta", "loss", "accuracy_lensed", "accuracy_raw", "lens_reconstruction"):
         assert word in lines[-1]
+
+
+def test_nothing_is_compiled_after_the_first_step(tmp_path, data):
+    words = train(
+        tmp_path, data, "--config.train.duration=8 steps", "--config.train.checkpoint_every=4 steps"
+    )
+    result = subprocess.run(
+        words,
+        cwd=REPOSITORY,
+        env=os.environ | {"JAX_LOG_COMPILES": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+    before, after = result.stdout.split("step 2/8")
+    assert "XLA compilation" in before
+    assert "XLA compilation" not in after
+    assert "step 8/8" in after
 
 
 def test_metrics_go_to_a_file_and_to_tensorboard(trained):

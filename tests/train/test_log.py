@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from lens_jax.errors import UserError
 from lens_jax.train.log import METRICS_FILE, open_log, read_metrics, report_progress
 
 
@@ -57,3 +58,15 @@ def test_progress_is_a_line_with_the_time_that_is_left(capsys):
     assert capsys.readouterr().out == f"{line}\n"
     report_progress(50, 200, scalars | {"input_wait": 0.25})
     assert capsys.readouterr().out == f"{line}  25% waiting for images\n"
+
+
+def test_a_full_disk_is_told_in_one_line_and_the_rows_before_are_kept(tmp_path):
+    with open_log(str(tmp_path), 0, active=True) as write:
+        write(1, {"loss": 2.0})
+    (tmp_path / "metrics.unfinished").symlink_to("/dev/full")
+    with (
+        pytest.raises(UserError, match="No space left on device; make room"),
+        open_log(str(tmp_path), 1, True),
+    ):
+        pass
+    assert [row["step"] for row in read_metrics(str(tmp_path))] == [1]

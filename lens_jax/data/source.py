@@ -133,7 +133,7 @@ def _images(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _is_image(path: pathlib.Path) -> bool:
-    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _class_of(path: pathlib.Path, folder: pathlib.Path) -> str:
@@ -141,7 +141,12 @@ def _class_of(path: pathlib.Path, folder: pathlib.Path) -> str:
 
 
 def _file_record(path: pathlib.Path, label: int) -> Record:
-    return {"image": path.read_bytes(), "label": label, "name": str(path)}
+    """The content of a file; one that cannot be read counts as an image that does not decode."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        content = b""
+    return {"image": content, "label": label, "name": str(path)}
 
 
 def _open_tfds(path: epath.Path, split: str) -> Source:

@@ -52,14 +52,15 @@ Part = Html | list[Picture]
 
 
 def document(title: str, parts: Iterable[Part]) -> Html:
-    """A whole page; a list of pictures becomes a gallery."""
+    """A whole page; a list of pictures becomes a gallery, and what is no text, as in some file names, "?"."""
     body = "\n".join(gallery(part) if isinstance(part, list) else part for part in parts)
-    return Html(
+    page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
         f"<body>\n<h1>{html.escape(title)}</h1>\n{body}\n</body>\n</html>\n"
     )
+    return Html(page.encode(errors="replace").decode())
 
 
 def heading(text: str) -> Html:

@@ -80,12 +80,17 @@ def find_runs(workdir: str) -> list[Run]:
 
 def _read_run(folder: epath.Path) -> Run:
     return Run(
-        folder.absolute().name,
+        _printable(folder.absolute().name),
         str(folder),
         _read_json(folder / CONFIG_FILE),
         read_metrics(str(folder)),
         next(reversed(read_results(str(folder))), {}),
     )
+
+
+def _printable(name: str) -> str:
+    """A folder may be named by bytes that are no text, or that steer a terminal."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
 
 
 def _read_json(path: epath.Path) -> Any:

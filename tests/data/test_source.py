@@ -1,3 +1,4 @@
+import os
 import pathlib
 import subprocess
 import sys
@@ -179,6 +180,17 @@ def test_image_folder(tmp_path):
     assert opened[0]["image"] == IMAGE
     other = source.open_source("image_folder", "val", str(tmp_path))
     assert [other[i]["label"] for i in range(2)] == [0, 2]
+
+
+def test_image_folder_with_what_only_looks_like_an_image(tmp_path):
+    write(tmp_path, "train/cat/a.png", "train/cat/b.png")
+    (tmp_path / "train/cat/folder.jpg").mkdir()
+    (tmp_path / "train/cat/nothing.jpg").symlink_to(tmp_path / "gone")
+    os.mkfifo(tmp_path / "train/cat/pipe.png")
+    opened = source.open_source("image_folder", "train", str(tmp_path))
+    assert len(opened) == 2
+    (tmp_path / "train/cat/b.png").unlink()  # as good as one that may not be read
+    assert opened[1]["image"] == b""
 
 
 def test_image_folder_without_classes(tmp_path):

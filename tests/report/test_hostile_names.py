@@ -71,6 +71,11 @@ def tell(add_run, accuracy, tmp_path) -> Callable[..., str]:
     return make
 
 
+def as_run(name: str) -> str:
+    """What a run in a folder of that name is called, on one line."""
+    return name.replace("\n", "\N{REPLACEMENT CHARACTER}")
+
+
 def look() -> pictures.Look:
     """Two images in two views, which the lens leaves alone."""
     inputs = np.zeros((4, 8, 8, 3))
@@ -95,7 +100,7 @@ def test_every_name_can_be_read_as_it_is(hostile_page):
     text = "".join(Reader(hostile_page).texts)
     assert f"The lens of run 0{HOSTILE[0]}" in text
     for index, name in enumerate(HOSTILE):
-        assert f"Train {index}{name} again" in text
+        assert f"Train {index}{as_run(name)} again" in text
         assert f"arrow{name}" in text
         assert f"glyphs/</pre></td></table></title></style>{name}" in text
         assert f"data.key</pre></td></table></title></style>{name}" in text
@@ -110,7 +115,15 @@ def test_a_written_report_is_no_other_page(add_run, tmp_path):
     reader = Reader((tmp_path / parent / "report" / "index.html").read_text())
     assert {"script", "svg", "comment"}.isdisjoint(tag for tag, _ in reader.elements)
     assert {path.name for path in (tmp_path / parent / "report").iterdir()} == {"index.html", "curves.png"}
-    assert set(json.loads((tmp_path / parent / "summary.json").read_text())) == set(HOSTILE)
+    assert set(json.loads((tmp_path / parent / "summary.json").read_text())) == set(map(as_run, HOSTILE))
+
+
+def test_a_folder_whose_name_is_no_text_or_steers_a_terminal_has_a_name_that_can_be_shown(add_run, tmp_path):
+    (tmp_path / "runs").mkdir()
+    add_run("runs/bytes\udcff\x1b[2Jand", rows=ROWS)
+    story.write_report(str(tmp_path / "runs"), examples=1, data_dir=None)
+    page = (tmp_path / "runs" / "report" / "index.html").read_text()
+    assert "bytes\ufffd\ufffd[2Jand" in page
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")

@@ -70,7 +70,7 @@ def cut_patches(config: ConfigDict) -> dict[str, int]:
         config.data.image_size = 292
         config.data.linear_size, config.data.linear_crop = 196, "central"  # 7/8 of 224, then 192 of it
         config.model.stem = "imagenet_dense"
-        config.lens.widths = (32, 64, 128)
+        config.lens.widths, config.lens.patch = (32, 64, 128), 1  # 292 px can be halved only twice
         return {"cell": 85, "patch": 64}
     if config.data.name == "glyphs":
         config.data.name, config.data.image_size, config.data.linear_size = "glyphs/64", 64, 48

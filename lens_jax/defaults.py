@@ -79,7 +79,7 @@ def _photos(name: str, eval_split: str) -> dict[str, Any]:
         "augment": {"flip": True, "colour": True},
         "data": crops | {"name": name, "eval_split": eval_split},
         "model": {"name": "resnet50", "stem": "imagenet"},
-        "lens": {"widths": (32, 64, 128, 256), "patch": 1, "learning_rate": 1e-4},
+        "lens": {"widths": (32, 64, 128, 256), "patch": 2, "learning_rate": 1e-4},
     }
 
 

@@ -18,7 +18,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from lens_jax.errors import UserError
-from lens_jax.train import digests, memory
+from lens_jax.train import digests
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 DAMAGED_FOLDER = "checkpoints_damaged"
@@ -87,7 +87,6 @@ def _digest_unfinished(folder: epath.Path) -> None:
 
 def save(manager: ocp.CheckpointManager, step: int, state: Any, run: dict[str, Any]) -> None:
     """Starts saving; raises `UserError` where this or an earlier save cannot be written."""
-    memory.give_back()
     run = run | {"versions": {name: importlib.metadata.version(name) for name in PACKAGES}}
     with _explained(manager.directory):
         manager.save(

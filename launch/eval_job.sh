@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Judges every checkpoint of a run as it comes, and ends when the training has:
 #   bash launch/eval_job.sh --workdir=gs://BUCKET/run [--dry-run] [-- OPTIONS OF lens_jax.linear_eval]
-# It needs one machine of its own. Started again, it judges the checkpoints that are still kept anew.
+# It needs devices of its own; on several machines, start it on each as the training. Started again, it judges the checkpoints that are still kept anew.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 workdir='' dry_run=false

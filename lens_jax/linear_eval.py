@@ -4,7 +4,8 @@
     python -m lens_jax.linear_eval --checkpoint=runs/mine --follow     (beside the training job)
 
 Writes linear_eval.json into the run's folder: the accuracy of one linear classifier on each tap of the
-frozen extractor, and the pretext accuracy on images without and with the shortcut.
+frozen extractor, and the pretext accuracy on images without and with the shortcut. As in training, the same
+command is started once for each process of a pod or a cluster, see docs/launching.md.
 """
 
 from typing import Any
@@ -40,16 +41,21 @@ ONCE = flags.DEFINE_bool("once", False, "End at once if there is no checkpoint y
 def main() -> None:
     """Evaluates the newest checkpoint, or with --follow each as it comes."""
     # Imported only now, so that --help and mistyped flags answer at once.
+    import jax
+
     from lens_jax.eval.follow import follow
     from lens_jax.eval.judge import judge
     from lens_jax.eval.results import add_result
+    from lens_jax.train import distributed
 
     if FOLLOW.value and ONCE.value:
         raise UserError("--follow and --once exclude each other: give one of them")
+    distributed.start()
     for frozen in follow(CHECKPOINT.value, to_the_end=FOLLOW.value, wait=not ONCE.value):
         result = judge(frozen, asked())
         add_result(CHECKPOINT.value, result)
-        print_result(result)
+        if jax.process_index() == 0:
+            print_result(result)
 
 
 def asked() -> Any:

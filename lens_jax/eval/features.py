@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lens_jax.data.batches import Example, Skipped
 from lens_jax.data.source import Source
 from lens_jax.errors import UserError
-from lens_jax.eval.frozen import Frozen, apply_extractor, apply_lens, linear_size, open_pass
+from lens_jax.eval.everywhere import linear_size, run_pass
+from lens_jax.eval.frozen import Frozen, apply_extractor, apply_lens
 from lens_jax.ops import colour
+from lens_jax.tasks.base import Batch
 from lens_jax.train.state import TrainState
 
 REPRESENTATIONS = ("raw", "lensed", "mean", "concat")
@@ -67,22 +68,16 @@ def extract(frozen: Frozen, source: Source, features: Features) -> tuple[dict[st
 
     Only images that do not decode are missing.
     """
-    compiled, skipped = jax.jit(features), Skipped(source)
-    rows: list[tuple[Taps, np.ndarray]] = []
-    for batch in open_pass(frozen, source, skipped, linear=True):
-        rows.append(
-            (
-                _valid(jax.device_get(compiled(frozen.state, batch["image"])), batch),
-                batch["label"][batch["mask"]],
-            )
-        )
-    skipped.check(frozen.config.data.max_skipped)
+
+    def read(state: TrainState, batch: Batch) -> tuple[Taps, Batch]:
+        return features(state, batch["image"]), {key: batch[key] for key in ("label", "mask")}
+
+    rows: list[tuple[dict[str, np.ndarray], np.ndarray]] = []
+    for taps, batch in run_pass(frozen.config.data, source, read, frozen.state, linear=True):
+        valid = {tap: values[batch["mask"]] for tap, values in taps.items()}
+        rows.append((valid, batch["label"][batch["mask"]]))
     joined = {tap: np.concatenate([taps[tap] for taps, _ in rows]) for tap in rows[0][0]}
     return joined, np.concatenate([labels for _, labels in rows])
-
-
-def _valid(taps: dict[str, np.ndarray], batch: Example) -> dict[str, np.ndarray]:
-    return {tap: values[batch["mask"]] for tap, values in taps.items()}
 
 
 def _pooled(frozen: Frozen, images: jax.Array, taps: tuple[str, ...], *, lensed: bool) -> Taps:

@@ -3,9 +3,12 @@
 import time
 from collections.abc import Iterator
 
+import jax
+
 from lens_jax.errors import UserError
 from lens_jax.eval.frozen import Frozen, load
 from lens_jax.train.checkpoints import DamagedError, saved_steps
+from lens_jax.train.distributed import gather
 
 POLL_SECONDS = 2.0
 
@@ -15,12 +18,13 @@ def follow(workdir: str, *, to_the_end: bool, wait: bool) -> Iterator[Frozen]:
 
     Before the first checkpoint it waits and says so, or with `wait` False raises `UserError`. When
     several checkpoints came while one was evaluated, all that are still kept are yielded in order. One
-    that is damaged is passed over with a line that says so, the newest in favour of the one before.
+    that is damaged is passed over with a line that says so, the newest in favour of the one before. Several
+    processes, all of which must ask, get the same ones.
     """
     _await_first(workdir, wait)
     seen: set[int] = set()
     while True:
-        kept = saved_steps(workdir)
+        kept = _steps_seen(workdir)
         # A damaged checkpoint that training set aside comes again under its old number.
         seen &= set(kept)
         steps = [step for step in kept if step not in seen]
@@ -37,24 +41,43 @@ def follow(workdir: str, *, to_the_end: bool, wait: bool) -> Iterator[Frozen]:
 
 
 def _await_first(workdir: str, wait: bool) -> None:
-    if saved_steps(workdir):
+    if _steps_seen(workdir):
         return
     if not wait:
         raise UserError(f"no checkpoint in {workdir} yet: start later, or without --once to wait for one")
-    print(f"waiting for the first checkpoint in {workdir}", flush=True)
-    while not saved_steps(workdir):
+    _say(f"waiting for the first checkpoint in {workdir}")
+    while not _steps_seen(workdir):
         time.sleep(POLL_SECONDS)
 
 
+def _steps_seen(workdir: str) -> list[int]:
+    """The steps of the checkpoints that all processes see: each looks at a moment of its own."""
+    return sorted(set.intersection(*map(set, gather(saved_steps(workdir)))))
+
+
 def _load_if_intact(workdir: str, step: int) -> Frozen | None:
-    """Reads a checkpoint; None where it is damaged, or where training deleted or moved it meanwhile."""
+    """Reads a checkpoint; None where a process finds it damaged, or deleted or moved by training."""
+    found = _load_or_fault(workdir, step)
+    faults = [fault for fault in gather(found if isinstance(found, str) else None) if fault]
+    if not faults:
+        return found
+    _say(faults[0])
+    return None
+
+
+def _load_or_fault(workdir: str, step: int) -> Frozen | str:
+    """Reads a checkpoint, or tells why it is to be passed over."""
     try:
         return load(workdir, step)
     except (FileNotFoundError, ValueError, KeyError) as error:
         if step not in saved_steps(workdir):
-            print(f"checkpoint {step} was deleted before it was read: raise train.keep_checkpoints")
-        elif isinstance(error, DamagedError):
-            print(f"{error}; passing it over", flush=True)
-        else:
-            raise
-        return None
+            return f"checkpoint {step} was deleted before it was read: raise train.keep_checkpoints"
+        if isinstance(error, DamagedError):
+            return f"{error}; passing it over"
+        raise
+
+
+def _say(line: str) -> None:
+    """Prints a line, once for all processes."""
+    if jax.process_index() == 0:
+        print(line, flush=True)

@@ -1,8 +1,7 @@
 """A trained network and its lens, read from a checkpoint and never changed again."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,17 +10,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lens_jax import config as configs
-from lens_jax.data.batches import Example, Skipped, eval_batches
 from lens_jax.data.source import Source
 from lens_jax.errors import UserError
+from lens_jax.eval.everywhere import run_pass
 from lens_jax.ops import colour, shortcuts
-from lens_jax.tasks.base import Views
+from lens_jax.tasks.base import Batch, Views
 from lens_jax.train import checkpoints, optimizers
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState, init_state
 from lens_jax.train.system import Purpose, System, make_key, make_system
-
-BATCH_SIZE = 256
 
 
 class Frozen(NamedTuple):
@@ -101,7 +98,7 @@ def _variables(frozen: Frozen, lensed: bool) -> dict[str, Any]:
     return {"params": frozen.state.params, "batch_stats": stats}
 
 
-def eval_views(frozen: Frozen, batch: Example, shortcut: str, *, lensed: bool) -> Views:
+def eval_views(frozen: Frozen, batch: Batch, shortcut: str, *, lensed: bool) -> Views:
     """The task's views of a batch with `shortcut` drawn in, through the lens where `lensed`."""
     images = shortcuts.inject(shortcut, colour.to_unit(batch["image"])).images
     on_images = frozen.config.lens.acts_on == "images"
@@ -111,7 +108,7 @@ def eval_views(frozen: Frozen, batch: Example, shortcut: str, *, lensed: bool) -
     return views._replace(inputs=apply_lens(frozen, views.inputs))
 
 
-def _ask(frozen: Frozen, batch: Example, images: jax.Array) -> Views:
+def _ask(frozen: Frozen, batch: Batch, images: jax.Array) -> Views:
     key = make_key(frozen.config.seed, 0, Purpose.VIEWS)
     return frozen.system.task.views(key, batch | {"image": images}, None)
 
@@ -136,25 +133,6 @@ def make_lens_effect(frozen: Frozen) -> Callable[[np.ndarray], Effect]:
     return lambda images: jax.tree.map(np.asarray, effect(frozen.state, images))
 
 
-def open_pass(frozen: Frozen, source: Source, skipped: Skipped, *, linear: bool = False) -> Iterator[Example]:
-    """One pass over `source`, prepared as for the pretext task or as for `linear` evaluation."""
-    data = frozen.config.data
-    size, crop = linear_size(data), data.linear_crop or data.eval_crop
-    return eval_batches(
-        source,
-        skipped,
-        batch_size=BATCH_SIZE,
-        image_size=size if linear else data.image_size,
-        crop=crop if linear else data.eval_crop,
-        threads=data.threads,
-    )
-
-
-def linear_size(data: ConfigDict) -> int:
-    """The side of the images that linear evaluation reads, in pixels."""
-    return data.linear_size or data.image_size
-
-
 def pretext_accuracy(frozen: Frozen, source: Source, shortcut: str) -> dict[str, float]:
     """The share of views whose pretext label is found, "raw" and with a lens also "lensed".
 
@@ -162,20 +140,21 @@ def pretext_accuracy(frozen: Frozen, source: Source, shortcut: str) -> dict[str,
     """
     if not frozen.system.task.has_classes:
         return {}
-    skipped, kinds = Skipped(source), ("raw",) if frozen.system.lens is None else ("raw", "lensed")
+    kinds = ("raw",) if frozen.system.lens is None else ("raw", "lensed")
 
-    @partial(jax.jit, static_argnames="kind")
-    def count(state: TrainState, batch: Example, kind: str) -> tuple[jax.Array, jax.Array]:
-        given, lensed = frozen._replace(state=state), kind == "lensed"
-        views = eval_views(given, batch, shortcut, lensed=lensed)
-        logits = frozen.system.task.logits(apply_head(given, views, lensed=lensed))
-        found = jnp.argmax(logits, axis=-1) == views.targets
-        counted = jnp.repeat(batch["mask"], len(found) // len(batch["mask"]))
-        return jnp.sum(found & counted), jnp.sum(counted)
+    def count(state: TrainState, batch: Batch) -> dict[str, jax.Array]:
+        given = frozen._replace(state=state)
+        return {kind: _count(given, batch, shortcut, lensed=kind == "lensed") for kind in kinds}
 
-    counts = [
-        [count(frozen.state, batch, kind) for kind in kinds] for batch in open_pass(frozen, source, skipped)
-    ]
-    skipped.check(frozen.config.data.max_skipped)
-    totals = np.sum(np.array(jax.device_get(counts), np.int64), axis=0)
-    return {kind: float(found / total) for kind, (found, total) in zip(kinds, totals, strict=True)}
+    counts = list(run_pass(frozen.config.data, source, count, frozen.state))
+    totals = {kind: np.sum([each[kind] for each in counts], axis=0, dtype=np.int64) for kind in kinds}
+    return {kind: float(found / total) for kind, (found, total) in totals.items()}
+
+
+def _count(frozen: Frozen, batch: Batch, shortcut: str, *, lensed: bool) -> jax.Array:
+    """How many views' labels are found, and how many views there are, in images that `mask` says to count."""
+    views = eval_views(frozen, batch, shortcut, lensed=lensed)
+    logits = frozen.system.task.logits(apply_head(frozen, views, lensed=lensed))
+    found = jnp.argmax(logits, axis=-1) == views.targets
+    counted = jnp.repeat(batch["mask"], len(found) // len(batch["mask"]))
+    return jnp.stack([jnp.sum(found & counted), jnp.sum(counted)])

@@ -9,11 +9,14 @@ import numpy as np
 import optax
 from absl import logging
 
-from lens_jax.data.batches import Example, Skipped, train_batches
+from lens_jax.data.batches import Batches, Skipped, train_batches
 from lens_jax.data.source import Source
+from lens_jax.eval.everywhere import divisible, linear_size, put_whole, run_pass
 from lens_jax.eval.features import Features, Taps, extract
-from lens_jax.eval.frozen import Frozen, linear_size, open_pass
+from lens_jax.eval.frozen import Frozen
 from lens_jax.ops import colour
+from lens_jax.tasks.base import Batch
+from lens_jax.train import distributed, mesh
 from lens_jax.train.state import TrainState
 from lens_jax.train.system import Purpose, make_key
 
@@ -62,33 +65,42 @@ def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: in
     The setting of revisiting-self-supervised: momentum 0.9, learning rate 0.1 x batch / 256, times 0.1
     after 3/7 and 5/7 of the epochs (30 and 50 of 70), no weight decay, the sum of the heads' mean
     cross-entropies. Crops and flips are those that the run's config trains with, unless it sets
-    `data.linear_crop`.
+    `data.linear_crop`. A batch is 512 examples, or all where they are fewer, raised to what the
+    devices can share evenly.
 
     Returns:
       By tap, "kernel" [d, classes] and "bias" [classes].
 
     """
-    batch_size = min(SGD_BATCH_SIZE, len(train))
-    steps = epochs * len(train) // batch_size
+    batch_size = divisible(min(SGD_BATCH_SIZE, len(train)))
+    steps = max(1, epochs * len(train) // batch_size)
     drops = {round(steps * share): 0.1 for share in (3 / 7, 5 / 7)}
     optimizer = optax.sgd(optax.piecewise_constant_schedule(0.1 * batch_size / 256, drops), momentum=0.9)
-    skipped, data = Skipped(train), frozen.config.data
-    batches = train_batches(
+    skipped, data, devices = Skipped(train), frozen.config.data, mesh.make_mesh()
+    images = jax.ShapeDtypeStruct((batch_size, *[linear_size(data)] * 2, 3), jnp.uint8)
+    heads = _zero_heads(jax.eval_shape(features, frozen.state, images), train.num_classes)
+    heads, opt_state, state = put_whole((heads, optimizer.init(heads), frozen.state))
+    update = jax.jit(_make_update(frozen, features, optimizer), out_shardings=mesh.replicated(devices))
+    batches = _open_augmented(frozen, train, skipped, batch_size)
+    for step in range(steps):
+        heads, opt_state = update(heads, opt_state, state, step, mesh.put_batch(devices, next(batches)))
+    distributed.check_skipped(skipped, data.max_skipped)
+    return heads
+
+
+def _open_augmented(frozen: Frozen, train: Source, skipped: Skipped, batch_size: int) -> Batches:
+    data = frozen.config.data
+    return train_batches(
         train,
         skipped,
         batch_size=batch_size,
         image_size=linear_size(data),
         crop=data.linear_crop or data.crop,
         seed=frozen.config.seed,
+        shard=jax.process_index(),
+        shards=jax.process_count(),
         threads=data.threads,
     )
-    images = jax.ShapeDtypeStruct((batch_size, *[linear_size(data)] * 2, 3), jnp.uint8)
-    heads = _zero_heads(jax.eval_shape(features, frozen.state, images), train.num_classes)
-    opt_state, update = optimizer.init(heads), jax.jit(_make_update(frozen, features, optimizer))
-    for step in range(steps):
-        heads, opt_state = update(heads, opt_state, frozen.state, step, next(batches))
-    skipped.check(data.max_skipped)
-    return heads
 
 
 def _zero_heads(shapes: Taps, classes: int) -> Heads:
@@ -104,7 +116,7 @@ def _logits(heads: Heads, taps: Taps) -> Taps:
 
 def _make_update(frozen: Frozen, features: Features, optimizer: optax.GradientTransformation) -> Callable:
     def update(
-        heads: Any, opt_state: Any, state: TrainState, step: jax.Array, batch: Example
+        heads: Any, opt_state: Any, state: TrainState, step: jax.Array, batch: Batch
     ) -> tuple[Any, Any]:
         images = batch["image"]
         if frozen.config.augment.flip:
@@ -125,8 +137,8 @@ def _make_update(frozen: Frozen, features: Features, optimizer: optax.GradientTr
 
 
 def _head_accuracy(frozen: Frozen, test: Source, features: Features, heads: Heads) -> dict[str, float]:
-    @jax.jit
-    def count(state: TrainState, batch: Example) -> dict[str, jax.Array]:
+    def count(given: tuple[TrainState, Heads], batch: Batch) -> dict[str, jax.Array]:
+        state, heads = given
         found = {
             tap: jnp.argmax(logits, axis=-1) == batch["label"]
             for tap, logits in _logits(heads, features(state, batch["image"])).items()
@@ -135,10 +147,6 @@ def _head_accuracy(frozen: Frozen, test: Source, features: Features, heads: Head
             "": jnp.sum(batch["mask"])
         }
 
-    skipped = Skipped(test)
-    counts = jax.device_get(
-        [count(frozen.state, batch) for batch in open_pass(frozen, test, skipped, linear=True)]
-    )
-    skipped.check(frozen.config.data.max_skipped)
+    counts = list(run_pass(frozen.config.data, test, count, (frozen.state, heads), linear=True))
     totals = {tap: sum(int(row[tap]) for row in counts) for tap in counts[0]}
     return {tap: totals[tap] / totals[""] for tap in heads}

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import jax
 from etils import epath
 
 from lens_jax.errors import UserError
@@ -21,8 +22,10 @@ def read_results(workdir: str) -> list[dict[str, Any]]:
 
 
 def add_result(workdir: str, result: dict[str, Any]) -> None:
-    """Adds a result, in place of an older one of the same evaluation."""
+    """Adds a result, in place of an older one of the same evaluation; the first process writes for all."""
     kept = [row for row in read_results(workdir) if any(row[key] != result[key] for key in SAME)]
+    if jax.process_index():
+        return
     # Renamed into place, so that a reader never sees half a file.
     new = epath.Path(workdir) / (RESULTS_FILE + ".new")
     new.write_text(json.dumps([*kept, result], indent=2) + "\n")

@@ -41,17 +41,21 @@ def convolve_folded(
     """The same, as a convolution of stride 1 over blocks of pixels that are folded into channels.
 
     It is for few channels, which leave most of a matrix unit idle, as at the root of a ResNet: MLPerf's for
-    TPUs do it. The kernel is filled up with zeros to whole blocks.
+    TPUs do it. Zeros make the kernel one of whole blocks; an image that is none is convolved as it is.
     """
-    stride, (before, _) = strides[0], padding[0]
-    blocks = -(-kernel.shape[0] // stride)
-    outputs = [(n + sum(padding[0]) - kernel.shape[0]) // stride + 1 for n in x.shape[1:3]]
-    missing = [stride * (out - 1 + blocks) - n - before for out, n in zip(outputs, x.shape[1:3], strict=True)]
-    x = jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((before, m, 0) for m in missing), (0, 0, 0)])
-    filling = [(0, blocks * stride - kernel.shape[0])] * 2
-    kernel = jnp.pad(kernel, [*filling, (0, 0), (0, 0)])
+    stride, side, (before, after) = strides[0], kernel.shape[0], padding[0]
+    if x.shape[1] % stride or x.shape[2] % stride:
+        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+    front = -before % stride
+    blocks = -(-(front + side) // stride)
+    kernel = jnp.pad(kernel, [(front, blocks * stride - front - side)] * 2 + [(0, 0)] * 2)
     folded = space_to_depth(kernel.transpose(3, 0, 1, 2), stride).transpose(1, 2, 3, 0)
-    return jax.lax.conv_general_dilated(space_to_depth(x, stride), folded, (1, 1), "VALID", **options)
+    first = (before + front) // stride
+    outputs = [(n + before + after - side) // stride + 1 for n in x.shape[1:3]]
+    pads = [
+        (first, out - 1 + blocks - n // stride - first) for out, n in zip(outputs, x.shape[1:3], strict=True)
+    ]
+    return jax.lax.conv_general_dilated(space_to_depth(x, stride), folded, (1, 1), pads, **options)
 
 
 Conv = partial(nn.Conv, conv_general_dilated=convolve)

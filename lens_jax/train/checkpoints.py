@@ -45,12 +45,18 @@ def open_checkpoints(workdir: str, keep: int | None = None) -> ocp.CheckpointMan
     folder = _folder(workdir)
     # Called between the writing of the items and the renaming that makes them a checkpoint.
     callback = partial(_digest_unfinished, folder)
+    # Readers must not wait for one another: a checkpoint may be deleted after only some of them have read it.
+    alone = None if keep or jax.process_count() == 1 else {jax.process_index()}
     return ocp.CheckpointManager(
         folder,
         options=ocp.CheckpointManagerOptions(
             max_to_keep=keep,
+            create=not alone,
             cleanup_tmp_directories=keep is not None,
             async_options=ocp.options.AsyncOptions(post_finalization_callback=callback),
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                primary_host=jax.process_index() if alone else 0, active_processes=alone
+            ),
         ),
         item_handlers={"state": ocp.StandardCheckpointHandler(), "run": ocp.JsonCheckpointHandler()},
     )

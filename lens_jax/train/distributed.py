@@ -1,4 +1,4 @@
-"""Joins the processes of a pod or cluster before any of them touches a device.
+"""Joins the processes of a pod or cluster, before any of them touches a device, and lets them agree.
 
 A cluster is told by the environment, with JAX_COORDINATOR_ADDRESS=HOST:PORT of process 0,
 JAX_NUM_PROCESSES and JAX_PROCESS_ID, or is one that JAX knows by itself: Cloud TPU, Slurm and Open MPI.
@@ -10,14 +10,19 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import numpy as np
 
 # JAX offers what it detects to itself alone, and not before it connects.
 from jax._src.clusters import ClusterEnv
+from jax.experimental import multihost_utils
 
 from lens_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from lens_jax.data.batches import Skipped
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _GREETING_SECONDS = 5.0
@@ -156,3 +161,20 @@ def _report(cluster: Cluster, seconds: float) -> list[int]:
 def _ids(missing: Sequence[int]) -> str:
     shown = ", ".join(map(str, missing[:16])) + (", ..." if len(missing) > 16 else "")
     return f"{'process' if len(missing) == 1 else f'{len(missing)} processes'} {shown}"
+
+
+def check_skipped(skipped: "Skipped", limit: float) -> None:
+    """Raises `UserError` in all processes where together they skipped too much, see `Skipped.check`."""
+    elsewhere = UserError("another process found it")
+    for name in sorted(set().union(*gather(sorted(skipped.names)))):
+        skipped.add(name, elsewhere)
+    skipped.check(limit)
+
+
+def gather(value: Any) -> list[Any]:
+    """What each process gave as `value`, fit for JSON, in the order of the processes."""
+    text = json.dumps(value).encode()
+    longest = int(np.max(multihost_utils.process_allgather(np.int32(len(text)))))
+    # Arrays of one length can be gathered, and JSON may end in blanks.
+    texts = multihost_utils.process_allgather(np.frombuffer(text.ljust(longest), np.uint8))
+    return [json.loads(row.tobytes()) for row in texts]

@@ -17,7 +17,7 @@ from lens_jax import config as configs
 from lens_jax.data.batches import Batches, Skipped, train_batches
 from lens_jax.data.source import Source, open_source
 from lens_jax.errors import UserError
-from lens_jax.train import cache, checkpoints, compiling, finite, lock, log, mesh, preemption
+from lens_jax.train import cache, checkpoints, compiling, distributed, finite, lock, log, mesh, preemption
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState
 
@@ -133,7 +133,7 @@ def _train_to_the_end(
             write(step, scalars)
             if jax.process_index() == 0:
                 log.report_progress(step, total, scalars)
-            skipped.check(config.data.max_skipped)
+            distributed.check_skipped(skipped, config.data.max_skipped)
             if due:
                 now = Place(step, state, batches, scalars["seconds"], place.rollbacks)
                 checkpoints.save(manager, step, state, _run_record(config, plan, now))

@@ -115,3 +115,17 @@ def test_a_size_that_cannot_be_halved_is_refused_with_the_multiple(widths, patch
 def test_widths_that_the_normalisation_cannot_group_are_refused(widths):
     with pytest.raises(UserError, match=f"{re.escape(str(widths))}.*multiples of 8"):
         UNet(widths).init(jax.random.key(0), random_images(1))
+
+
+def test_with_remat_less_is_kept_for_the_backward_pass_and_the_parameters_are_the_same():
+    images = random_images(4)
+
+    def kept(remat: bool) -> tuple[int, dict]:
+        lens = UNet((8, 8), blocks=3, remat=remat)
+        variables = init(lens, images)
+        pull = jax.eval_shape(lambda x: jax.vjp(lens.apply, variables, x)[1], images)
+        return sum(leaf.size for leaf in jax.tree.leaves(pull)), variables
+
+    (everything, variables), (less, same) = kept(False), kept(True)
+    assert less < everything / 2
+    jax.tree.map(np.testing.assert_array_equal, same, variables)

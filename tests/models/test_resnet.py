@@ -222,3 +222,17 @@ def test_bfloat16_computes_with_parameters_statistics_and_features_in_float32():
 def test_unknown_names_are_refused_with_the_known_ones(name: str, stem: str, legal: str):
     with pytest.raises(UserError, match=legal):
         make_resnet(name, width=4, stem=stem, last_stride=2, dtype=jnp.float32)
+
+
+def test_with_remat_less_is_kept_for_the_backward_pass_and_the_parameters_are_the_same():
+    images = random_images(4)
+
+    def kept(remat: bool) -> tuple[int, dict]:
+        model = ResNet((2, 2), BasicBlock, width=8, stem="cifar", remat=remat)
+        variables = init(model, images)
+        pull = jax.eval_shape(lambda x: jax.vjp(train(model), variables, x)[1], images)
+        return sum(leaf.size for leaf in jax.tree.leaves(pull)), variables
+
+    (everything, variables), (less, same) = kept(False), kept(True)
+    assert less < everything / 3
+    jax.tree.map(np.testing.assert_array_equal, same, variables)

@@ -269,7 +269,7 @@ def test_an_accumulated_step_takes_the_mean_gradient_of_its_parts(kind: str, tin
 
 
 @pytest.mark.parametrize("kind", ["network", "pgd"])
-def test_a_step_that_computes_units_again_is_the_same_step_in_less_memory(kind: str, tiny_config, x64):
+def test_a_step_that_computes_units_again_is_the_same_step(kind: str, tiny_config, x64):
     overrides = {"dtype": "float64", "lens.kind": kind, "lens.blocks": 3, "model.width": 8}
     once, again = (tiny_config(overrides | {"remat": remat}) for remat in (False, True))
     (step, state), (remat_step, other) = make(once), make(again)

@@ -117,8 +117,9 @@ def _train_to_the_end(
             asked = time.monotonic()
             batch = next(batches)
             waited += time.monotonic() - asked
-            with jax.transfer_guard("disallow"):  # but for the batch, which is put there
-                state, metrics = step_fn(state, mesh.put_batch(devices, batch))
+            batch = mesh.put_batch(devices, batch)
+            with jax.transfer_guard("disallow"):
+                state, metrics = step_fn(state, batch)
             window.append(metrics)
             jax.block_until_ready(window[:-STEPS_AHEAD][-1:])
             checkpoints.check_saved(manager)

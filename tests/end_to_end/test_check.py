@@ -13,7 +13,7 @@ FAST = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 def told(output: str) -> dict[str, str]:
     """What was said of each thing: "ok" or "problem", and why."""
-    lines = [line.partition(": ") for line in output.splitlines()]
+    lines = [line.partition(": ") for line in output.splitlines() if not line.startswith("preparing ")]
     assert all(head.split()[0] in ("ok", "problem") for head, _, _ in lines), output
     return {head.partition(" ")[2]: f"{head.split()[0]} {rest}" for head, _, rest in lines}
 
@@ -38,7 +38,7 @@ def test_a_config_and_a_work_directory_that_are_well(tmp_path, data):
     assert "1437 images" in found["data"]
     assert "(2, 32, 32, 3)" in found["data"]
     assert "compiled in" in found["step"]
-    assert {path.name for path in workdir.iterdir()} <= {"compilation_cache"}
+    assert not workdir.exists()
 
 
 def test_every_problem_is_told_and_ends_with_1(tmp_path):

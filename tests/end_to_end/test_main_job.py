@@ -7,7 +7,7 @@ import pytest
 
 from lens_jax.train.log import read_metrics
 
-from .commands import REPOSITORY, command, run, succeed, train
+from .commands import REPOSITORY, command, succeed, train
 
 
 @pytest.fixture(scope="module")

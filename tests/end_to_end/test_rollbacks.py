@@ -22,6 +22,7 @@ def test_a_diverging_run_returns_to_its_last_checkpoint_as_often_as_allowed_and_
 ):
     result = run(*train(tmp_path, data, *DIVERGING, f"--config.train.rollbacks={rollbacks}"))
     assert result.returncode == 1
+    assert "Traceback" not in result.stderr
     lines = [line for line in result.stdout.splitlines() if "rolling back" in line]
     assert len(lines) == rollbacks
     assert all(f"{used} of {rollbacks} times" in line for used, line in enumerate(lines, 1))

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import recipe
 from lens_jax.train import compiling
 from lens_jax.train.state import TrainState
+from lens_jax.train.system import make_system
 
 torch = pytest.importorskip("torch")
 from benchmarks import peer_torch  # noqa: E402 - it ends the process where there is no PyTorch
@@ -171,7 +172,7 @@ def test_with_the_same_parameters_the_nets_give_the_same_outputs(changes: dict):
     state = awake(config)
     nets = nets_of(config, state)
     _, inputs, _ = random_views(config)
-    system = recipe.make_system(config, 0)
+    system = make_system(config, 0)
     x = jnp.asarray(inputs.permute(0, 2, 3, 1).numpy())
     lensed = jax.jit(system.lens.apply)({"params": state.lens_params}, x)
     variables = {"params": state.params, "batch_stats": state.batch_stats}

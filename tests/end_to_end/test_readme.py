@@ -36,11 +36,13 @@ def commands(block: str) -> list[list[str]]:
 
 
 def shortened(words: list[str]) -> list[str]:
-    """The same command on tiny networks for two steps; scripts only print what they would do."""
+    """The same command on tiny networks for two steps, or on few examples; scripts only print what they do."""
     if words[0] == "bash":
         return [*words, "--dry-run"] if "quickstart" in words[1] else ["bash", "-n", *words[1:]]
     if "lens_jax.sweep" in words:
         return [*words, "--dry_run"]
+    if "lens_jax.linear_eval" in words:
+        return [*words, "--examples=64"]
     return [*words, *SHRUNKEN] if "lens_jax.main" in words else words
 
 

@@ -43,7 +43,7 @@ def trajectory(fsdp):
     shares = [x.addressable_shards[0].data.size / x.size for x in leaves if x.size >= mesh.LEAST_SHARDED]
     yield [min(shares), max(shares)]
 
-shards = [fsdp for fsdp in (1, 2, 4) if fsdp <= jax.device_count()]
+shards = [fsdp for fsdp in (1, 4) if fsdp <= jax.device_count()]
 runs = {fsdp: list(trajectory(fsdp)) for fsdp in shards}
 print(json.dumps({"devices": jax.device_count(), "runs": runs}))
 """
@@ -74,7 +74,7 @@ def test_a_batch_arrives_as_it_was():
 
 def test_four_devices_train_as_one_however_they_share_the_state():
     one, four = trajectories(1), trajectories(4)
-    assert (list(one), list(four)) == (["1"], ["1", "2", "4"])
+    assert (list(one), list(four)) == (["1"], ["1", "4"])
     for fsdp, (*losses, shares) in four.items():
         np.testing.assert_allclose(losses, one["1"][:-1], rtol=1e-4)
         assert shares == [1 / int(fsdp)] * 2

@@ -36,7 +36,7 @@ def commands(block: str) -> list[list[str]]:
 
 
 def shortened(words: list[str]) -> list[str]:
-    """The same command on tiny networks for two steps, or on few examples; scripts only print what they do."""
+    """The same command on tiny networks for two steps, or on few examples; scripts only print."""
     if words[0] == "bash":
         return [*words, "--dry-run"] if "quickstart" in words[1] else ["bash", "-n", *words[1:]]
     if "lens_jax.sweep" in words:

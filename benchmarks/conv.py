@@ -1,13 +1,14 @@
-"""Times the convolutions of `lens_jax.models.conv` beside XLA's own, forward and for both gradients.
+"""Times convolutions as `lens_jax.models.conv` has them beside XLA's own, forward and for both gradients.
 
     python -m benchmarks.conv
     python -m benchmarks.conv --images=64 --dtype=bfloat16
 
+XLA's own are compiled as it would by itself; ours with `compiler_options`, and the root of ResNets is folded.
 The shapes are those of ResNet-50 at 224 px and of the lens. It needs jax, flax and numpy alone.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 
 from benchmarks import timing
 from benchmarks.step import describe_machine
-from lens_jax.models.conv import convolve, convolve_folded
+from lens_jax.models.conv import compiler_options, convolve_folded
 
 
 class Layer(NamedTuple):
@@ -32,39 +33,56 @@ class Layer(NamedTuple):
 LAYERS = {
     "root of ResNet-50": Layer(224, 3, 64, 7, 2),
     "1x1, first stage": Layer(56, 256, 64, 1, 1),
+    "3x3, first stage": Layer(56, 64, 64, 3, 1),
     "1x1, third stage": Layer(14, 1024, 256, 1, 1),
+    "3x3, third stage": Layer(14, 256, 256, 3, 1),
     "projection": Layer(56, 256, 512, 1, 2),
-    "lens, 2x2 of stride 2": Layer(224, 32, 64, 2, 2),
+    "lens, 3x3": Layer(112, 32, 32, 3, 1),
+    "lens, 2x2 of stride 2": Layer(112, 32, 64, 2, 2),
 }
+LAYOUT = ("NHWC", "HWIO", "NHWC")
 PASSES = ("forward", "to kernel", "to inputs")
 
 
-def forms(layer: Layer) -> dict[str, Callable]:
-    """The two ways to compute a layer, (inputs, kernel) -> outputs."""
-    pads = [((layer.kernel - 1) // 2,) * 2] * 2 if layer.kernel == 7 else "SAME"
-    own = convolve_folded if layer.kernel == 7 else convolve
-    options = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
-    strides = (layer.stride, layer.stride)
+class Form(NamedTuple):
+    """A way to compute a layer: (inputs, kernel) -> outputs, and what it is compiled with."""
+
+    function: Callable[[jax.Array, jax.Array], jax.Array]
+    options: Mapping[str, str]
+
+
+def forms(layer: Layer) -> dict[str, Form]:
+    """XLA's own way, and ours."""
+    root, strides = layer.kernel == 7, (layer.stride, layer.stride)
+    pads = [((layer.kernel - 1) // 2,) * 2] * 2 if root else "SAME"
+
+    def form(convolve: Callable, options: Mapping[str, str]) -> Form:
+        return Form(lambda x, kernel: convolve(x, kernel, strides, pads, dimension_numbers=LAYOUT), options)
+
     plain = jax.lax.conv_general_dilated
-    return {
-        "XLA": lambda x, kernel: plain(x, kernel, strides, pads, **options),
-        "ours": lambda x, kernel: own(x, kernel, strides, pads, **options),
-    }
+    return {"XLA": form(plain, {}), "ours": form(convolve_folded if root else plain, compiler_options())}
 
 
-def passes(function: Callable, x: jax.Array, kernel: jax.Array) -> dict[str, Iterator[Any]]:
+def passes(form: Form, x: jax.Array, kernel: jax.Array) -> dict[str, Iterator[Any]]:
     """What computes the outputs, and the gradients to the kernel and to the inputs, at each `next`."""
-    slope = jnp.ones_like(function(x, kernel))
+    function, slope = form.function, jnp.ones_like(form.function(x, kernel))
+
+    def to_kernel(x, kernel, slope):
+        return jax.vjp(partial(function, x), kernel)[1](slope)
+
+    def to_inputs(x, kernel, slope):
+        return jax.vjp(lambda x: function(x, kernel), x)[1](slope)
+
     return {
-        "forward": repeat(function, x, kernel),
-        "to kernel": repeat(lambda k, s: jax.vjp(partial(function, x), k)[1](s), kernel, slope),
-        "to inputs": repeat(lambda x, s: jax.vjp(lambda x: function(x, kernel), x)[1](s), x, slope),
+        "forward": repeat(Form(function, form.options), x, kernel),
+        "to kernel": repeat(Form(to_kernel, form.options), x, kernel, slope),
+        "to inputs": repeat(Form(to_inputs, form.options), x, kernel, slope),
     }
 
 
-def repeat(function: Callable, *arguments: jax.Array) -> Iterator[Any]:
-    """Calls the jitted function at each `next`, and waits for its end."""
-    jitted = jax.jit(function)
+def repeat(form: Form, *arguments: jax.Array) -> Iterator[Any]:
+    """Calls the compiled function at each `next`, and waits for its end."""
+    jitted = jax.jit(form.function, compiler_options=dict(form.options))
     while True:
         yield jax.block_until_ready(jitted(*arguments))
 
@@ -75,9 +93,9 @@ def measure(layer: Layer, images: int, dtype: str, rounds: int) -> dict[str, dic
     x = jax.random.normal(keys[0], (images, layer.side, layer.side, layer.channels), dtype)
     kernel = jax.random.normal(keys[1], (layer.kernel, layer.kernel, layer.channels, layer.width), dtype)
     found: dict[str, dict[str, float]] = {}
-    for form, function in forms(layer).items():
-        seconds = timing.interleave(passes(function, x, kernel), rounds)
-        found[form] = {name: 1e3 / timing.speed(1, each).median for name, each in seconds.items()}
+    for name, form in forms(layer).items():
+        seconds = timing.interleave(passes(form, x, kernel), rounds)
+        found[name] = {each: 1e3 / timing.speed(1, times).median for each, times in seconds.items()}
     return found
 
 

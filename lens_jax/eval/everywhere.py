@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from lens_jax.data.batches import Batches, Skipped, eval_batches
 from lens_jax.data.source import Source
+from lens_jax.models.conv import compiler_options
 from lens_jax.tasks.base import Batch
 from lens_jax.train import distributed, mesh
 
@@ -42,7 +43,7 @@ def run_pass(
 
     """
     skipped, devices = Skipped(source), mesh.make_mesh()
-    compiled = jax.jit(compute, out_shardings=mesh.replicated(devices))
+    compiled = jax.jit(compute, out_shardings=mesh.replicated(devices), compiler_options=compiler_options())
     given, batches = put_whole(given), _open_pass(data, source, skipped, linear)
     results = (compiled(given, mesh.put_batch(devices, batch)) for batch in batches)
     # In pairs, so that the devices have the next batch to do while the results of one are fetched.

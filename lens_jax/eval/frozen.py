@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from lens_jax import config as configs
 from lens_jax.data.source import Source
 from lens_jax.errors import UserError
 from lens_jax.eval.everywhere import run_pass
+from lens_jax.models.conv import compiler_options
 from lens_jax.ops import colour, shortcuts
 from lens_jax.tasks.base import Batch, Views
 from lens_jax.train import checkpoints, optimizers
@@ -119,7 +121,7 @@ def make_lens_effect(frozen: Frozen) -> Callable[[np.ndarray], Effect]:
     The run's own shortcut is drawn into the images first.
     """
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=compiler_options())
     def effect(state: TrainState, pixels: jax.Array) -> Effect:
         batch = {"image": pixels, "label": jnp.zeros(len(pixels), jnp.int32)}
         shortcut, given = frozen.config.shortcut, frozen._replace(state=state)

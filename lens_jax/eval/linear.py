@@ -14,6 +14,7 @@ from lens_jax.data.source import Source
 from lens_jax.eval.everywhere import divisible, linear_size, put_whole, run_pass
 from lens_jax.eval.features import Features, Taps, extract
 from lens_jax.eval.frozen import Frozen
+from lens_jax.models.conv import compiler_options
 from lens_jax.ops import colour
 from lens_jax.tasks.base import Batch
 from lens_jax.train import distributed, mesh
@@ -80,7 +81,11 @@ def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: in
     images = jax.ShapeDtypeStruct((batch_size, *[linear_size(data)] * 2, 3), jnp.uint8)
     heads = _zero_heads(jax.eval_shape(features, frozen.state, images), train.num_classes)
     heads, opt_state, state = put_whole((heads, optimizer.init(heads), frozen.state))
-    update = jax.jit(_make_update(frozen, features, optimizer), out_shardings=mesh.replicated(devices))
+    update = jax.jit(
+        _make_update(frozen, features, optimizer),
+        out_shardings=mesh.replicated(devices),
+        compiler_options=compiler_options(),
+    )
     batches = _open_augmented(frozen, train, skipped, batch_size)
     for step in range(steps):
         heads, opt_state = update(heads, opt_state, state, step, mesh.put_batch(devices, next(batches)))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from lens_jax.errors import UserError
 from lens_jax.lens.budgets import bounded
-from lens_jax.models.conv import Conv, depth_to_space, space_to_depth
+from lens_jax.models.conv import depth_to_space, space_to_depth
 
 GROUP_SIZE = 8
 
@@ -41,17 +41,17 @@ class UNet(nn.Module):
     def __call__(self, images: jax.Array) -> jax.Array:
         """Images [N, h, w, C] in [-1, 1] -> lensed images of the same shape, not clipped."""
         self.check(images.shape[1:3])
-        x = Conv(self.widths[0], (3, 3), dtype=self.dtype)(space_to_depth(images, self.patch))
+        x = nn.Conv(self.widths[0], (3, 3), dtype=self.dtype)(space_to_depth(images, self.patch))
         skips = []
         for level, width in enumerate(self.widths):
             if level > 0:
-                x = Conv(width, (2, 2), 2, dtype=self.dtype)(x)
+                x = nn.Conv(width, (2, 2), 2, dtype=self.dtype)(x)
             x = self._units(x)
             skips.append(x)
         for width, skip in zip(self.widths[-2::-1], skips[-2::-1], strict=True):
-            x = depth_to_space(Conv(4 * width, (1, 1), dtype=self.dtype)(x), 2)
-            x = self._units(Conv(width, (1, 1), dtype=self.dtype)(jnp.concatenate([x, skip], -1)))
-        change = Conv(
+            x = depth_to_space(nn.Conv(4 * width, (1, 1), dtype=self.dtype)(x), 2)
+            x = self._units(nn.Conv(width, (1, 1), dtype=self.dtype)(jnp.concatenate([x, skip], -1)))
+        change = nn.Conv(
             images.shape[-1] * self.patch**2,
             (3, 3),
             kernel_init=nn.initializers.zeros,
@@ -83,8 +83,8 @@ class UNet(nn.Module):
 
 def _unit(lens: UNet, x: jax.Array) -> jax.Array:
     width, dtype = x.shape[-1], lens.dtype
-    y = Conv(width, (3, 3), dtype=dtype)(nn.relu(_norm(dtype)(x)))
-    return x + Conv(width, (3, 3), dtype=dtype)(nn.relu(_norm(dtype)(y)))
+    y = nn.Conv(width, (3, 3), dtype=dtype)(nn.relu(_norm(dtype)(x)))
+    return x + nn.Conv(width, (3, 3), dtype=dtype)(nn.relu(_norm(dtype)(y)))
 
 
 def _norm(dtype: Any) -> nn.Module:

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from lens_jax.errors import check_choice
-from lens_jax.models import conv
+from lens_jax.models.conv import convolve_folded
 
 BatchNorm = partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5)
-Conv = partial(conv.Conv, use_bias=False, kernel_init=nn.initializers.he_normal())
+Conv = partial(nn.Conv, use_bias=False, kernel_init=nn.initializers.he_normal())
 
 
 class BasicBlock(nn.Module):
@@ -106,9 +106,7 @@ class _ImageNetStem(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        root = partial(
-            Conv, padding=[(3, 3)] * 2, dtype=self.dtype, conv_general_dilated=conv.convolve_folded
-        )
+        root = partial(Conv, padding=[(3, 3)] * 2, dtype=self.dtype, conv_general_dilated=convolve_folded)
         x = root(self.width, (7, 7), self.stride)(x)
         return nn.max_pool(x, (3, 3), (2, 2), padding=[(1, 1)] * 2)
 

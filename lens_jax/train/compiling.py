@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from lens_jax.models.conv import compiler_options
 from lens_jax.tasks.base import Batch
 from lens_jax.train import finite, mesh, optimizers
 from lens_jax.train.durations import Clock
@@ -44,7 +45,12 @@ def trace(
     like = jax.eval_shape(init)
     sharding = mesh.state_sharding(devices, like)
     state = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), like, sharding)
-    jitted = jax.jit(step, donate_argnums=0, out_shardings=(sharding, mesh.replicated(devices)))
+    jitted = jax.jit(
+        step,
+        donate_argnums=0,
+        out_shardings=(sharding, mesh.replicated(devices)),
+        compiler_options=compiler_options(),
+    )
     batch = mesh.put_batch(devices, black_batch(config))
     return jax.jit(init, out_shardings=sharding), jitted.trace(state, batch)
 

@@ -1,10 +1,11 @@
-"""Times convolutions as `lens_jax.models.conv` has them beside XLA's own, forward and for both gradients.
+"""Times convolutions and max pooling as our nets have them beside XLA's own, forward and for each gradient.
 
     python -m benchmarks.conv
     python -m benchmarks.conv --images=64 --dtype=bfloat16
 
-XLA's own are compiled as it would by itself; ours with `compiler_options`, and the root of ResNets is folded.
-The shapes are those of ResNet-50 at 224 px and of the lens. It needs jax, flax and numpy alone.
+XLA's own are compiled with its defaults; ours with `lens_jax.models.conv.compiler_options`, the root of
+ResNets folded, and maxima found by selections. The shapes are those of ResNet-50 at 224 px and of the lens.
+It needs jax, flax and numpy alone.
 """
 
 import argparse
@@ -12,12 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from benchmarks import timing
 from benchmarks.step import describe_machine
 from lens_jax.models.conv import compiler_options, convolve_folded
+from lens_jax.models.resnet import max_pool
 
 
 class Layer(NamedTuple):
@@ -41,18 +44,18 @@ LAYERS = {
     "lens, 2x2 of stride 2": Layer(112, 32, 64, 2, 2),
 }
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-PASSES = ("forward", "to kernel", "to inputs")
+POOLED = (112, 112, 64)
 
 
 class Form(NamedTuple):
-    """A way to compute a layer: (inputs, kernel) -> outputs, and what it is compiled with."""
+    """A way to compute a layer, and what it is compiled with."""
 
-    function: Callable[[jax.Array, jax.Array], jax.Array]
+    function: Callable[..., jax.Array]
     options: Mapping[str, str]
 
 
-def forms(layer: Layer) -> dict[str, Form]:
-    """XLA's own way, and ours."""
+def convolutions(layer: Layer) -> dict[str, Form]:
+    """XLA's own way from inputs and kernel to outputs, and ours."""
     root, strides = layer.kernel == 7, (layer.stride, layer.stride)
     pads = [((layer.kernel - 1) // 2,) * 2] * 2 if root else "SAME"
 
@@ -63,21 +66,35 @@ def forms(layer: Layer) -> dict[str, Form]:
     return {"XLA": form(plain, {}), "ours": form(convolve_folded if root else plain, compiler_options())}
 
 
-def passes(form: Form, x: jax.Array, kernel: jax.Array) -> dict[str, Iterator[Any]]:
-    """What computes the outputs, and the gradients to the kernel and to the inputs, at each `next`."""
-    function, slope = form.function, jnp.ones_like(form.function(x, kernel))
-
-    def to_kernel(x, kernel, slope):
-        return jax.vjp(partial(function, x), kernel)[1](slope)
-
-    def to_inputs(x, kernel, slope):
-        return jax.vjp(lambda x: function(x, kernel), x)[1](slope)
-
+def poolings() -> dict[str, Form]:
+    """XLA's own way from inputs to maxima, and ours."""
     return {
-        "forward": repeat(Form(function, form.options), x, kernel),
-        "to kernel": repeat(Form(to_kernel, form.options), x, kernel, slope),
-        "to inputs": repeat(Form(to_inputs, form.options), x, kernel, slope),
+        "XLA": Form(lambda x: nn.max_pool(x, (3, 3), (2, 2), padding=[(1, 1)] * 2), {}),
+        "ours": Form(lambda x: max_pool(max_pool(x, axis=1), axis=2), compiler_options()),
     }
+
+
+def measure(
+    forms: Mapping[str, Form], arguments: Mapping[str, jax.Array], rounds: int
+) -> dict[str, dict[str, float]]:
+    """Median milliseconds of each form: forward, and for the gradient to each of the arguments."""
+    found: dict[str, dict[str, float]] = {}
+    for name, form in forms.items():
+        seconds = timing.interleave(passes(form, arguments), rounds)
+        found[name] = {each: 1e3 / timing.speed(1, times).median for each, times in seconds.items()}
+    return found
+
+
+def passes(form: Form, arguments: Mapping[str, jax.Array]) -> dict[str, Iterator[Any]]:
+    """What computes the outputs, and the gradient to each of the arguments, at each `next`."""
+    given = tuple(arguments.values())
+    slope = jnp.ones_like(form.function(*given))
+
+    def gradient(index: int) -> Form:
+        return form._replace(function=lambda slope, *given: jax.vjp(form.function, *given)[1](slope)[index])
+
+    gradients = {f"to {name}": repeat(gradient(i), slope, *given) for i, name in enumerate(arguments)}
+    return {"forward": repeat(form, *given)} | gradients
 
 
 def repeat(form: Form, *arguments: jax.Array) -> Iterator[Any]:
@@ -87,16 +104,10 @@ def repeat(form: Form, *arguments: jax.Array) -> Iterator[Any]:
         yield jax.block_until_ready(jitted(*arguments))
 
 
-def measure(layer: Layer, images: int, dtype: str, rounds: int) -> dict[str, dict[str, float]]:
-    """Median milliseconds of each pass in each form."""
-    keys = jax.random.split(jax.random.key(0))
-    x = jax.random.normal(keys[0], (images, layer.side, layer.side, layer.channels), dtype)
-    kernel = jax.random.normal(keys[1], (layer.kernel, layer.kernel, layer.channels, layer.width), dtype)
-    found: dict[str, dict[str, float]] = {}
-    for name, form in forms(layer).items():
-        seconds = timing.interleave(passes(form, x, kernel), rounds)
-        found[name] = {each: 1e3 / timing.speed(1, times).median for each, times in seconds.items()}
-    return found
+def show(name: str, found: Mapping[str, Mapping[str, float]]) -> None:
+    """Prints a line of what was measured, XLA's own first."""
+    cells = (f"{each} {found['XLA'][each]:.1f} -> {ours:.1f}" for each, ours in found["ours"].items())
+    print(f"{name:24}{'   '.join(cells)}", flush=True)
 
 
 def main() -> None:
@@ -109,10 +120,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
     print(f"milliseconds for {options.images} images, {options.dtype}, XLA -> ours; {describe_machine()}")
+    draw = partial(jax.random.normal, jax.random.key(0), dtype=options.dtype)
     for name, layer in LAYERS.items():
-        found = measure(layer, options.images, options.dtype, options.rounds)
-        cells = (f"{each} {found['XLA'][each]:.1f} -> {found['ours'][each]:.1f}" for each in PASSES)
-        print(f"{name:24}{'   '.join(cells)}", flush=True)
+        inputs = draw((options.images, layer.side, layer.side, layer.channels))
+        kernel = draw((layer.kernel, layer.kernel, layer.channels, layer.width))
+        show(name, measure(convolutions(layer), {"inputs": inputs, "kernel": kernel}, options.rounds))
+    inputs = draw((options.images, *POOLED))
+    show("max pooling of ResNets", measure(poolings(), {"inputs": inputs}, options.rounds))
 
 
 if __name__ == "__main__":

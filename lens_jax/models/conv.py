@@ -11,7 +11,7 @@ def compiler_options() -> dict[str, str]:
     """What `jax.jit` needs as `compiler_options` for convolutions to be fast.
 
     On a CPU XLA has two libraries, and from jaxlib 0.10 on gives most of the work to YNNPACK. That is good at
-    sums, such as BatchNorm's, but takes up to 1.8 times as long as Eigen for convolutions of few channels.
+    sums, such as BatchNorm's, but takes up to five times as long as Eigen for the gradient of a kernel.
     """
     if jax.default_backend() != "cpu":
         return {}

@@ -2,23 +2,24 @@
 
     python -m benchmarks.chaos --points=50 --seed=0
 
-Every kind of training in `KINDS` is first run without a break, on tiny networks. Then each is killed by
-SIGKILL, up to five times in a run, and started again until it ends. The moments are drawn by the seed, a
-third of them for each of
+Every kind of training in `KINDS` is first run without a break, on tiny networks. Then each is
+killed by SIGKILL, up to five times in a run, and started again until it ends. The moments are drawn
+by the seed, a third of them for each of
 
     start     at any time before the first step, importing, restoring and compiling being among it
     step      up to `AFTER` seconds after the line of progress of any step
     save      up to `AFTER` seconds after an unfinished checkpoint is seen, once any save has begun
 
-Beside them, each kind is told to end by SIGTERM twice, which must give the status of `preemption.EXIT_STATUS`
-within `NOTICE` seconds. How many threads read the data is drawn anew for every start.
+Beside them, each kind is told to end by SIGTERM twice, which must give the status of
+`preemption.EXIT_STATUS` within `NOTICE` seconds. How many threads read the data is drawn anew for
+every start.
 
-After each kill, the newest checkpoint has to load and the metrics have to be readable. At the end, the
-state, the position in the data, the count of roll-backs and all losses have to be those of the unbroken run,
-bit by bit, and the folder must hold whole checkpoints only. What is not so is listed, and the exit status is
-1 then. "amid a save" counts the kills that left a new unfinished checkpoint behind, and "too late" those that
-came when the run had ended. The figures are of one machine's processes: a power cut is another matter, as
-files that were written may be lost then.
+After each kill, the newest checkpoint has to load and the metrics have to be readable. At the end,
+the state, the position in the data, the count of roll-backs and all losses have to be those of the
+unbroken run, bit by bit, and the folder must hold whole checkpoints only. What is not so is listed,
+and the exit status is 1 then. "amid a save" counts the kills that left a new unfinished checkpoint
+behind, and "too late" those that came when the run had ended. The figures are of one machine's
+processes: a power cut is another matter, as files that were written may be lost then.
 """
 
 import argparse
@@ -50,11 +51,12 @@ from lens_jax.data.builders import png
 from lens_jax.data.source import Source, open_source
 from lens_jax.errors import UserError
 from lens_jax.eval.frozen import Frozen, load
-from lens_jax.train import digests
-from lens_jax.train.checkpoints import DAMAGED_FOLDER, saved_steps
-from lens_jax.train.log import read_metrics
 from lens_jax.train.loop import data_seed
 from lens_jax.train.preemption import EXIT_STATUS
+from lens_jax.workdir import digests
+from lens_jax.workdir.checkpoints import saved_steps
+from lens_jax.workdir.files import DAMAGED_FOLDER
+from lens_jax.workdir.metrics import read_metrics
 
 REPOSITORY = Path(__file__).parents[1]
 STEPS, SAVE_EVERY, BATCH_SIZE = 40, 3, 16
@@ -93,7 +95,7 @@ KINDS = {
         "rotation",
         (
             "--config.lens.batch_norm=split",
-            "--config.lens.raw_share=1.0",
+            "--config.lens.raw_fraction=1.0",
             "--config.lens.budget=target",
             "--config.lens.update_every=3",
         ),
@@ -159,8 +161,8 @@ class Bench(NamedTuple):
 def draw(points: int, seed: int) -> list[tuple[str, tuple[Point, ...]]]:
     """Runs as pairs of a key of `KINDS` and of their points, the earliest first.
 
-    As many points as asked for are dealt evenly to the kinds and to the moments of SIGKILL; those of SIGTERM
-    come on top.
+    As many points as asked for are dealt evenly to the kinds and to the moments of SIGKILL; those
+    of SIGTERM come on top.
     """
     rng = np.random.default_rng(seed)
     moments = rng.permutation(np.resize((START, STEP, SAVE), points)).tolist()
@@ -218,7 +220,9 @@ def strike(bench: Bench, kind: str, point: Point, workdir: Path) -> Kill:
 
 
 @contextlib.contextmanager
-def _signalled_after(process: subprocess.Popen, seconds: float, sign: signal.Signals) -> Iterator[None]:
+def _signalled_after(
+    process: subprocess.Popen, seconds: float, sign: signal.Signals
+) -> Iterator[None]:
     timer = threading.Timer(seconds, process.send_signal, (sign,))
     timer.start()
     try:
@@ -229,7 +233,11 @@ def _signalled_after(process: subprocess.Popen, seconds: float, sign: signal.Sig
 
 def _latest(point: Point, starting: float) -> tuple[float, signal.Signals]:
     """When a process is ended whatever it has reached, in seconds, and how: at `START`, or as it hangs."""
-    return (point.share * starting, signal.SIGKILL) if point.moment == START else (LIMIT, signal.SIGABRT)
+    return (
+        (point.share * starting, signal.SIGKILL)
+        if point.moment == START
+        else (LIMIT, signal.SIGABRT)
+    )
 
 
 def _follow(process: subprocess.Popen, point: Point, workdir: Path) -> str:
@@ -285,7 +293,11 @@ def find_unreadable(workdir: Path) -> str:
 def leftovers(workdir: Path) -> list[str]:
     """What lies among the checkpoints and is none: only a whole one is named by nothing but its step."""
     folder = workdir / "checkpoints"
-    return sorted(name for name in os.listdir(folder) if not name.isdecimal()) if folder.exists() else []
+    return (
+        sorted(name for name in os.listdir(folder) if not name.isdecimal())
+        if folder.exists()
+        else []
+    )
 
 
 def find_faults(workdir: Path, unbroken: Path) -> str:
@@ -295,7 +307,10 @@ def find_faults(workdir: Path, unbroken: Path) -> str:
     faults = [
         *(f"{name} differs" for name in differing(result(one), result(other))),
         *(f"{name} was left over" for name in leftovers(workdir)),
-        *filter(None, (digests.find_damage(whole / str(step), ".") for step in saved_steps(str(workdir)))),
+        *filter(
+            None,
+            (digests.find_damage(whole / str(step), ".") for step in saved_steps(str(workdir))),
+        ),
         *([f"there is {DAMAGED_FOLDER}"] if (workdir / DAMAGED_FOLDER).exists() else []),
         *(["the logged losses differ"] if losses(workdir) != losses(unbroken) else []),
     ]
@@ -350,7 +365,9 @@ def live(bench: Bench, kind: str, points: Sequence[Point], workdir: Path) -> Lif
 def describe_kill(kill: Kill) -> str:
     """One line on a kill."""
     notes = (name_status(kill.status), "amid a save" if kill.torn else "", kill.problem)
-    return f"{kill.kind:12}{kill.point.moment:8} step {kill.step:2}  {'  '.join(filter(None, notes))}"
+    return (
+        f"{kill.kind:12}{kill.point.moment:8} step {kill.step:2}  {'  '.join(filter(None, notes))}"
+    )
 
 
 def poison(data: Path, index: int) -> None:
@@ -379,7 +396,13 @@ def _order(size: int, seed: int) -> np.ndarray:
     pixel = png.encode(np.zeros((1, 1, 3), np.uint8))
     source = Source(("any",), size, lambda index: {"image": pixel, "label": index, "name": ""})
     batches = train_batches(
-        source, Skipped(source), batch_size=BATCH_SIZE, image_size=1, crop="none", seed=seed, threads=0
+        source,
+        Skipped(source),
+        batch_size=BATCH_SIZE,
+        image_size=1,
+        crop="none",
+        seed=seed,
+        threads=0,
     )
     return np.stack([next(batches)["label"] for _ in range(STEPS)])
 
@@ -437,7 +460,9 @@ def _count(lives: Sequence[Life], key: Callable[[Kill], str]) -> list[tuple[str,
     for life in lives:
         for kill, following in itertools.pairwise((*life.kills, None)):
             if kill.point.moment != END:
-                resumed = kill.landed and following is not None and (following.landed or following.late)
+                resumed = (
+                    kill.landed and following is not None and (following.landed or following.late)
+                )
                 equal = kill.landed and not life.problem
                 counts[key(kill)] += [kill.landed, resumed, equal, kill.torn, kill.late]
     return [(name, row.tolist()) for name, row in counts.items()]
@@ -485,7 +510,9 @@ def main() -> None:
     )
     parser.add_argument("--points", type=int, default=50, help="how many SIGKILLs")
     parser.add_argument("--seed", type=int, default=0, help="decides the moments")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each of which uses all devices")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="runs at a time, each of which uses all devices"
+    )
     parser.add_argument("--keep", action="store_true", help="keeps the work directories")
     try:
         sys.exit(not run(parser.parse_args()))

@@ -1,11 +1,12 @@
-"""Times convolutions and max pooling as our nets have them beside XLA's own, forward and for each gradient.
+"""Times convolutions and max pooling as our nets have them beside XLA's own, forward and for each
+gradient.
 
     python -m benchmarks.conv
     python -m benchmarks.conv --images=64 --dtype=bfloat16
 
-XLA's own are compiled with its defaults; ours with `lens_jax.models.conv.compiler_options`, the root of
-ResNets folded, and maxima found by selections. The shapes are those of ResNet-50 at 224 px and of the lens.
-It needs jax, flax and numpy alone.
+XLA's own are compiled with its defaults; ours with `lens_jax.devices.compiler.compiler_options`, the
+root of ResNets folded, and maxima found by selections. The shapes are those of ResNet-50 at 224 px
+and of the lens. It needs jax, flax and numpy alone.
 """
 
 import argparse
@@ -19,7 +20,8 @@ import jax.numpy as jnp
 
 from benchmarks import timing
 from benchmarks.step import describe_machine
-from lens_jax.models.conv import compiler_options, convolve_folded
+from lens_jax.devices.compiler import compiler_options
+from lens_jax.models.conv import convolve_folded
 from lens_jax.models.resnet import max_pool
 
 
@@ -60,10 +62,15 @@ def convolutions(layer: Layer) -> dict[str, Form]:
     pads = [((layer.kernel - 1) // 2,) * 2] * 2 if root else "SAME"
 
     def form(convolve: Callable, options: Mapping[str, str]) -> Form:
-        return Form(lambda x, kernel: convolve(x, kernel, strides, pads, dimension_numbers=LAYOUT), options)
+        return Form(
+            lambda x, kernel: convolve(x, kernel, strides, pads, dimension_numbers=LAYOUT), options
+        )
 
     plain = jax.lax.conv_general_dilated
-    return {"XLA": form(plain, {}), "ours": form(convolve_folded if root else plain, compiler_options())}
+    return {
+        "XLA": form(plain, {}),
+        "ours": form(convolve_folded if root else plain, compiler_options()),
+    }
 
 
 def poolings() -> dict[str, Form]:
@@ -91,9 +98,13 @@ def passes(form: Form, arguments: Mapping[str, jax.Array]) -> dict[str, Iterator
     slope = jnp.ones_like(form.function(*given))
 
     def gradient(index: int) -> Form:
-        return form._replace(function=lambda slope, *given: jax.vjp(form.function, *given)[1](slope)[index])
+        return form._replace(
+            function=lambda slope, *given: jax.vjp(form.function, *given)[1](slope)[index]
+        )
 
-    gradients = {f"to {name}": repeat(gradient(i), slope, *given) for i, name in enumerate(arguments)}
+    gradients = {
+        f"to {name}": repeat(gradient(i), slope, *given) for i, name in enumerate(arguments)
+    }
     return {"forward": repeat(form, *given)} | gradients
 
 
@@ -106,7 +117,9 @@ def repeat(form: Form, *arguments: jax.Array) -> Iterator[Any]:
 
 def show(name: str, found: Mapping[str, Mapping[str, float]]) -> None:
     """Prints a line of what was measured, XLA's own first."""
-    cells = (f"{each} {found['XLA'][each]:.1f} -> {ours:.1f}" for each, ours in found["ours"].items())
+    cells = (
+        f"{each} {found['XLA'][each]:.1f} -> {ours:.1f}" for each, ours in found["ours"].items()
+    )
     print(f"{name:24}{'   '.join(cells)}", flush=True)
 
 
@@ -119,12 +132,16 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
-    print(f"milliseconds for {options.images} images, {options.dtype}, XLA -> ours; {describe_machine()}")
+    print(
+        f"milliseconds for {options.images} images, {options.dtype}, XLA -> ours; {describe_machine()}"
+    )
     draw = partial(jax.random.normal, jax.random.key(0), dtype=options.dtype)
     for name, layer in LAYERS.items():
         inputs = draw((options.images, layer.side, layer.side, layer.channels))
         kernel = draw((layer.kernel, layer.kernel, layer.channels, layer.width))
-        show(name, measure(convolutions(layer), {"inputs": inputs, "kernel": kernel}, options.rounds))
+        show(
+            name, measure(convolutions(layer), {"inputs": inputs, "kernel": kernel}, options.rounds)
+        )
     inputs = draw((options.images, *POOLED))
     show("max pooling of ResNets", measure(poolings(), {"inputs": inputs}, options.rounds))
 

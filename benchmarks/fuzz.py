@@ -2,9 +2,9 @@
 
     python -m benchmarks.fuzz --files=10000 --seed=0
 
-Every file goes through the three ways in which images are read. That has to give an image of the size asked
-for or a ValueError. Whatever else happens is listed, and the exit status is 1 then: other exceptions, images
-of another shape, a crash of the process, or more time than --limit.
+Every file goes through the three ways in which images are read. That has to give an image of the
+size asked for or a ValueError. Whatever else happens is listed, and the exit status is 1 then:
+other exceptions, images of another shape, a crash of the process, or more time than --limit.
 """
 
 import argparse
@@ -59,7 +59,9 @@ class Result(NamedTuple):
 def originals() -> dict[str, bytes]:
     """Whole files by what they are: JPEG and PNG of all kinds, and what is neither."""
     rng = np.random.default_rng(0)
-    smooth = cv2.resize(rng.integers(0, 256, (4, 6, 3), np.uint8), (96, 64), interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(
+        rng.integers(0, 256, (4, 6, 3), np.uint8), (96, 64), interpolation=cv2.INTER_CUBIC
+    )
     image = Image.fromarray(smooth)
     noted = PngImagePlugin.PngInfo()
     noted.add_text("Comment", "any " * 100, zip=True)
@@ -88,9 +90,11 @@ def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def make_file(seed: int, index: int) -> tuple[str, bytes]:
-    """File `index` of those of a `seed`: what it was made from, and its bytes after one to three mutations.
+    """File `index` of those of a `seed`: what it was made from, and its bytes after one to three
+    mutations.
 
-    In every other PNG, the checksums are made to fit again, as little else than them would be tested.
+    In every other PNG, the checksums are made to fit again, as little else than them would be
+    tested.
     """
     rng = np.random.default_rng([seed, index])
     kinds = sorted(originals())
@@ -148,7 +152,15 @@ def _concatenate(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     return data + other
 
 
-MUTATIONS: tuple[Mutation, ...] = (_flip, _cut, _insert, _delete, _edit_header, _splice, _concatenate)
+MUTATIONS: tuple[Mutation, ...] = (
+    _flip,
+    _cut,
+    _insert,
+    _delete,
+    _edit_header,
+    _splice,
+    _concatenate,
+)
 
 
 def read(seed: int, task: Task) -> str:
@@ -167,8 +179,8 @@ def read(seed: int, task: Task) -> str:
 def examine(perform: Callable[[Any], str], tasks: Sequence[Any], limit: float) -> Iterator[Result]:
     """What `perform` says of each task, in order; it may well crash or never return.
 
-    It runs in a process of its own, and in a new one after each task that ended it ("crashed: SIGSEGV") or
-    that took more than `limit` seconds ("hung").
+    It runs in a process of its own, and in a new one after each task that ended it ("crashed:
+    SIGSEGV") or that took more than `limit` seconds ("hung").
     """
     done = 0
     while done < len(tasks):
@@ -177,7 +189,9 @@ def examine(perform: Callable[[Any], str], tasks: Sequence[Any], limit: float) -
             yield result
 
 
-def _in_one_process(perform: Callable[[Any], str], tasks: Sequence[Any], limit: float) -> Iterator[Result]:
+def _in_one_process(
+    perform: Callable[[Any], str], tasks: Sequence[Any], limit: float
+) -> Iterator[Result]:
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)
     process = spawn.Process(target=_serve, args=(perform, tasks, sender), daemon=True)
@@ -261,7 +275,9 @@ def main() -> None:
     )
     parser.add_argument("--files", type=int, default=10_000, help="how many files to read")
     parser.add_argument("--seed", type=int, default=0, help="decides what the files are")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="how many read at a time")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count(), help="how many read at a time"
+    )
     parser.add_argument("--limit", type=float, default=60.0, help="seconds that one file may take")
     options = parser.parse_args()
     results = fuzz(options.files, options.seed, options.processes, options.limit)

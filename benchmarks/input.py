@@ -1,21 +1,23 @@
-"""Measures reading: images a second that a core decodes, crops at random and resizes, beside what else can.
+"""Measures reading: images a second that a core decodes, crops at random and resizes, beside what
+else can.
 
     python -m benchmarks.input
     python -m benchmarks.input --images=500 --seconds=10 --threads 1 4 --json=input.json
 
-Photograph-like JPEGs are prepared in a temporary folder, as a stand-in for ImageNet; the operating system
-keeps files that small in memory. They are read in these ways, in batches of 64:
+Photograph-like JPEGs are prepared in a temporary folder, as a stand-in for ImageNet; the operating
+system keeps files that small in memory. They are read in these ways, in batches of 64:
 
     reader, N threads    `train_batches` from ArrayRecord
     reader, N workers    the same in worker processes of Grain's, with two threads each
     decoder alone        `random_crop_resize` in a plain loop, of bytes that are in memory already
     whole images         nothing but the decoding of all pixels, in such a loop
-    tf.data              from TFRecord as ImageNet is usually read with it: `sample_distorted_bounding_box`,
+    tf.data              from TFRecord as ImageNet is usually read with it:
+    `sample_distorted_bounding_box`,
                          `decode_and_crop_jpeg`, `resize`, in as many threads as it finds best
 
-Every way has a process of its own, which reads for a second before it is measured. They take turns, in three
-rounds, and the medians are told. What a core reads is the number of images by the seconds of CPU that the
-process and its children took for them: busy machines leave that nearly alone.
+Every way has a process of its own, which reads for a second before it is measured. They take turns,
+in three rounds, and the medians are told. What a core reads is the number of images by the seconds
+of CPU that the process and its children took for them: busy machines leave that nearly alone.
 
 It needs TensorFlow, and takes seven minutes.
 """
@@ -55,11 +57,12 @@ WORKERS = (1, 2)
 FORMATS = "array_record", "tfrecord"
 DATA_SET, EPOCH = "imagenet2012", 1_281_167
 ALONE, WHOLE, TF_DATA = "decoder alone", "whole images", "tf.data"
-# The least that a core should read of what it does by the decoder alone, and of what it does by tf.data.
+# The least that a core should read of what it does by the decoder alone, and of what it does by
+# tf.data.
 TARGETS = {ALONE: 0.9, TF_DATA: 1.2}
 # Between them lie the sides of ImageNet's photographs, most of which are 500 x 375.
 _SHORT_SIDES, _LONG_SIDE = (333, 420), 500
-_OCTAVES, _CONTRAST, _COLOUR = 9, 16.0, 0.3
+_OCTAVES, _CONTRAST, _COLOR = 9, 16.0, 0.3
 _QUALITY = 90
 
 
@@ -92,8 +95,12 @@ def photograph(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     image = np.full((height, width, 3), 128, np.float32)
     for scale in (2**octave for octave in range(_OCTAVES)):
         noise = rng.standard_normal((height // scale + 2, width // scale + 2, 3), np.float32)
-        gray = (1 - _COLOUR) * noise[..., :1] + _COLOUR * noise
-        image += _CONTRAST * scale**0.1 * cv2.resize(gray, (width, height), interpolation=cv2.INTER_CUBIC)
+        gray = (1 - _COLOR) * noise[..., :1] + _COLOR * noise
+        image += (
+            _CONTRAST
+            * scale**0.1
+            * cv2.resize(gray, (width, height), interpolation=cv2.INTER_CUBIC)
+        )
     return image.clip(0, 255).astype(np.uint8)
 
 
@@ -119,7 +126,9 @@ def prepare(folder: str, images: int) -> None:
         def _info(self) -> tfds.core.DatasetInfo:
             label = tfds.features.ClassLabel(names=["photograph"])
             features = {"image": tfds.features.Image(encoding_format="jpeg"), "label": label}
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
+            )
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
             return {"train": self._generate_examples()}
@@ -177,7 +186,10 @@ def read_with_tf(folder: str, size: int) -> Iterator[Any]:
     """The recipe of tf.data for ImageNet, with crops from the same ranges."""
     import tensorflow as tf
 
-    features = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
+    features = {
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "label": tf.io.FixedLenFeature([], tf.int64),
+    }
 
     def load(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = tf.io.parse_single_example(data, features)
@@ -220,8 +232,14 @@ def ways(threads: Sequence[int]) -> dict[str, Way]:
         ALONE: Way(read_alone, 1),
         WHOLE: Way(read_whole, 1),
         TF_DATA: Way(read_with_tf, BATCH_SIZE),
-        **{_reader(n, "thread"): Way(functools.partial(read_in_threads, n), BATCH_SIZE) for n in threads},
-        **{_reader(n, "worker"): Way(functools.partial(read_in_workers, n), BATCH_SIZE) for n in WORKERS},
+        **{
+            _reader(n, "thread"): Way(functools.partial(read_in_threads, n), BATCH_SIZE)
+            for n in threads
+        },
+        **{
+            _reader(n, "worker"): Way(functools.partial(read_in_workers, n), BATCH_SIZE)
+            for n in WORKERS
+        },
     }
 
 
@@ -267,7 +285,9 @@ def _family() -> list[psutil.Process]:
 
 def apart(function: Callable, *args: Any) -> Any:
     """What a function returns in a new process."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_be_silent) as pool:
+    with ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), initializer=_be_silent
+    ) as pool:
         return pool.submit(function, *args).result()
 
 
@@ -299,16 +319,21 @@ def describe(results: Mapping[str, Measured]) -> str:
     head = f"{'':20}{'images/s':>10}{'a core':>9}{'CPU ms':>9}{'MiB':>7}"
     lines = [head + "".join(f"{f'/ {name}':>17}" for name in TARGETS)]
     for name, each in results.items():
-        ratios = (each.images_per_core_second / results[other].images_per_core_second for other in TARGETS)
+        ratios = (
+            each.images_per_core_second / results[other].images_per_core_second for other in TARGETS
+        )
         lines.append(
             f"{name:20}{each.images_per_second:10.0f}{each.images_per_core_second:9.0f}"
-            f"{each.cpu_milliseconds:9.2f}{each.held_mebibytes:7.0f}" + "".join(f"{x:17.2f}" for x in ratios)
+            f"{each.cpu_milliseconds:9.2f}{each.held_mebibytes:7.0f}"
+            + "".join(f"{x:17.2f}" for x in ratios)
         )
     wanted = ", ".join(f"{least} of {name}" for name, least in TARGETS.items())
     return "\n".join([*lines, f"a core should read by the reader at least {wanted}"])
 
 
-def write(path: str, options: argparse.Namespace, results: Mapping[str, Sequence[Measured]]) -> None:
+def write(
+    path: str, options: argparse.Namespace, results: Mapping[str, Sequence[Measured]]
+) -> None:
     """Writes the options, and what was measured in every round, as JSON."""
     ways = {name: [each._asdict() for each in rounds] for name, rounds in results.items()}
     values = {"options": vars(options), "cores": os.cpu_count(), "ways": ways}
@@ -334,9 +359,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--images", type=int, default=500, help="how many images there are to read")
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long each way reads in each round")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="how long each way reads in each round"
+    )
     parser.add_argument("--size", type=int, default=224, help="side of the crops in px")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4, 8], help="those of the reader")
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[1, 2, 4, 8], help="those of the reader"
+    )
     parser.add_argument("--json", metavar="PATH", help="where the numbers are written to")
     options = parser.parse_args()
     try:

@@ -2,13 +2,14 @@
 
     python -m benchmarks.memory --steps=2000
 
-Trains configs/rotation.py:digits with the networks it names, on `BATCH_SIZE` images a step, and reads the
-resident set size of the process at every line of progress; every `EVERY` steps there is one, and a
-checkpoint is saved. By `WARM_UP` steps the step is compiled, the buffers of the reader are full, ten
-checkpoints were saved and the oldest of them removed: what is held from then on should stay the same. A leak
-of 1 kB a step would be 2 MB in 2,000 steps and stays unseen beside the 1 GiB or so that the libraries hold,
-one of 30 kB does not. The size jitters, so that the median of `WINDOW` samples after the warm-up is compared
-with that of the last ones. The exit status is 1 where it grew by `LIMIT` per cent or more.
+Trains configs/rotation.py:digits with the networks it names, on `BATCH_SIZE` images a step, and
+reads the resident set size of the process at every line of progress; every `EVERY` steps there is
+one, and a checkpoint is saved. By `WARM_UP` steps the step is compiled, the buffers of the reader
+are full, ten checkpoints were saved and the oldest of them removed: what is held from then on
+should stay the same. A leak of 1 kB a step would be 2 MB in 2,000 steps and stays unseen beside the
+1 GiB or so that the libraries hold, one of 30 kB does not. The size jitters, so that the median of
+`WINDOW` samples after the warm-up is compared with that of the last ones. The exit status is 1
+where it grew by `LIMIT` per cent or more.
 """
 
 import argparse
@@ -73,7 +74,9 @@ def watch(words: Sequence[str]) -> Iterator[Sample]:
     with subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         yield from sample(process.stdout, psutil.Process(process.pid))
     if process.returncode:
-        raise UserError(f"the training ended with status {process.returncode}: see what it said above")
+        raise UserError(
+            f"the training ended with status {process.returncode}: see what it said above"
+        )
 
 
 def sample(lines: Iterable[str], process: psutil.Process) -> Iterator[Sample]:
@@ -105,7 +108,9 @@ def describe(samples: Sequence[Sample], growth: Growth) -> str:
 def check_steps(steps: int) -> None:
     """Raises `UserError` for too few steps to compare."""
     if steps < LEAST_STEPS:
-        raise UserError(f"--steps is {steps}: give {LEAST_STEPS} or more, of which {WARM_UP} warm up")
+        raise UserError(
+            f"--steps is {steps}: give {LEAST_STEPS} or more, of which {WARM_UP} warm up"
+        )
 
 
 def main() -> None:

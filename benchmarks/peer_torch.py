@@ -1,29 +1,31 @@
-"""Measures the step of `benchmarks.step` beside the same nets and the same update, written in PyTorch.
+"""Measures the step of `benchmarks.step` beside the same nets and the same update, written in
+PyTorch.
 
     pip install torch
     python -m benchmarks.peer_torch
     python -m benchmarks.peer_torch --recipe=imagenet --images=256 --compile
 
-Both train in one process on one device, in turn, on the same batch and in the same precision: without a lens,
-and with one that every image is seen through beside the image as it is. Flips and colours are left out of
-both, so that what is compared is rotation, lens, extractor, head, losses and the two updates.
+Both train in one process on one device, in turn, on the same batch and in the same precision:
+without a lens, and with one that every image is seen through beside the image as it is. Flips and
+colors are left out of both, so that what is compared is rotation, lens, extractor, head, losses
+and the two updates.
 
-The update in PyTorch is the usual alternating one. The extractor takes a step on [lensed; raw], where no
-gradient is kept for the lens; then the lens takes a step on a second pass, of the lensed images alone, for
-which the extractor's parameters need no gradients. The JAX step makes one pass over [lensed; raw] for both.
-In the extractor the two are the same work, where n is that of a pass of the batch forward, as well as of its
-gradient to parameters, and of that to activations:
+The update in PyTorch is the usual alternating one. The extractor takes a step on [lensed; raw],
+where no gradient is kept for the lens; then the lens takes a step on a second pass, of the lensed
+images alone, for which the extractor's parameters need no gradients. The JAX step makes one pass
+over [lensed; raw] for both. In the extractor the two are the same work, where n is that of a pass
+of the batch forward, as well as of its gradient to parameters, and of that to activations:
 
     JAX      [lensed; raw] forward 2n, to both 4n, to activations 2n
     PyTorch  [lensed; raw] forward 2n, to both 4n; lensed forward n, to activations n
 
-The nets have the same layers and parameters. Where a 3x3 convolution of stride 2 meets an even side, PyTorch
-pads all sides alike, and "SAME" only those to the right and below: a shift of one pixel, which costs no
-operation. On odd sides the nets are equal.
+The nets have the same layers and parameters. Where a 3x3 convolution of stride 2 meets an even
+side, PyTorch pads all sides alike, and "SAME" only those to the right and below: a shift of one
+pixel, which costs no operation. On odd sides the nets are equal.
 
-Bfloat16 is `torch.autocast`, with head, losses and the lens's last layer in float32 as in JAX. Float32
-products may use TF32 on GPUs that have it, as JAX's do by default. On a GPU both sides hold memory at once;
-JAX takes XLA_PYTHON_CLIENT_MEM_FRACTION of it, 0.45 by default.
+Bfloat16 is `torch.autocast`, with head, losses and the lens's last layer in float32 as in JAX.
+Float32 products may use TF32 on GPUs that have it, as JAX's do by default. On a GPU both sides hold
+memory at once; JAX takes XLA_PYTHON_CLIENT_MEM_FRACTION of it, 0.45 by default.
 """
 
 import argparse
@@ -41,8 +43,8 @@ import numpy as np
 
 from benchmarks import recipe, step, timing
 from benchmarks.timing import Speed
+from lens_jax.devices import mesh
 from lens_jax.errors import UserError
-from lens_jax.train import mesh
 
 try:
     import torch
@@ -51,10 +53,12 @@ try:
 
     from benchmarks.torch_nets import Extractor, Lens
 except ModuleNotFoundError:
-    sys.exit("error: the peer is written in PyTorch, which is not installed: run `pip install torch`")
+    sys.exit(
+        "error: the peer is written in PyTorch, which is not installed: run `pip install torch`"
+    )
 
 STEPS = {"baseline": recipe.BASELINE, "lens": recipe.LENS}
-PLAIN = {"augment.flip": False, "augment.colour": False}
+PLAIN = {"augment.flip": False, "augment.color": False}
 
 
 class Nets(NamedTuple):
@@ -77,7 +81,9 @@ def make_nets(config: recipe.Config, device: str, memory_format: torch.memory_fo
     if config.lens.kind == "none":
         return Nets(extractor, sgd, None, None)
     lens = Lens(config.lens).to(device, memory_format=memory_format)
-    return Nets(extractor, sgd, lens, torch.optim.Adam(lens.parameters(), lr=config.lens.learning_rate))
+    return Nets(
+        extractor, sgd, lens, torch.optim.Adam(lens.parameters(), lr=config.lens.learning_rate)
+    )
 
 
 def _decayed(extractor: Extractor, optimizer: recipe.Config) -> list[dict[str, Any]]:
@@ -93,7 +99,8 @@ def _decayed(extractor: Extractor, optimizer: recipe.Config) -> list[dict[str, A
 def views(images: torch.Tensor, all_rotations: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """uint8 images [B, 3, h, h] -> inputs in [-1, 1], turned counter-clockwise, and labels 0..3.
 
-    All four rotations of each image lie side by side, [4B, 3, h, h], or it is one at random, [B, 3, h, h].
+    All four rotations of each image lie side by side, [4B, 3, h, h], or it is one at random, [B, 3,
+    h, h].
     """
     images = images.float() / 127.5 - 1
     turned = torch.stack([torch.rot90(images, turns, (2, 3)) for turns in range(4)], 1)
@@ -148,7 +155,9 @@ def run(nets: Nets, config: recipe.Config, images: torch.Tensor) -> Iterator[Non
     half = config.dtype == "bfloat16"
     layout = layout_of(images)
     while True:
-        with torch.autocast(images.device.type, torch.bfloat16) if half else contextlib.nullcontext():
+        with (
+            torch.autocast(images.device.type, torch.bfloat16) if half else contextlib.nullcontext()
+        ):
             inputs, targets = views(images, config.task.all_rotations)
             update(nets, config, inputs.contiguous(memory_format=layout), targets)
         if images.is_cuda:
@@ -169,7 +178,10 @@ def parameters(module: nn.Module) -> int:
 
 def check_parameters(nets: Nets, state: Any) -> str:
     """Says how many parameters extractor and lens have; raises `ValueError` unless both sides' nets agree."""
-    ours = [sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (state.params, state.lens_params)]
+    ours = [
+        sum(leaf.size for leaf in jax.tree.leaves(tree))
+        for tree in (state.params, state.lens_params)
+    ]
     theirs = [parameters(nets.extractor), parameters(nets.lens) if nets.lens else 0]
     if ours != theirs:
         raise ValueError(f"the nets have {ours} parameters in JAX and {theirs} in PyTorch")
@@ -199,7 +211,12 @@ def bench(options: argparse.Namespace) -> None:
     config = recipe.make_config(options.recipe, recipe.read_flags(options) | PLAIN)
     device, batch = prepare_torch(), recipe.make_batch(config)
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
-    images = torch.from_numpy(batch["image"]).to(device).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+    images = (
+        torch.from_numpy(batch["image"])
+        .to(device)
+        .permute(0, 3, 1, 2)
+        .contiguous(memory_format=layout)
+    )
     runs = {}
     for name, changes in STEPS.items():
         each = recipe.changed(config, changes)
@@ -215,7 +232,9 @@ def bench(options: argparse.Namespace) -> None:
         write(options, config, speeds)
 
 
-def run_jax(config: recipe.Config, name: str, batch: dict[str, np.ndarray]) -> tuple[Iterator[Any], Any]:
+def run_jax(
+    config: recipe.Config, name: str, batch: dict[str, np.ndarray]
+) -> tuple[Iterator[Any], Any]:
     """The steps in JAX as `run` gives those in PyTorch, and the shapes of the state."""
     devices = mesh.make_mesh()
     program = step.build(config, name, devices)
@@ -251,7 +270,9 @@ def describe(speeds: dict[str, Speed]) -> str:
 
 def ratios(speeds: dict[str, Speed]) -> dict[str, float]:
     """The images/s of the JAX step by those of the PyTorch step, in medians."""
-    return {name: speeds[f"{name}, JAX"].median / speeds[f"{name}, PyTorch"].median for name in STEPS}
+    return {
+        name: speeds[f"{name}, JAX"].median / speeds[f"{name}, PyTorch"].median for name in STEPS
+    }
 
 
 def write(options: argparse.Namespace, config: recipe.Config, speeds: dict[str, Speed]) -> None:
@@ -275,8 +296,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     recipe.add_flags(parser)
-    parser.add_argument("--steps", type=int, default=10, help="rounds, in each of which every step is timed")
-    parser.add_argument("--compile", action="store_true", help="compile the nets with torch.compile")
+    parser.add_argument(
+        "--steps", type=int, default=10, help="rounds, in each of which every step is timed"
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the nets with torch.compile"
+    )
     parser.add_argument(
         "--channels_last",
         action=argparse.BooleanOptionalAction,

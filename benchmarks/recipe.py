@@ -1,7 +1,7 @@
 """What the benchmarks train: the configs of configs/rotation.py, and a batch for them.
 
-Made from `lens_jax.defaults` alone, so that a machine that is only measured needs none of the packages that
-training reads data, configs and checkpoints with.
+Made from `lens_jax.defaults` alone, so that a machine that is only measured needs none of the
+packages that training reads data, configs and checkpoints with.
 """
 
 import argparse
@@ -46,15 +46,15 @@ RECIPES = {
             "task.all_rotations": False,
             "train.duration": "12 epochs",
             "lens.objective": "confusion",
-            "lens.raw_share": 0.0,
+            "lens.raw_fraction": 0.0,
             "lens.learning_rate": 2e-3,
         },
     ),
 }
 CLASSES = 1000  # of the labels, which rotation does not look at
 BASELINE = {"lens.kind": "none"}
-LENS = {"lens.kind": "network", "lens.lensed_share": 1.0, "lens.raw_share": 1.0}
-CHEAP_LENS = {"lens.kind": "network", "lens.lensed_share": 0.5, "lens.raw_share": 0.5}
+LENS = {"lens.kind": "network", "lens.lensed_fraction": 1.0, "lens.raw_fraction": 1.0}
+CHEAP_LENS = {"lens.kind": "network", "lens.lensed_fraction": 0.5, "lens.raw_fraction": 0.5}
 
 
 class Config(dict[str, Any]):
@@ -70,8 +70,8 @@ class Config(dict[str, Any]):
 def make_config(recipe: str, changes: Mapping[str, Any]) -> Config:
     """The config of a recipe with some keys changed, such as {"lens.widths": (8, 8)}.
 
-    Raises `UserError` for an unknown recipe or key, for a value of another type than the key's default, and
-    for a batch that the devices cannot share.
+    Raises `UserError` for an unknown recipe or key, for a value of another type than the key's
+    default, and for a batch that the devices cannot share.
     """
     check_choice("recipe", recipe, tuple(RECIPES))
     dataset, _, own = RECIPES[recipe]
@@ -127,7 +127,8 @@ def _check_shares(config: Config) -> None:
 
 
 def parse_change(words: str) -> tuple[str, Any]:
-    """KEY=VALUE -> the key, and the value as Python reads it, or the word that it is; lists become tuples.
+    """KEY=VALUE -> the key, and the value as Python reads it, or the word that it is; lists become
+    tuples.
 
     Raises `UserError` where there is no key.
     """
@@ -143,9 +144,15 @@ def parse_change(words: str) -> tuple[str, Any]:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that `read_flags` makes a config of."""
-    parser.add_argument("--recipe", default="glyphs", help=f"one of {', '.join(RECIPES)}; glyphs by default")
-    parser.add_argument("--images", type=int, help="images a step, over all devices; the recipe's by default")
-    parser.add_argument("--image_size", type=int, help="side of an image in px; the recipe's by default")
+    parser.add_argument(
+        "--recipe", default="glyphs", help=f"one of {', '.join(RECIPES)}; glyphs by default"
+    )
+    parser.add_argument(
+        "--images", type=int, help="images a step, over all devices; the recipe's by default"
+    )
+    parser.add_argument(
+        "--image_size", type=int, help="side of an image in px; the recipe's by default"
+    )
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the computation")
     parser.add_argument(
         "--all_rotations",

@@ -1,20 +1,23 @@
-"""Measures a training step with and without the lens: images/s, FLOPs, memory, and what the lens costs.
+"""Measures a training step with and without the lens: images/s, FLOPs, memory, and what the lens
+costs.
 
     python -m benchmarks.step
     python -m benchmarks.step --recipe=imagenet --images=256 --json=step.json
-    python -m benchmarks.step --recipe=imagenet --images=8 --image_size=64 --set model.width=32 --steps=5
+    python -m benchmarks.step --recipe=imagenet --images=8 --image_size=64 --set model.width=32
+    --steps=5
 
-Three steps are timed in turn, on a batch that already lies on the devices: the baseline (no lens), the lens
-step (every image is seen through the lens and as it is) and the cheap lens step (every image is seen once,
-half of them through the lens). What they reach is set beside what large products of matrices reach in
-between, on the same devices in the same precision.
+Three steps are timed in turn, on a batch that already lies on the devices: the baseline (no lens),
+the lens step (every image is seen through the lens and as it is) and the cheap lens step (every
+image is seen once, half of them through the lens). What they reach is set beside what large
+products of matrices reach in between, on the same devices in the same precision.
 
-FLOPs are those of the traced program (`jax.stages.Lowered.cost_analysis`): every multiplication and every
-addition for a whole batch, over all devices. The compiled program would be the wrong one to ask. On a GPU its
-convolutions and products are calls of libraries, which count as 0; on several devices it is one device's
-part. On one CPU the two agree within 3 %, which is what fusions compute twice. Where `lens.update_every` is
-above 1, the FLOPs are those of a step that does update the lens, and the time is the mean over as many steps.
-`remat` adds what is computed twice; `train.accumulate` changes the time alone.
+FLOPs are those of the traced program (`jax.stages.Lowered.cost_analysis`): every multiplication and
+every addition for a whole batch, over all devices. The compiled program would be the wrong one to
+ask. On a GPU its convolutions and products are calls of libraries, which count as 0; on several
+devices it is one device's part. On one CPU the two agree within 3 %, which is what fusions compute
+twice. Where `lens.update_every` is above 1, the FLOPs are those of a step that does update the
+lens, and the time is the mean over as many steps. `remat` adds what is computed twice;
+`train.accumulate` changes the time alone.
 
 It needs jax, flax, optax and numpy, and no data.
 """
@@ -35,8 +38,9 @@ from jax.sharding import Mesh
 
 from benchmarks import recipe, timing
 from benchmarks.timing import Speed
+from lens_jax.devices import mesh
 from lens_jax.errors import UserError
-from lens_jax.train import compiling, mesh
+from lens_jax.train import compiling
 
 STEPS = {"baseline": recipe.BASELINE, "lens": recipe.LENS, "cheap lens": recipe.CHEAP_LENS}
 CEILING = "matmul"
@@ -49,7 +53,8 @@ class Program(NamedTuple):
     Attributes:
       init: makes the first state, on the devices.
       step: (state, batch) -> (state, metrics); the state is donated.
-      every: the steps between two updates of the lens; only so many together are always the same work.
+      every: the steps between two updates of the lens; only so many together are always the same
+        work.
       flops: of a step, see `count_flops`.
       memory: bytes on each device while it runs: state, batch and temporaries.
       compile_seconds: what the compiler took.
@@ -94,7 +99,9 @@ def build(config: recipe.Config, name: str, devices: Mesh) -> Program:
     return Program(init, compiled, config.lens.update_every, flops, count_bytes(compiled), seconds)
 
 
-def lower(config: recipe.Config, name: str, devices: Mesh) -> tuple[jax.stages.Lowered, Callable[[], Any]]:
+def lower(
+    config: recipe.Config, name: str, devices: Mesh
+) -> tuple[jax.stages.Lowered, Callable[[], Any]]:
     """The step of a config before it is compiled, for all devices, and what makes its first state there."""
     init, traced = compiling.trace(config, recipe.CLASSES, recipe.make_clock(config, name), devices)
     return traced.lower(), init
@@ -103,8 +110,8 @@ def lower(config: recipe.Config, name: str, devices: Mesh) -> tuple[jax.stages.L
 def count_flops(lowered: jax.stages.Lowered) -> float:
     """The floating-point operations of a program before it is compiled, by XLA's cost analysis.
 
-    A multiplication and an addition count as two, a product with padding not at all, and of two branches the
-    larger one counts.
+    A multiplication and an addition count as two, a product with padding not at all, and of two
+    branches the larger one counts.
     """
     return lowered.cost_analysis()["flops"]
 
@@ -117,7 +124,8 @@ def count_bytes(compiled: jax.stages.Compiled) -> int:
 
 
 def run(program: Program, batch: Mapping[str, jax.Array]) -> Iterator[Any]:
-    """Takes a step, or as many as lie between two updates of the lens, at each `next`; gives the new state.
+    """Takes a step, or as many as lie between two updates of the lens, at each `next`; gives the
+    new state.
 
     The state is the next step's to overwrite.
     """
@@ -138,9 +146,11 @@ def multiply(devices: Mesh, dtype: str, side: int, products: int) -> Iterator[No
 
 
 def matrices(devices: Mesh, dtype: str, side: int) -> tuple[jax.Array, jax.Array]:
-    """As many random rows on each of the devices, and a matrix by which they keep their size on average.
+    """As many random rows on each of the devices, and a matrix by which they keep their size on
+    average.
 
-    Every device has rows of its own, so that none waits for another: [devices * side, side], [side, side].
+    Every device has rows of its own, so that none waits for another: [devices * side, side], [side,
+    side].
     """
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(len(devices.local_devices) * side, side)).astype(np.float32)
@@ -161,7 +171,9 @@ def matmul_size() -> tuple[int, int]:
     return (1024, 8) if jax.default_backend() == "cpu" else (8192, 16)
 
 
-def measure(programs: Mapping[str, Program], batch: Any, ceiling: Iterator[None], rounds: int) -> dict:
+def measure(
+    programs: Mapping[str, Program], batch: Any, ceiling: Iterator[None], rounds: int
+) -> dict:
     """Seconds in each round of a step of each program, and of one turn of `ceiling`."""
     runs = {name: run(program, batch) for name, program in programs.items()}
     seconds = timing.interleave(runs | {CEILING: ceiling}, rounds)
@@ -206,7 +218,9 @@ def describe(steps: Mapping[str, Measured], ceiling: float) -> str:
 
 
 def _overheads(steps: Mapping[str, Measured]) -> dict[str, Overhead]:
-    return {name: compare(each, steps["baseline"]) for name, each in steps.items() if name != "baseline"}
+    return {
+        name: compare(each, steps["baseline"]) for name, each in steps.items() if name != "baseline"
+    }
 
 
 def describe_machine() -> str:
@@ -223,7 +237,9 @@ def peak_bytes() -> int | None:
 def check_file(path: str | None) -> None:
     """Raises `UserError` for a file whose folder is not there: before the work, rather than after it."""
     if path and not Path(path).parent.is_dir():
-        raise UserError(f"--json {path!r} lies in no folder: create {str(Path(path).parent)!r} first")
+        raise UserError(
+            f"--json {path!r} lies in no folder: create {str(Path(path).parent)!r} first"
+        )
 
 
 def check_rounds(rounds: int) -> None:
@@ -236,7 +252,9 @@ def bench(options: argparse.Namespace) -> None:
     """Compiles, measures and prints as the flags say; raises `UserError` for what cannot be."""
     check_rounds(options.steps)
     check_file(options.json)
-    config = recipe.make_config(options.recipe, recipe.read_flags(options) | read_changes(options.set))
+    config = recipe.make_config(
+        options.recipe, recipe.read_flags(options) | read_changes(options.set)
+    )
     devices, images = mesh.make_mesh(config.mesh.fsdp), config.data.batch_size
     configs = {name: recipe.changed(config, changes) for name, changes in STEPS.items()}
     programs = {name: build(each, options.recipe, devices) for name, each in configs.items()}
@@ -249,9 +267,13 @@ def bench(options: argparse.Namespace) -> None:
     steps = {name: summarize(each, images, seconds[name]) for name, each in programs.items()}
     most = timing.speed(2 * products * side**3 * devices.size, seconds[CEILING]).most
     size = config.data.image_size
-    print(f"{options.recipe}, {images} images of {size} px a step, {config.dtype}; {describe_machine()}")
+    print(
+        f"{options.recipe}, {images} images of {size} px a step, {config.dtype}; {describe_machine()}"
+    )
     print(describe(steps, most))
-    print(f"matmul: {most / 1e9:.1f} GFLOP/s, the fastest of the rounds, products of {side} x {side}")
+    print(
+        f"matmul: {most / 1e9:.1f} GFLOP/s, the fastest of the rounds, products of {side} x {side}"
+    )
     peak = peak_bytes()
     if peak is not None:
         print(f"a device held {peak / 2**20:.0f} MiB at most, in the whole run")
@@ -278,7 +300,9 @@ def profile(program: Program, batch: Any, folder: str) -> None:
     print(f"a trace of {PROFILED} steps with the lens is in {folder}")
 
 
-def write(path: str, config: recipe.Config, steps: Mapping[str, Measured], more: Mapping[str, Any]) -> None:
+def write(
+    path: str, config: recipe.Config, steps: Mapping[str, Measured], more: Mapping[str, Any]
+) -> None:
     """Writes what was measured as JSON, speeds and FLOPs unrounded."""
     values = {
         "machine": describe_machine(),
@@ -301,10 +325,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     recipe.add_flags(parser)
-    parser.add_argument("--steps", type=int, default=10, help="rounds, in each of which every step is timed")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="changes the config")
+    parser.add_argument(
+        "--steps", type=int, default=10, help="rounds, in each of which every step is timed"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="changes the config"
+    )
     parser.add_argument("--json", metavar="PATH", help="where the numbers are written to")
-    parser.add_argument("--profile", metavar="FOLDER", help="where a trace of the lens step is written to")
+    parser.add_argument(
+        "--profile", metavar="FOLDER", help="where a trace of the lens step is written to"
+    )
     try:
         bench(parser.parse_args())
     except UserError as error:

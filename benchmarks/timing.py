@@ -19,8 +19,8 @@ class Speed(NamedTuple):
 def interleave(runs: Mapping[str, Iterator[Any]], rounds: int) -> dict[str, list[float]]:
     """Seconds that `next` takes on each of the runs, in each of the rounds.
 
-    In a round every run is timed once, one after the other: what slows the machine down for a while slows all
-    of them. `WARM_UP` rounds go before, and are not counted.
+    In a round every run is timed once, one after the other: what slows the machine down for a while
+    slows all of them. `WARM_UP` rounds go before, and are not counted.
     """
     times = [{name: _seconds(run) for name, run in runs.items()} for _ in range(WARM_UP + rounds)]
     return {name: [each[name] for each in times[WARM_UP:]] for name in runs}

@@ -18,13 +18,17 @@ class Block(nn.Module):
     The shortcut is projected after the first norm and ReLU, where stride or width change.
     """
 
-    def __init__(self, before: int, widths: Sequence[int], kernels: Sequence[int], strides: Sequence[int]):
+    def __init__(
+        self, before: int, widths: Sequence[int], kernels: Sequence[int], strides: Sequence[int]
+    ):
         super().__init__()
         channels = [before, *widths]
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in channels[:-1])
         self.convs = nn.ModuleList(map(conv, channels, widths, kernels, strides))
         stride = max(strides)
-        self.projection = conv(before, widths[-1], 1, stride) if stride > 1 or before != widths[-1] else None
+        self.projection = (
+            conv(before, widths[-1], 1, stride) if stride > 1 or before != widths[-1] else None
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[N, C, h, w] -> [N, C', h / stride, w / stride]."""
@@ -46,9 +50,16 @@ class Extractor(nn.Module):
 
     def __init__(self, model: recipe.Config):
         super().__init__()
-        net = make_resnet(model.name, stem=model.stem, width=model.width, last_stride=model.last_stride)
+        net = make_resnet(
+            model.name, stem=model.stem, width=model.width, last_stride=model.last_stride
+        )
         self.stem = STEMS[model.stem](model.width)
-        wide, later, width, blocks = net.block is BottleneckBlock, len(net.stage_sizes) - 1, model.width, []
+        wide, later, width, blocks = (
+            net.block is BottleneckBlock,
+            len(net.stage_sizes) - 1,
+            model.width,
+            [],
+        )
         strides = [1, *[2] * (later - 1), *[model.last_stride] * min(later, 1)]
         for stage, (size, stride) in enumerate(zip(net.stage_sizes, strides, strict=True)):
             for here in [stride, *[1] * (size - 1)]:
@@ -127,7 +138,9 @@ class Lens(nn.Module):
         for down, units in zip(self.down, self.down_units[1:], strict=True):
             skips.append(x)
             x = units(down(x))
-        for up, join, units, skip in zip(self.up, self.join, self.up_units, skips[::-1], strict=True):
+        for up, join, units, skip in zip(
+            self.up, self.join, self.up_units, skips[::-1], strict=True
+        ):
             x = units(join(torch.cat([F.pixel_shuffle(up(x), 2), skip], 1)))
         x = F.relu(self.norm(x))
         with torch.autocast(x.device.type, enabled=False):

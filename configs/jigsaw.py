@@ -6,18 +6,18 @@
 
 - imagenet2012 (default), youtube8m, places205: nine patches of each of 128 images a step, shown
   in 8 of 100 known orders, in the schedule of `train_long` on the images of `cut_patches` (both in
-  lens_jax/config.py). The paper used 32 TPU v3 cores. Not run here: no score. Our choices: the lens's
-  widths, Adam 1e-4, lambda 100.
+  lens_jax/recipes.py). The paper used 32 TPU v3 cores. Not run here: no score. Our choices: the
+  lens's widths, Adam 1e-4, lambda 100.
 - glyphs (64 px, patches of 16), digits (32 px, patches of 8): minutes on a laptop, see `_laptop`.
 - cifar10 (patches of 8), image_folder (patches of 64): batch 128 and 256, 8 epochs, on one GPU.
 
-Data sets lie in --config.data.dir. --config.lens.acts_on=images puts the lens before the cutting instead
-of on each patch.
+Data sets lie in --config.data.dir. --config.lens.acts_on=images puts the lens before the cutting
+instead of on each patch.
 """
 
 from ml_collections import ConfigDict
 
-from lens_jax.config import LARGE, base_config, cut_patches, train_long
+from lens_jax.recipes import LARGE, base_config, cut_patches, train_long
 
 
 def get_config(variant: str = "imagenet2012") -> ConfigDict:
@@ -50,5 +50,5 @@ def _laptop(config: ConfigDict) -> None:
     config.train.duration = "40e3 examples"
     config.lens.widths = (32, 64)
     config.lens.objective = "confusion"
-    config.lens.raw_share = 0.0
+    config.lens.raw_fraction = 0.0
     config.lens.learning_rate = 2e-3

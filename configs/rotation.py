@@ -1,20 +1,22 @@
 """Rotation with a lens (Minderer et al., 2020).
 
-    python -m lens_jax.main --config=configs/rotation.py --workdir=gs://... --config.data.dir=gs://...
-    python -m lens_jax.main --config=configs/rotation.py:youtube8m --workdir=gs://... --config.data.dir=gs://...
-    python -m lens_jax.main --config=configs/rotation.py:glyphs --config.shortcut=arrow --workdir=runs/glyphs
+    python -m lens_jax.main --config=configs/rotation.py --workdir=gs://...
+    --config.data.dir=gs://... python -m lens_jax.main --config=configs/rotation.py:youtube8m
+    --workdir=gs://... --config.data.dir=gs://... python -m lens_jax.main
+    --config=configs/rotation.py:glyphs --config.shortcut=arrow --workdir=runs/glyphs
 
 - imagenet2012 (default), youtube8m, places205: all four rotations of each image, in the schedule of
-  `lens_jax.config.train_long`. The paper used 128 TPU v3 cores. Not run here: no score. Our choices, as
-  the paper's are not known: the lens's widths, Adam 1e-4, lambda 100, batch 1024.
+  `lens_jax.recipes.train_long`. The paper used 128 TPU v3 cores. Not run here: no score. Our
+  choices, as the paper's are not known: the lens's widths, Adam 1e-4, lambda 100, batch 1024.
 - glyphs, digits: minutes on a laptop, see `_laptop`; glyphs is what the quickstart trains.
-- cifar10, image_folder: all four rotations, 8 epochs, and the paper's least-likely objective; on one GPU.
-  With --config.shortcut=arrow or chromatic, cifar10 is the paper's experiment with planted shortcuts.
+- cifar10, image_folder: all four rotations, 8 epochs, and the paper's least-likely objective; on
+  one GPU. With --config.shortcut=arrow or chromatic, cifar10 is the paper's experiment with planted
+  shortcuts.
 """
 
 from ml_collections import ConfigDict
 
-from lens_jax.config import LARGE, base_config, train_long
+from lens_jax.recipes import LARGE, base_config, train_long
 
 
 def get_config(variant: str = "imagenet2012") -> ConfigDict:
@@ -36,5 +38,5 @@ def _laptop(config: ConfigDict) -> None:
     config.task.all_rotations = False
     config.train.duration = "12 epochs"
     config.lens.objective = "confusion"
-    config.lens.raw_share = 0.0
+    config.lens.raw_fraction = 0.0
     config.lens.learning_rate = 2e-3

@@ -17,9 +17,9 @@ M_ARENA_MAX = -8  # of malloc.h
 def run(main: Callable[[], None]) -> None:
     """Parses the flags and calls `main`.
 
-    Exit status 0 is success, 1 a `UserError`, shown as one line, and 75 (EX_TEMPFAIL) a training that was
-    told to end by SIGTERM: it has saved and goes on when started again. Stray words are refused:
-    `config.seed=3` without its dashes would otherwise be ignored.
+    Exit status 0 is success, 1 a `UserError`, shown as one line, and 75 (EX_TEMPFAIL) a training
+    that was told to end by SIGTERM: it has saved and goes on when started again. Stray words are
+    refused: `config.seed=3` without its dashes would otherwise be ignored.
     """
     _limit_heaps()
     logging.set_verbosity(logging.WARNING)
@@ -32,10 +32,11 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _limit_heaps() -> None:
-    """Lets the threads of a process share few heaps, where the C library (glibc) gives each its own.
+    """Lets the threads of a process share few heaps, where the C library (glibc) gives each its
+    own.
 
-    The threads that save leave gaps in theirs: a training's memory grew by 7 % in a hundred saves, and giving
-    free memory back to the system changed nothing (`python -m benchmarks.memory`).
+    The threads that save leave gaps in theirs: a training's memory grew by 7 % in a hundred saves,
+    and giving free memory back to the system changed nothing (`python -m benchmarks.memory`).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

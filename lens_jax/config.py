@@ -1,4 +1,4 @@
-"""Configs: made from the defaults, set up for a method, checked and stored."""
+"""Configs: checked, compared and stored."""
 
 import json
 from typing import Any
@@ -7,16 +7,15 @@ import jax
 from ml_collections import ConfigDict
 
 from lens_jax.data.batches import CROPS, EVAL_CROPS
-from lens_jax.defaults import DATASETS, DEFAULTS
+from lens_jax.defaults import DEFAULTS
 from lens_jax.errors import UserError, check_choice
-from lens_jax.lens.adversary import OBJECTIVES
 from lens_jax.lens.attacks import ATTACKS
 from lens_jax.lens.budgets import BUDGETS
+from lens_jax.lens.objectives import OBJECTIVES
 from lens_jax.models.resnet import ARCHITECTURES, STEMS
 from lens_jax.ops.shortcuts import SHORTCUTS
 from lens_jax.tasks import TASKS
 
-CONFIG_FILE = "config.json"
 DTYPES = ("float32", "bfloat16")
 LENS_KINDS = ("network", "none", *ATTACKS)
 LENS_PLACES = ("views", "images")
@@ -25,63 +24,11 @@ SCHEDULES = ("cosine", "step")
 FREE = ("data.dir", "data.threads", "mesh.fsdp", "remat", "train.rollbacks")
 
 
-def base_config(dataset: str) -> ConfigDict:
-    """Every key there is, set for training on `dataset`; not locked yet, for a config file to fill.
-
-    Raises `UserError` for a data set that is not in `lens_jax.defaults.DATASETS`.
-    """
-    check_choice("config variant", dataset, tuple(DATASETS))
-    config = ConfigDict(DEFAULTS)
-    config.update(DATASETS[dataset])
-    return config
-
-
-LARGE = ("imagenet2012", "youtube8m", "places205")
-
-
-def train_long(config: ConfigDict, batch_size: int) -> None:
-    """The schedule of revisiting-self-supervised, whose settings the lens paper says it follows.
-
-    35 epochs, learning rate 0.1 x batch / 256 with 5 epochs of warm-up, times 0.1 at epochs 15 and 25.
-    """
-    config.dtype = "bfloat16"
-    config.data.batch_size = batch_size
-    config.train.duration = "35 epochs"
-    config.optimizer.warmup = "5 epochs"
-    config.optimizer.schedule = "step"
-    config.optimizer.decay_at = ("15 epochs", "25 epochs")
-
-
-def cut_patches(config: ConfigDict) -> dict[str, int]:
-    """Sets data, network and augmentation up for tasks on nine patches; gives their cell and patch in px.
-
-    For photographs as in revisiting-self-supervised: resized to 292 px, gray with probability 0.66, cells
-    of 85 px, patches of 64 px that are standardised each, a root and a last stage of stride 1, head weight
-    decay 5e-4; in linear evaluation the central 192 px of a shorter side of 224. Small images keep these
-    proportions, and glyphs are rendered at 64 px for it.
-    """
-    config.augment = {"gray": 0.66, "flip": False, "colour": False}
-    config.model.last_stride = 1
-    config.model.standardize = True
-    config.optimizer.head_weight_decay = 5e-4
-    config.data.crop = "none"
-    config.data.eval_crop = "none"
-    if config.data.image_size == 224:
-        config.data.image_size = 292
-        config.data.linear_size, config.data.linear_crop = 196, "central"  # 7/8 of 224, then 192 of it
-        config.model.stem = "imagenet_dense"
-        config.lens.widths, config.lens.patch = (32, 64, 128), 1  # 292 px can be halved only twice
-        return {"cell": 85, "patch": 64}
-    if config.data.name == "glyphs":
-        config.data.name, config.data.image_size, config.data.linear_size = "glyphs/64", 64, 48
-        return {"cell": 21, "patch": 16}
-    config.data.linear_size = 24
-    return {"cell": 10, "patch": 8}
-
-
 def key_names() -> tuple[str, ...]:
     """Every key that a config can have, such as "lens.widths"; a task's own options are not among them."""
-    sections = ((name, value if isinstance(value, dict) else None) for name, value in DEFAULTS.items())
+    sections = (
+        (name, value if isinstance(value, dict) else None) for name, value in DEFAULTS.items()
+    )
     return tuple(
         name if section is None else f"{name}.{key}"
         for name, section in sections
@@ -134,12 +81,16 @@ def _check_lens(lens: ConfigDict) -> None:
         _check_range(f"lens.{name}", lens[name], 1e-9, float("inf"))
     for name in ("attack_steps", "update_every"):
         _check_range(f"lens.{name}", lens[name], 1, float("inf"))
-    for name in ("lensed_share", "raw_share"):
+    for name in ("lensed_fraction", "raw_fraction"):
         _check_range(f"lens.{name}", lens[name], 0, 1)
-    if lens.lensed_share == 0:
-        raise UserError("lens.lensed_share is 0, so that nothing is lensed: set lens.kind=none for that")
-    if lens.batch_norm == "split" and lens.raw_share == 0:
-        raise UserError("lens.batch_norm 'split' needs raw inputs: set lens.raw_share above 0, or joint")
+    if lens.lensed_fraction == 0:
+        raise UserError(
+            "lens.lensed_fraction is 0, so that nothing is lensed: set lens.kind=none for that"
+        )
+    if lens.batch_norm == "split" and lens.raw_fraction == 0:
+        raise UserError(
+            "lens.batch_norm 'split' needs raw inputs: set lens.raw_fraction above 0, or joint"
+        )
     if lens.kind in ("fgsm", "pgd") and lens.objective == "reconstruction":
         raise UserError(
             f"lens.kind {lens.kind!r} needs an objective to attack with, not 'reconstruction': choose one of "
@@ -171,7 +122,8 @@ def _tuples(value: Any) -> Any:
 def difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
     """The first key at which two JSON configs differ, with both values; None where there is none.
 
-    Those in `FREE` may differ: they say where and how the same numbers are computed, or how a failure is met.
+    Those in `FREE` may differ: they say where and how the same numbers are computed, or how a
+    failure is met.
     """
     for key in sorted(old.keys() | new.keys()):
         name, a, b = f"{prefix}{key}", old.get(key), new.get(key)

@@ -1,7 +1,7 @@
 """Every key that a config has, with its default, and what each data set changes: plain values.
 
-Durations are strings such as "35 epochs", "500 steps", "1e6 examples" or "10 percent" (of the training).
-The extractor's learning rate is for 256 images a step.
+Durations are strings such as "35 epochs", "500 steps", "1e6 examples" or "10 percent" (of the
+training). The extractor's learning rate is for 256 images a step.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ DEFAULTS = {
         "threads": 8,
         "max_skipped": 0.01,  # share of images that may fail to decode before the run stops
     },
-    "augment": {"gray": 0.0, "flip": False, "colour": False},  # gray is a probability
+    "augment": {"gray": 0.0, "flip": False, "color": False},  # gray is a probability
     "task": {"name": ""},
     "model": {
         "name": "small",
@@ -45,8 +45,8 @@ DEFAULTS = {
         "epsilon": 0.05,  # of "bound", the mean absolute change; of random, fgsm and pgd, the largest
         "attack_steps": 5,  # of pgd
         "update_every": 1,  # steps of the extractor for each step of the lens
-        "lensed_share": 1.0,  # of the images, how many the extractor sees through the lens (the first ones)
-        "raw_share": 1.0,  # of the images, how many it sees as they are (the last ones)
+        "lensed_fraction": 1.0,  # of the images, how many the extractor sees through the lens (the first ones)
+        "raw_fraction": 1.0,  # of the images, how many it sees as they are (the last ones)
         "batch_norm": "joint",  # statistics over lensed and raw inputs together, or split
         "widths": (64, 128),  # channels at each resolution, finest first
         "blocks": 1,
@@ -74,9 +74,15 @@ DEFAULTS = {
 
 
 def _photos(name: str, eval_split: str) -> dict[str, Any]:
-    crops = {"image_size": 224, "crop": "random", "eval_crop": "central", "batch_size": 256, "threads": 32}
+    crops = {
+        "image_size": 224,
+        "crop": "random",
+        "eval_crop": "central",
+        "batch_size": 256,
+        "threads": 32,
+    }
     return {
-        "augment": {"flip": True, "colour": True},
+        "augment": {"flip": True, "color": True},
         "data": crops | {"name": name, "eval_split": eval_split},
         "model": {"name": "resnet50", "stem": "imagenet"},
         "lens": {"widths": (32, 64, 128, 256), "patch": 2, "learning_rate": 1e-4},

@@ -1,11 +1,37 @@
-"""The one exception that stands for a user's mistake."""
+"""The one exception that stands for a user's mistake, and short words for those of libraries."""
+
+import re
+from collections.abc import Collection
 
 
 class UserError(ValueError):
     """A mistake of the user's. Its text is one line: the wrong value, the legal ones, the fix."""
 
 
-def check_choice(what: str, value: str, legal: tuple[str, ...]) -> None:
+def check_choice(what: str, value: str, legal: Collection[str]) -> None:
     """Raises `UserError` naming `value` and the legal ones unless `value` is one of `legal`."""
     if value not in legal:
         raise UserError(f"unknown {what} {value!r}: choose one of {', '.join(legal)}")
+
+
+def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
+    """Raises `UserError` naming `value` and its range unless it lies in [low, high]."""
+    if not low <= value <= high:
+        raise UserError(f"{name} is {value}: it must lie between {low} and {high}")
+
+
+def one_line(error: BaseException) -> str:
+    """The whole text of an error, without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, cut out of what a library says around it.
+
+    The operating system's word where there is one. TensorStore and TensorFlow put paths and codes
+    before the reason, parted by ": " or "; ", and TensorStore source locations in brackets after it.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    before_brackets = one_line(error).partition(" [")[0]
+    return re.split("; |: ", before_brackets)[-1]

@@ -3,9 +3,10 @@
     python -m lens_jax.linear_eval --checkpoint=runs/mine --dataset=glyphs
     python -m lens_jax.linear_eval --checkpoint=runs/mine --follow     (beside the training job)
 
-Writes linear_eval.json into the run's folder: the accuracy of one linear classifier on each tap of the
-frozen extractor, and the pretext accuracy on images without and with the shortcut. As in training, the same
-command is started once for each process of a pod or a cluster, see docs/launching.md.
+Writes linear_eval.json into the run's folder: the accuracy of one linear classifier on each tap of
+the frozen extractor, and the pretext accuracy on images without and with the shortcut. As in
+training, the same command is started once for each process of a pod or a cluster, see
+docs/launching.md.
 """
 
 from typing import Any
@@ -17,12 +18,16 @@ from lens_jax.errors import UserError
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Work directory of the training run.")
 DATASET = flags.DEFINE_string("dataset", "", "Data set to classify; the run's own by default.")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Where that data set is; the run's data.dir by default.")
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where that data set is; the run's data.dir by default."
+)
 TRAIN_SPLIT = flags.DEFINE_string(
     "train_split", "", "Split to learn the classifiers on; the run's by default."
 )
 TEST_SPLIT = flags.DEFINE_string("test_split", "", "Split to judge them on; the run's by default.")
-EXAMPLES = flags.DEFINE_integer("examples", None, "Number of labelled training examples, all by default.", 1)
+EXAMPLES = flags.DEFINE_integer(
+    "examples", None, "Number of labeled training examples, all by default.", 1
+)
 TAPS = flags.DEFINE_list("taps", [], "Taps to classify, such as block4,pre_logits; all by default.")
 REPRESENTATION = flags.DEFINE_string(
     "representation", "", "raw, lensed, mean or concat; by default concat with a lens, raw without."
@@ -34,7 +39,9 @@ EPOCHS = flags.DEFINE_integer("epochs", 70, "Epochs of SGD.", 1)
 SHORTCUT = flags.DEFINE_string(
     "shortcut", "", "For pretext accuracy; the run's by default, arrow if it has none."
 )
-FOLLOW = flags.DEFINE_bool("follow", False, "Evaluate every new checkpoint until training has ended.")
+FOLLOW = flags.DEFINE_bool(
+    "follow", False, "Evaluate every new checkpoint until training has ended."
+)
 ONCE = flags.DEFINE_bool("once", False, "End at once if there is no checkpoint yet.")
 
 
@@ -43,10 +50,10 @@ def main() -> None:
     # Imported only now, so that --help and mistyped flags answer at once.
     import jax
 
+    from lens_jax.devices import distributed
+    from lens_jax.eval.evaluate import judge
     from lens_jax.eval.follow import follow
-    from lens_jax.eval.judge import judge
-    from lens_jax.eval.results import add_result
-    from lens_jax.train import distributed
+    from lens_jax.workdir.results import add_result
 
     if FOLLOW.value and ONCE.value:
         raise UserError("--follow and --once exclude each other: give one of them")
@@ -60,7 +67,7 @@ def main() -> None:
 
 def asked() -> Any:
     """The `judge.Question` that the flags ask."""
-    from lens_jax.eval.judge import Question
+    from lens_jax.eval.evaluate import Question
 
     return Question(
         dataset=DATASET.value,
@@ -78,7 +85,9 @@ def asked() -> Any:
 
 def print_result(result: dict[str, Any]) -> None:
     """Prints one evaluation as a table."""
-    print(f"\nstep {result['step']}  {result['dataset']}  {result['representation']}  {result['solver']}")
+    print(
+        f"\nstep {result['step']}  {result['dataset']}  {result['representation']}  {result['solver']}"
+    )
     for tap, accuracy in result["taps"].items():
         print(f"  linear accuracy on {tap:<12} {accuracy:7.2%}")
     for name, value in result.items():

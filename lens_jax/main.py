@@ -2,9 +2,9 @@
 
     python -m lens_jax.main --config=configs/rotation.py:glyphs --workdir=runs/mine
 
-Every key of the config can be set as a flag, such as --config.lens.lambda_=300. Started again with the
-same --workdir and config, training goes on from the newest checkpoint. On a pod or a cluster the same command
-is started once for each process, see docs/launching.md.
+Every key of the config can be set as a flag, such as --config.lens.lambda_=300. Started again with
+the same --workdir and config, training goes on from the newest checkpoint. On a pod or a cluster
+the same command is started once for each process, see docs/launching.md.
 """
 
 from absl import flags
@@ -12,14 +12,16 @@ from ml_collections import config_flags
 
 from lens_jax import cli
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "A config, such as configs/rotation.py:glyphs.")
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "A config, such as configs/rotation.py:glyphs."
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and config.")
 
 
 def main() -> None:
     """Trains as the flags say."""
     # Imported only now, so that --help and mistyped flags answer at once.
-    from lens_jax.train import distributed
+    from lens_jax.devices import distributed
     from lens_jax.train.loop import train
 
     distributed.start()

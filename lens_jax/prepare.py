@@ -1,26 +1,29 @@
 """Prepares the data sets whose images or videos have to be at hand, for training to read.
 
     python -m lens_jax.prepare --dataset=places205 --source=FOLDER --data_dir=DIR
-    python -m lens_jax.prepare --dataset=youtube8m_frames --source=VIDEOS --data_dir=DIR --frames_per_second=1
-    (or --frames_per_video=8; and, at will, --labels=labels.csv and --size=256)
+    python -m lens_jax.prepare --dataset=youtube8m_frames --source=VIDEOS --data_dir=DIR
+    --frames_per_second=1 (or --frames_per_video=8; and, at will, --labels=labels.csv and
+    --size=256)
 
 places205: FOLDER is where the official archives were unpacked. It holds the folder
-data/vision/torralba/deeplearning/images256, and train_places205.csv and val_places205.csv in itself or in
-trainvalsplit_places205.
+data/vision/torralba/deeplearning/images256, and train_places205.csv and val_places205.csv in itself
+or in trainvalsplit_places205.
 
-youtube8m_frames: VIDEOS holds one file for each video, named by its id, such as dQw4w9WgXcQ.mp4. Decoding
-needs the extra `video` (pip install --editable '.[video]'). Labels are a CSV file with the header id,label.
-One video in 20, by the hash of its id, goes to the split "validation". Every way of sampling is a data set
-of its own, such as youtube8m_frames/1fps-256; the plain name stands for it while it is the only one.
+youtube8m_frames: VIDEOS holds one file for each video, named by its id, such as dQw4w9WgXcQ.mp4.
+Decoding needs the extra `video` (pip install --editable '.[video]'). Labels are a CSV file with the
+header id,label. One video in 20, by the hash of its id, goes to the split "validation". Every way
+of sampling is a data set of its own, such as youtube8m_frames/1fps-256; the plain name stands for
+it while it is the only one.
 
-With --beam_options, frames are decoded by Apache Beam, and are the same as without. Beam wants other
-versions of a few packages than constraints.txt has, so it needs an environment of its own, made without
-that file: pip install --editable '.[beam,video]'. On the cores of one machine the options are
+With --beam_options, frames are decoded by Apache Beam, and are the same as without. Beam wants
+other versions of a few packages than constraints.txt has, so it needs an environment of its own,
+made without that file: pip install --editable '.[beam,video]'. On the cores of one machine the
+options are
 
     --beam_options=--runner=FnApiRunner,--direct_running_mode=multi_processing,--direct_num_workers=8
 
-and on Google Cloud Dataflow, with VIDEOS and DIR in buckets, and with a worker image that holds this
-package with both extras and apache-beam[gcp],
+and on Google Cloud Dataflow, with VIDEOS and DIR in buckets, and with a worker image that holds
+this package with both extras and apache-beam[gcp],
 
     --beam_options=--runner=DataflowRunner,--project=ID,--region=REGION,--temp_location=gs://BUCKET/tmp,
         --sdk_container_image=IMAGE    (all in one word)
@@ -36,12 +39,20 @@ from lens_jax.errors import UserError, check_choice
 DATASETS = ("places205", "youtube8m_frames")
 DATASET = flags.DEFINE_string("dataset", None, f"One of {', '.join(DATASETS)}.")
 SOURCE = flags.DEFINE_string("source", None, "Folder of the images and lists, or of the videos.")
-DATA_DIR = flags.DEFINE_string("data_dir", "", "Where the data set is written; TFDS' directory by default.")
-LABELS = flags.DEFINE_string("labels", "", "CSV file with the header id,label; no labels by default.")
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", "", "Where the data set is written; TFDS' directory by default."
+)
+LABELS = flags.DEFINE_string(
+    "labels", "", "CSV file with the header id,label; no labels by default."
+)
 FRAMES_PER_SECOND = flags.DEFINE_float("frames_per_second", None, "Frames to keep of each second.")
-FRAMES_PER_VIDEO = flags.DEFINE_integer("frames_per_video", None, "Or frames to keep of each video.")
+FRAMES_PER_VIDEO = flags.DEFINE_integer(
+    "frames_per_video", None, "Or frames to keep of each video."
+)
 SIZE = flags.DEFINE_integer("size", 256, "Shorter side of the frames in pixels.")
-BEAM_OPTIONS = flags.DEFINE_list("beam_options", None, "Options of the Beam pipeline; without it by default.")
+BEAM_OPTIONS = flags.DEFINE_list(
+    "beam_options", None, "Options of the Beam pipeline; without it by default."
+)
 
 _OF_FRAMES = ("labels", "frames_per_second", "frames_per_video", "size", "beam_options")
 
@@ -70,7 +81,9 @@ def prepare_youtube8m_frames() -> None:
     """Prepares frames of videos as the flags say."""
     per_second, per_video = FRAMES_PER_SECOND.value, FRAMES_PER_VIDEO.value
     if (per_second is None) == (per_video is None):
-        raise UserError("give either --frames_per_second, such as 1, or --frames_per_video, such as 8")
+        raise UserError(
+            "give either --frames_per_second, such as 1, or --frames_per_video, such as 8"
+        )
     for flag in (FRAMES_PER_SECOND, FRAMES_PER_VIDEO, SIZE):
         if flag.value is not None and not 0 < flag.value < float("inf"):
             raise UserError(f"--{flag.name} is {flag.value}: it must be above 0")
@@ -83,7 +96,9 @@ def prepare_youtube8m_frames() -> None:
 
     number, unit = (per_second, "fps") if per_video is None else (per_video, "frames")
     sampling = video.Sampling(number, unit, SIZE.value)
-    youtube8m_frames.prepare(SOURCE.value, LABELS.value, DATA_DIR.value, sampling, BEAM_OPTIONS.value)
+    youtube8m_frames.prepare(
+        SOURCE.value, LABELS.value, DATA_DIR.value, sampling, BEAM_OPTIONS.value
+    )
 
 
 def _require(module: str, what: str, fix: str) -> None:

@@ -16,7 +16,9 @@ def picture(index: int, width: int = 64, height: int = 48) -> np.ndarray:
     return np.broadcast_to((ramp + level)[None, :, None], (height, width, 3)).astype(np.uint8)
 
 
-def write_clip(path: pathlib.Path, frames: int, fps: int = 8, codec: str = "mpeg4", **shape: int) -> None:
+def write_clip(
+    path: pathlib.Path, frames: int, fps: int = 8, codec: str = "mpeg4", **shape: int
+) -> None:
     """Writes a video of `picture(0)`, `picture(1)`, ..."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
@@ -34,7 +36,9 @@ def write_sound(path: pathlib.Path) -> None:
     """Writes a file with sound alone."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16_000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate, frame.pts = 16_000, 0
         container.mux(stream.encode(frame))
         container.mux(stream.encode())

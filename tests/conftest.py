@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from lens_jax.config import base_config
 from lens_jax.data.builders import png
 from lens_jax.data.source import Source
+from lens_jax.recipes import base_config
 
 # Compiling takes most of the time of these tests, and their networks are tiny.
 jax.config.update("jax_disable_most_optimizations", True)
@@ -19,7 +19,7 @@ TINY = {
     "model.width": 4,
     "lens.widths": (8, 8),
 }
-COLOURS = np.array([[230, 30, 30], [30, 220, 40], [40, 40, 225]], np.uint8)
+COLORS = np.array([[230, 30, 30], [30, 220, 40], [40, 40, 225]], np.uint8)
 
 
 @pytest.fixture
@@ -43,15 +43,17 @@ def x64() -> Iterator[None]:
 
 
 @pytest.fixture
-def colourful() -> Callable[..., Source]:
+def colorful() -> Callable[..., Source]:
     """Makes a source of noisy red, green and blue images; those in `broken` do not decode."""
 
     def make(size: int, seed: int = 0, broken: tuple[int, ...] = (), side: int = 16) -> Source:
         rng = np.random.default_rng(seed)
         noise = rng.integers(-25, 26, (size, side, side, 3))
-        images = [png.encode((COLOURS[i % 3] + noise[i]).astype(np.uint8)) for i in range(size)]
+        images = [png.encode((COLORS[i % 3] + noise[i]).astype(np.uint8)) for i in range(size)]
         images = [b"no image" if i in broken else data for i, data in enumerate(images)]
         names = ("red", "green", "blue")
-        return Source(names, size, lambda i: {"image": images[i], "label": i % 3, "name": f"image {i}"})
+        return Source(
+            names, size, lambda i: {"image": images[i], "label": i % 3, "name": f"image {i}"}
+        )
 
     return make

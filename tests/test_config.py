@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from lens_jax import config as configs
 from lens_jax import defaults
 from lens_jax.errors import UserError
+from lens_jax.recipes import base_config
 from lens_jax.train import optimizers
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import init_state
@@ -33,7 +34,11 @@ SHRUNKEN = {
 SHRUNKEN_TASKS = {"cell": 10, "patch": 8, "embedding": 8, "hidden": 16, "size": 0, "copies": 2}
 every_config = pytest.mark.parametrize(
     ("path", "variant"),
-    [pytest.param(path, name, id=f"{path.stem}:{name}") for path in FILES for name in defaults.DATASETS],
+    [
+        pytest.param(path, name, id=f"{path.stem}:{name}")
+        for path in FILES
+        for name in defaults.DATASETS
+    ],
 )
 
 
@@ -106,9 +111,9 @@ def test_every_config_makes_a_step_at_its_full_size(path: pathlib.Path, variant:
     # The large data sets' configs differ in nothing else, and are traced once.
     values["data"] |= {"name": "", "eval_split": ""}
     state, new, metrics = traced(json.dumps(values, sort_keys=True))
-    assert {leaf.dtype for leaf in jax.tree.leaves((new.params, new.lens_params, new.batch_stats))} == {
-        np.dtype(np.float32)
-    }
+    assert {
+        leaf.dtype for leaf in jax.tree.leaves((new.params, new.lens_params, new.batch_stats))
+    } == {np.dtype(np.float32)}
     assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(
         lambda x: (x.shape, x.dtype), state
     )
@@ -144,7 +149,7 @@ def test_the_default_variant_is_imagenet_and_an_unknown_one_is_refused(path: pat
 def test_the_schema_lists_every_key_of_a_config():
     names = set(configs.key_names())
     found = set()
-    for section, value in configs.base_config("glyphs").to_dict().items():
+    for section, value in base_config("glyphs").to_dict().items():
         found |= {f"{section}.{key}" for key in value} if isinstance(value, dict) else {section}
     assert names == found
 
@@ -180,7 +185,11 @@ def test_a_key_that_only_one_of_two_configs_has_is_a_difference(tiny_config):
 @pytest.mark.parametrize(
     ("name", "value", "legal"),
     [
-        ("task.name", "jigsawed", "rotation, exemplar, relative_patch_location, jigsaw, supervised"),
+        (
+            "task.name",
+            "jigsawed",
+            "rotation, exemplar, relative_patch_location, jigsaw, supervised",
+        ),
         ("model.name", "resnet5", "resnet50"),
         ("model.stem", "root", "patch"),
         ("shortcut", "cross", "chromatic"),
@@ -205,18 +214,20 @@ def test_a_key_that_only_one_of_two_configs_has_is_a_difference(tiny_config):
         ("lens.attack_steps", 0, "between 1 and inf"),
         ("lens.update_every", 0, "between 1 and inf"),
         ("lens.update_every", -3, "between 1 and inf"),
-        ("lens.lensed_share", 0.0, "lens.kind=none"),
-        ("lens.lensed_share", -0.5, "between 0 and 1"),
-        ("lens.lensed_share", 1.01, "between 0 and 1"),
-        ("lens.raw_share", 1.5, "between 0 and 1"),
-        ("lens.raw_share", -0.1, "between 0 and 1"),
+        ("lens.lensed_fraction", 0.0, "lens.kind=none"),
+        ("lens.lensed_fraction", -0.5, "between 0 and 1"),
+        ("lens.lensed_fraction", 1.01, "between 0 and 1"),
+        ("lens.raw_fraction", 1.5, "between 0 and 1"),
+        ("lens.raw_fraction", -0.1, "between 0 and 1"),
         ("data.max_skipped", 1.01, "between 0 and 1"),
         ("train.keep_checkpoints", 0, "between 1"),
         ("data.batch_size", 0, "multiple of"),
         ("data.batch_size", -8, "multiple of"),
     ],
 )
-def test_a_value_that_cannot_be_meant_is_refused_with_the_legal_ones(name, value, legal, tiny_config):
+def test_a_value_that_cannot_be_meant_is_refused_with_the_legal_ones(
+    name, value, legal, tiny_config
+):
     configs.check(tiny_config())
     with pytest.raises(UserError) as caught:
         configs.check(changed(tiny_config(), name, value))
@@ -235,10 +246,10 @@ def test_a_value_that_cannot_be_meant_is_refused_with_the_legal_ones(name, value
         ("lens.epsilon", 1e-9),
         ("lens.attack_steps", 1),
         ("lens.update_every", 1),
-        ("lens.lensed_share", 1e-3),
-        ("lens.lensed_share", 1.0),
-        ("lens.raw_share", 0.0),
-        ("lens.raw_share", 1.0),
+        ("lens.lensed_fraction", 1e-3),
+        ("lens.lensed_fraction", 1.0),
+        ("lens.raw_fraction", 0.0),
+        ("lens.raw_fraction", 1.0),
         ("train.keep_checkpoints", 1),
     ],
 )
@@ -249,7 +260,10 @@ def test_the_ends_of_a_range_are_legal(name: str, value: float, tiny_config):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"batch_norm": "split", "raw_share": 0.0}, ("'split' needs raw inputs", "lens.raw_share", "joint")),
+        (
+            {"batch_norm": "split", "raw_fraction": 0.0},
+            ("'split' needs raw inputs", "lens.raw_fraction", "joint"),
+        ),
         (
             {"kind": "fgsm", "objective": "reconstruction"},
             ("'fgsm'", "'reconstruction'", "full, least_likely, confusion"),
@@ -257,7 +271,9 @@ def test_the_ends_of_a_range_are_legal(name: str, value: float, tiny_config):
         ({"kind": "pgd", "objective": "reconstruction"}, ("'pgd'", "not 'reconstruction'")),
     ],
 )
-def test_values_that_do_not_go_together_are_refused(options: dict, words: tuple[str, ...], tiny_config):
+def test_values_that_do_not_go_together_are_refused(
+    options: dict, words: tuple[str, ...], tiny_config
+):
     with pytest.raises(UserError) as caught:
         configs.check(tiny_config({f"lens.{key}": value for key, value in options.items()}))
     assert all(word in str(caught.value) for word in words), caught.value
@@ -266,8 +282,8 @@ def test_values_that_do_not_go_together_are_refused(options: dict, words: tuple[
 
 def test_what_only_together_is_refused_is_legal_apart(tiny_config):
     for options in (
-        {"lens.batch_norm": "split", "lens.raw_share": 0.5},
-        {"lens.batch_norm": "joint", "lens.raw_share": 0.0},
+        {"lens.batch_norm": "split", "lens.raw_fraction": 0.5},
+        {"lens.batch_norm": "joint", "lens.raw_fraction": 0.0},
         {"lens.kind": "network", "lens.objective": "reconstruction"},
         {"lens.kind": "random", "lens.objective": "reconstruction"},
         {"lens.kind": "pgd", "lens.objective": "confusion"},

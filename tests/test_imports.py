@@ -27,8 +27,27 @@ def test_the_command_line_is_parsed_before_jax_is_loaded():
 
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "lens_jax"
-EXECUTES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "runpy", "code"}
-CALLS = {"eval", "exec", "compile", "os.system", "os.popen", "subprocess.getoutput", "np.load", "torch.load"}
+EXECUTES = {
+    "pickle",
+    "cPickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "shelve",
+    "marshal",
+    "runpy",
+    "code",
+}
+CALLS = {
+    "eval",
+    "exec",
+    "compile",
+    "os.system",
+    "os.popen",
+    "subprocess.getoutput",
+    "np.load",
+    "torch.load",
+}
 
 
 def executing(tree: ast.AST) -> Iterator[str]:
@@ -45,11 +64,14 @@ def executing(tree: ast.AST) -> Iterator[str]:
 def test_nothing_that_is_read_is_ever_executed():
     paths = list(PACKAGE.rglob("*.py"))
     assert len(paths) > 50
-    assert {str(path): found for path in paths if (found := [*executing(ast.parse(path.read_text()))])} == {}
+    assert {
+        str(path): found for path in paths if (found := [*executing(ast.parse(path.read_text()))])
+    } == {}
 
 
 @pytest.mark.parametrize(
-    "line", ["import pickle", "from joblib import load", "eval('1')", "np.load(f)", "run(x, shell=True)"]
+    "line",
+    ["import pickle", "from joblib import load", "eval('1')", "np.load(f)", "run(x, shell=True)"],
 )
 def test_what_executes_would_be_found(line: str):
     assert list(executing(ast.parse(line)))

@@ -52,7 +52,12 @@ def calls(folder: pathlib.Path) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     ("script", "arguments"),
-    [("tpu_pod.sh", POD), ("gpu_slurm.sh", NODES), ("gke_job.sh", PODS), ("eval_job.sh", EVALUATION)],
+    [
+        ("tpu_pod.sh", POD),
+        ("gpu_slurm.sh", NODES),
+        ("gke_job.sh", PODS),
+        ("eval_job.sh", EVALUATION),
+    ],
 )
 def test_an_unknown_option_and_a_missing_one_are_refused_in_one_line(script, arguments):
     unknown = launch(script, *arguments, "--wrokdir=x")
@@ -87,11 +92,15 @@ def test_inside_a_job_one_process_is_started_for_each_gpu():
     ]
 
 
-@pytest.mark.parametrize(("status", "requeued", "returned"), [(75, True, 0), (0, False, 0), (3, False, 3)])
+@pytest.mark.parametrize(
+    ("status", "requeued", "returned"), [(75, True, 0), (0, False, 0), (3, False, 3)]
+)
 def test_only_status_75_puts_a_job_back_into_the_queue(status, requeued, returned, tmp_path):
     stand_in(tmp_path, "scontrol", "exit 0")
     environment = stand_in(tmp_path, "srun", f"exit {status}")
-    result = launch("gpu_slurm.sh", *NODES, SLURM_JOB_ID="7", SLURM_SUBMIT_DIR=str(REPOSITORY), **environment)
+    result = launch(
+        "gpu_slurm.sh", *NODES, SLURM_JOB_ID="7", SLURM_SUBMIT_DIR=str(REPOSITORY), **environment
+    )
     assert result.returncode == returned
     assert (["scontrol", "requeue", "7"] in calls(tmp_path)) == requeued
 
@@ -114,12 +123,20 @@ def test_a_pod_is_asked_for_installed_checked_trained_and_given_back():
 def test_the_words_for_the_workers_arrive_as_they_are_and_their_output_is_kept(tmp_path):
     check, train = dry("tpu_pod.sh", *POD, *AWKWARD)[-2:]
     for words, module in ((check, "lens_jax.check"), (train, "lens_jax.main")):
-        (remote,) = [word.removeprefix("--command=") for word in words if word.startswith("--command=")]
+        (remote,) = [
+            word.removeprefix("--command=") for word in words if word.startswith("--command=")
+        ]
         remote = remote.replace(".venv/bin/python", "printf '%s\\n'").replace("cd lens_jax && ", "")
         arrived = subprocess.run(
             ["bash", "-c", remote], cwd=tmp_path, capture_output=True, text=True, check=True
         ).stdout
-        expected = ["-m", module, "--config=configs/rotation.py", "--workdir=gs://b/my run", *AWKWARD]
+        expected = [
+            "-m",
+            module,
+            "--config=configs/rotation.py",
+            "--workdir=gs://b/my run",
+            *AWKWARD,
+        ]
         assert arrived.splitlines() == expected
         assert (tmp_path / "output.log").read_text().endswith(arrived)
 

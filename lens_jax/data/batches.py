@@ -1,7 +1,8 @@
 """Batches of decoded images: endless and shuffled for training, one ordered pass for evaluation.
 
-What a batch holds, row by row, is a function of the seed and the step alone. The processes that share the
-work read one block of its rows each: put after one another, their parts are the batch that one process reads.
+What a batch holds, row by row, is a function of the seed and the step alone. The processes that
+share the work read one block of its rows each: put after one another, their parts are the batch
+that one process reads.
 """
 
 import threading
@@ -89,8 +90,9 @@ def train_batches(
 ) -> Batches:
     """Shuffles a source anew every epoch, for ever.
 
-    Every epoch holds each example once, over all processes; a batch may span two epochs. An image that does
-    not decode is noted in `skipped`, and the next one of the source that does takes its place.
+    Every epoch holds each example once, over all processes; a batch may span two epochs. An image
+    that does not decode is noted in `skipped`, and the next one of the source that does takes its
+    place.
 
     Args:
       source: what to read.
@@ -133,8 +135,9 @@ def eval_batches(
 ) -> Batches:
     """Goes through a source once, in its order, and drops nothing.
 
-    Where "mask" is False, there is no example: the last batch is filled up, so that all processes get equally
-    many batches, and an image that does not decode is black. The latter is noted in `skipped`.
+    Where "mask" is False, there is no example: the last batch is filled up, so that all processes
+    get equally many batches, and an image that does not decode is black. The latter is noted in
+    `skipped`.
 
     Args:
       source: what to read.
@@ -190,10 +193,11 @@ def _share(batch_size: int, shards: int) -> int:
 def _deal(examples: grain.MapDataset, shard: int, shards: int, share: int) -> grain.MapDataset:
     """A process's part of every batch of `shards * share` examples: its block of `share` rows.
 
-    Devices hold blocks of a batch in the order of their processes, so that an example has its row, and what
-    is drawn at random for that row, whatever the number of processes.
+    Devices hold blocks of a batch in the order of their processes, so that an example has its row,
+    and what is drawn at random for that row, whatever the number of processes.
     """
-    # There is no remainder to drop; but else, grain rounds the endless length up, past what len() can tell.
+    # There is no remainder to drop; but else, grain rounds the endless length up, past what len()
+    # can tell.
     return examples.batch(share, drop_remainder=True)[shard::shards]
 
 
@@ -210,7 +214,9 @@ def _load_or_next(
         image = _cut(record, skipped, cut)
         if image is not None:
             return {"image": image, "label": np.int32(record["label"])}
-    raise UserError(f"none of the {len(source)} images decodes, from {source[0]['name']} on: replace them")
+    raise UserError(
+        f"none of the {len(source)} images decodes, from {source[0]['name']} on: replace them"
+    )
 
 
 def _cut(record: Record, skipped: Skipped, cut: Callable[[bytes], np.ndarray]) -> np.ndarray | None:

@@ -1,11 +1,12 @@
 """Encoded images in, 8-bit RGB out: whole, or cropped and resized in the same go.
 
-JPEG is decoded at half its size or less where the crop allows it, which is most of the speed of reading
-large photographs. The orientation that a camera may note in its files is ignored, as is usual with
-ImageNet.
+JPEG is decoded at half its size or less where the crop allows it, which is most of the speed of
+reading large photographs. The orientation that a camera may note in its files is ignored, as is
+usual with ImageNet.
 
-Files may be broken or made to do harm: whatever is in one, it is decoded or refused with a ValueError, and
-what it costs is bounded. Only JPEG and PNG are read, as their headers tell the size at once.
+Files may be broken or made to do harm: whatever is in one, it is decoded or refused with a
+ValueError, and what it costs is bounded. Only JPEG and PNG are read, as their headers tell the size
+at once.
 """
 
 import itertools
@@ -28,10 +29,12 @@ ASPECT_RANGE = (3 / 4, 4 / 3)
 CENTRAL_FRACTION = 0.875
 # 134 million, 400 MB when decoded: room for the photographs of cameras with 100 million pixels.
 MAX_PIXELS = 2**27
-# Encoders write 1 to some 20. Each goes over the whole image, but need not be longer than ten bytes.
+# Encoders write 1 to some 20. Each goes over the whole image, but need not be longer than ten
+# bytes.
 MAX_SCANS = 100
 _ATTEMPTS = 10
-# To decode at 5/8 to 7/8 of the size takes longer than to decode all of it, and places the crop less well.
+# To decode at 5/8 to 7/8 of the size takes longer than to decode all of it, and places the crop
+# less well.
 _LEAST_FACTOR = 2
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _INVALID = "not a complete image in JPEG or PNG format"
@@ -53,14 +56,14 @@ class Box(NamedTuple):
 
 
 def decode(data: bytes) -> np.ndarray:
-    """Decodes a JPEG or PNG file of any colours and depth; transparency is ignored.
+    """Decodes a JPEG or PNG file of any colors and depth; transparency is ignored.
 
     Returns:
       RGB, uint8 [height, width, 3].
 
     Raises:
-      ValueError: `data` is no such file, or only part of one, or it has more than `MAX_PIXELS` pixels or
-        `MAX_SCANS` scans.
+      ValueError: `data` is no such file, or only part of one, or it has more than `MAX_PIXELS`
+        pixels or `MAX_SCANS` scans.
 
     """
     return _decode(data, *_shape(data))
@@ -79,7 +82,8 @@ def resize(data: bytes, size: int) -> np.ndarray:
 def central_crop_resize(data: bytes, size: int, fraction: float = CENTRAL_FRACTION) -> np.ndarray:
     """Decodes the central square whose side is `fraction` of the image's shorter side.
 
-    To resize the shorter side to `size / fraction` and to cut out the central `size` pixels is the same.
+    To resize the shorter side to `size / fraction` and to cut out the central `size` pixels is the
+    same.
 
     Returns:
       RGB, uint8 [size, size, 3].
@@ -113,8 +117,9 @@ def central_box(height: int, width: int, fraction: float) -> Box:
 def random_box(height: int, width: int, rng: np.random.Generator) -> Box:
     """Draws a crop of an image as ResNets are trained on.
 
-    Its area is 8 to 100 % of the image (5 to 100 % in the first Inception), its aspect is between 3:4 and
-    4:3. Where ten draws in a row do not fit into the image, the largest central square is taken.
+    Its area is 8 to 100 % of the image (5 to 100 % in the first Inception), its aspect is between
+    3:4 and 4:3. Where ten draws in a row do not fit into the image, the largest central square is
+    taken.
     """
     for _ in range(_ATTEMPTS):
         area = height * width * rng.uniform(*AREA_RANGE)
@@ -138,7 +143,9 @@ def _shape(data: bytes) -> tuple[int, int]:
     """Height and width as the header tells them, so that one too large costs nothing but a ValueError."""
     height, width = _png_shape(data) if data.startswith(_PNG) else _jpeg_shape(data)
     if not 0 < height * width <= MAX_PIXELS:
-        raise ValueError(f"an image of {width} x {height} pixels, where 1 to {MAX_PIXELS} are legal")
+        raise ValueError(
+            f"an image of {width} x {height} pixels, where 1 to {MAX_PIXELS} are legal"
+        )
     return height, width
 
 
@@ -151,7 +158,8 @@ def _png_shape(data: bytes) -> tuple[int, int]:
 def _jpeg_shape(data: bytes) -> tuple[int, int]:
     """Goes from marker to marker as libjpeg does, over stray bytes too, to the one of the frame.
 
-    The header that simplejpeg reads would do, but not for chroma subsampled in ways that it does not know.
+    The header that simplejpeg reads would do, but not for chroma subsampled in ways that it does
+    not know.
     """
     at = len(_JPEG) if data.startswith(_JPEG) else len(data)
     while marker := _JPEG_MARKER.search(data, at):
@@ -189,10 +197,11 @@ def _decode_any(data: bytes) -> np.ndarray:
 
 
 def _png_image(data: bytes) -> bytes:
-    """A PNG without what is not needed for its first image, with each chunk as long as it claims to be.
+    """A PNG without what is not needed for its first image, with each chunk as long as it claims to
+    be.
 
-    The decoder makes room for whatever length is claimed, and inflates texts and colour profiles that nobody
-    asked for: either way, some kB become GB.
+    The decoder makes room for whatever length is claimed, and inflates texts and color profiles
+    that nobody asked for: either way, some kB become GB.
     """
     view, at, chunks = memoryview(data), len(_PNG), [b""]
     while chunks[-1][4:8] != b"IEND":
@@ -221,6 +230,7 @@ def _resize(image: np.ndarray, size: int) -> np.ndarray:
     least, most = sorted(image.shape[:2])
     if least == most == size:
         return np.ascontiguousarray(image)
-    # To interpolate takes a quarter of the time of averaging; below a factor of 2, it passes over no pixel.
+    # To interpolate takes a quarter of the time of averaging; below a factor of 2, it passes over
+    # no pixel.
     method = cv2.INTER_AREA if least >= size and most >= 2 * size else cv2.INTER_LINEAR
     return cv2.resize(image, (size, size), interpolation=method)

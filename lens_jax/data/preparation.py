@@ -28,18 +28,24 @@ def data_folder(data_dir: str) -> epath.Path:
 def find(name: str, folder: epath.Path) -> epath.Path:
     """Where the newest version of a data set lies, prepared as ArrayRecord.
 
-    Of the frames of videos, which can be prepared in several ways, the only one is found by the plain name.
+    Of the frames of videos, which can be prepared in several ways, the only one is found by the
+    plain name.
 
     Raises:
-      UserError: it is not prepared, in several ways, or in another format. The text has the line to run.
+      UserError: it is not prepared, in several ways, or in another format. The text has the line to
+        run.
 
     """
     import tensorflow_datasets as tfds
 
     found = _versions(folder / (_only_way(folder) if name == FRAMES else name))
     if not found:
-        raise UserError(f"{name} is not prepared in {folder}: {_advice(_build_command(name, folder))}")
-    formats = {each.value for each in tfds.builder_from_directory(found[-1]).info.available_file_formats()}
+        raise UserError(
+            f"{name} is not prepared in {folder}: {_advice(_build_command(name, folder))}"
+        )
+    formats = {
+        each.value for each in tfds.builder_from_directory(found[-1]).info.available_file_formats()
+    }
     if "array_record" not in formats:
         legal, command = ", ".join(sorted(formats)), _convert_command(found[-1])
         raise UserError(f"{found[-1]} holds {legal}, not array_record: {_advice(command)}")
@@ -48,7 +54,9 @@ def find(name: str, folder: epath.Path) -> epath.Path:
 
 def make(name: str, config: str, folder: epath.Path) -> epath.Path:
     """Prepares one of the data sets that need no source unless it is there already, and says where it is."""
-    builder_class = getattr(importlib.import_module(f"lens_jax.data.builders.{name}"), name.capitalize())
+    builder_class = getattr(
+        importlib.import_module(f"lens_jax.data.builders.{name}"), name.capitalize()
+    )
     builder = builder_class(config=config or None, data_dir=folder, file_format="array_record")
     path = epath.Path(builder.data_dir)
     if not path.exists():
@@ -72,10 +80,14 @@ def prepare(builder: Any, beam_options: list[str] | None = None) -> str:
     with _locked(builder):
         path = epath.Path(builder.data_dir)
         if path.exists():
-            raise UserError(f"{path} is there already: use it as it is, or remove it to prepare it anew")
+            raise UserError(
+                f"{path} is there already: use it as it is, or remove it to prepare it anew"
+            )
         _write(builder, beam_options)
     splits = builder.info.splits.values()
-    return f"{path} holds " + ", ".join(f"{split.num_examples:,} in {split.name}" for split in splits)
+    return f"{path} holds " + ", ".join(
+        f"{split.num_examples:,} in {split.name}" for split in splits
+    )
 
 
 def _versions(folder: epath.Path) -> list[epath.Path]:
@@ -87,7 +99,9 @@ def _versions(folder: epath.Path) -> list[epath.Path]:
 
 def _only_way(folder: epath.Path) -> str:
     root = folder / FRAMES
-    ways = sorted(path.name for path in (root.iterdir() if root.exists() else ()) if _versions(path))
+    ways = sorted(
+        path.name for path in (root.iterdir() if root.exists() else ()) if _versions(path)
+    )
     if len(ways) > 1:
         legal = ", ".join(f"{FRAMES}/{way}" for way in ways)
         raise UserError(f"{FRAMES} is prepared in {len(ways)} ways in {folder}: use one of {legal}")
@@ -96,7 +110,9 @@ def _only_way(folder: epath.Path) -> str:
 
 def _advice(command: str) -> str:
     # The tfds command does not even start without these two, which its package does not require.
-    needs = " (it needs `pip install apache-beam mlcroissant`)" if command.startswith("tfds ") else ""
+    needs = (
+        " (it needs `pip install apache-beam mlcroissant`)" if command.startswith("tfds ") else ""
+    )
     return f"run `{command}` once{needs}"
 
 
@@ -116,7 +132,9 @@ def _sampling(way: str) -> video.Sampling:
 
 
 def _convert_command(path: epath.Path) -> str:
-    return f"tfds convert_format --dataset_version_dir={_quote(path)} --out_file_format=array_record"
+    return (
+        f"tfds convert_format --dataset_version_dir={_quote(path)} --out_file_format=array_record"
+    )
 
 
 def _quote(path: epath.Path) -> str:
@@ -151,7 +169,9 @@ def _locked(builder: Any) -> Iterator[None]:
         with _lock(folder / f".{builder.name}{config.name if config else ''}.lock"):
             yield
     except OSError as error:
-        raise UserError(f"cannot prepare {builder.name} in {folder}: {error}; check that path") from error
+        raise UserError(
+            f"cannot prepare {builder.name} in {folder}: {error}; check that path"
+        ) from error
 
 
 @contextmanager

@@ -30,7 +30,8 @@ class Record(TypedDict):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One split of a data set: `len(source)` records, `source[i]` a `Record` that any thread may read.
+    """One split of a data set: `len(source)` records, `source[i]` a `Record` that any thread may
+    read.
 
     Attributes:
       class_names: what the labels stand for, in order.
@@ -71,10 +72,11 @@ def names() -> tuple[str, ...]:
 def open_source(name: str, split: str, data_dir: str = "") -> Source:
     """Opens a split of a data set.
 
-    "glyphs" and "digits" are prepared in `data_dir` where they are not yet; other processes that want the
-    same wait. "cifar10" and "imagenet2012" are read from where TFDS prepared them, "places205" and
-    "youtube8m_frames" from where `lens_jax.prepare` did; "youtube8m_frames/1fps-256" tells one way of
-    preparing the latter from others. "image_folder" is any folder of JPEG and PNG files, see `open_folder`.
+    "glyphs" and "digits" are prepared in `data_dir` where they are not yet; other processes that
+    want the same wait. "cifar10" and "imagenet2012" are read from where TFDS prepared them,
+    "places205" and "youtube8m_frames" from where `lens_jax.prepare` did;
+    "youtube8m_frames/1fps-256" tells one way of preparing the latter from others. "image_folder" is
+    any folder of JPEG and PNG files, see `open_folder`.
 
     Args:
       name: one of `names()`.
@@ -97,11 +99,13 @@ def open_source(name: str, split: str, data_dir: str = "") -> Source:
 
 
 def open_folder(folder: str, split: str) -> Source:
-    """Opens the JPEG and PNG files in `folder/split/class/`, or right in `folder/split/`, in sorted order.
+    """Opens the JPEG and PNG files in `folder/split/class/`, or right in `folder/split/`, in sorted
+    order.
 
     The classes are those of all splits, sorted; files outside of a class make up one of their own,
-    "unlabeled". The folder is read here rather than by `tfds.folder_dataset.ImageFolder`, which offers no
-    random access (its `as_data_source` looks for records that were never written) and needs classes.
+    "unlabeled". The folder is read here rather than by `tfds.folder_dataset.ImageFolder`, which
+    offers no random access (its `as_data_source` looks for records that were never written) and
+    needs classes.
 
     Raises:
       UserError: there is no such folder or split, or no image in it.
@@ -114,16 +118,22 @@ def open_folder(folder: str, split: str) -> Source:
     files = {name: _images(root / name) for name in sorted(_subfolders(root))}
     if split not in files:
         legal = ", ".join(files) or "none"
-        raise UserError(f"unknown split {split!r} of image folder {root}, which has {legal}: {layout}")
+        raise UserError(
+            f"unknown split {split!r} of image folder {root}, which has {legal}: {layout}"
+        )
     if not files[split]:
         raise UserError(f"no images in {root / split} of image folder {root}: {layout}")
-    classes = sorted({_class_of(path, root / name) for name, paths in files.items() for path in paths})
+    classes = sorted(
+        {_class_of(path, root / name) for name, paths in files.items() for path in paths}
+    )
     labels = [classes.index(_class_of(path, root / split)) for path in files[split]]
     return Source(tuple(classes), len(labels), lambda i: _file_record(files[split][i], labels[i]))
 
 
 def _subfolders(folder: pathlib.Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return [
+        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    ]
 
 
 def _images(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -157,7 +167,8 @@ def _open_tfds(path: epath.Path, split: str) -> Source:
     if split not in builder.info.splits:
         legal = ", ".join(builder.info.splits)
         raise UserError(f"unknown split {split!r} of {builder.info.full_name}: use one of {legal}")
-    # Parsed here as TFDS' own parser turns every feature into an array first, which takes thrice as long.
+    # Parsed here as TFDS' own parser turns every feature into an array first, which takes thrice as
+    # long.
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
     rows = builder.as_data_source(split, deserialize_method=raw, file_format="array_record")
     parse = tf_example_pb2.Example.FromString
@@ -174,8 +185,13 @@ def _tfds_record(example: Any, name: str) -> Record:
 
 def _titles(features: Any) -> list[str]:
     """What a record says of its origin: ImageNet and Places tell files, CIFAR-10 ids, frames their video."""
-    titles = [features[key].bytes_list.value[0].decode() for key in ("file_name", "id") if key in features]
+    titles = [
+        features[key].bytes_list.value[0].decode() for key in ("file_name", "id") if key in features
+    ]
     if "video" in features:
-        title, frame = features["video"].bytes_list.value[0].decode(), features["frame"].int64_list.value[0]
+        title, frame = (
+            features["video"].bytes_list.value[0].decode(),
+            features["frame"].int64_list.value[0],
+        )
         titles.append(f"{title} frame {frame} at {features['seconds'].float_list.value[0]:.2f} s")
     return titles

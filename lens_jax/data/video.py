@@ -94,8 +94,8 @@ def thin(frames: Iterable[tuple[Any, Fraction]], rate: Fraction) -> Iterator[tup
 def spread(times: Iterable[Fraction], number: int) -> Fraction:
     """The rate at which `thin` keeps `number` frames of a video, or all where it has no more.
 
-    The F frames cover F / (F - 1) times the span from the first to the last, as the last one has its
-    duration too; `number` equal parts of that are 1 / rate long.
+    The F frames cover F / (F - 1) times the span from the first to the last, as the last one has
+    its duration too; `number` equal parts of that are 1 / rate long.
 
     Args:
       times: when the frames are shown, in any order, at least one.
@@ -144,7 +144,8 @@ def _read(path: str, parts: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
     except av.FFmpegError:
         return
     except OSError as error:
-        # In a damaged file FFmpeg may look for a place before its start; all else is the disk's fault.
+        # In a damaged file FFmpeg may look for a place before its start; all else is the disk's
+        # fault.
         if error.errno != errno.EINVAL:
             raise
 
@@ -157,7 +158,9 @@ def _encode(image: np.ndarray, size: int) -> bytes:
     height, width = image.shape[:2]
     scale = size / min(height, width)
     shape = (round(width * scale), round(height * scale))
-    resized = cv2.resize(image, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    resized = cv2.resize(
+        image, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    )
     return simplejpeg.encode_jpeg(resized, quality=JPEG_QUALITY, colorspace="RGB")
 
 

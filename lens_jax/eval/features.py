@@ -10,9 +10,9 @@ import numpy as np
 
 from lens_jax.data.source import Source
 from lens_jax.errors import UserError
-from lens_jax.eval.everywhere import linear_size, run_pass
 from lens_jax.eval.frozen import Frozen, apply_extractor, apply_lens
-from lens_jax.ops import colour
+from lens_jax.eval.passes import linear_size, run_pass
+from lens_jax.ops import color
 from lens_jax.tasks.base import Batch
 from lens_jax.train.state import TrainState
 
@@ -34,28 +34,35 @@ def tap_names(frozen: Frozen) -> tuple[str, ...]:
 
 
 def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) -> Features:
-    """The function (state, uint8 images [N, h, w, 3]) -> features [N, d] by tap, for states as of `frozen`.
+    """The function (state, uint8 images [N, h, w, 3]) -> features [N, d] by tap, for states as of
+    `frozen`.
 
-    `representation` is F(x) ("raw"), F(L(x)) ("lensed"), their "mean", or their "concat" (the default of
-    the field's use of a lens); without a lens all but "raw" are refused with a `UserError`.
+    `representation` is F(x) ("raw"), F(L(x)) ("lensed"), their "mean", or their "concat" (the
+    default of the field's use of a lens); without a lens all but "raw" are refused with a
+    `UserError`.
     """
     if frozen.system.lens is None and representation != "raw":
-        raise UserError(f"representation {representation!r} needs a lens, and this run has none: choose raw")
+        raise UserError(
+            f"representation {representation!r} needs a lens, and this run has none: choose raw"
+        )
 
     def features(state: TrainState, images: jax.Array) -> Taps:
-        given, images = frozen._replace(state=state), colour.to_unit(images)
+        given, images = frozen._replace(state=state), color.to_unit(images)
         raw = _pooled(given, images, taps, lensed=False) if representation != "lensed" else None
         lensed = _pooled(given, images, taps, lensed=True) if representation != "raw" else None
-        return {tap: _join(representation, raw and raw[tap], lensed and lensed[tap]) for tap in taps}
+        return {
+            tap: _join(representation, raw and raw[tap], lensed and lensed[tap]) for tap in taps
+        }
 
     return features
 
 
 def adaptive_max_pool(x: jax.Array) -> jax.Array:
-    """[N, h, w, c] -> [N, d] with d near or below 9,000: the "max" mode of revisiting-self-supervised.
+    """[N, h, w, c] -> [N, d] with d near or below 9,000: the "max" mode of
+    revisiting-self-supervised.
 
-    Window and stride are ceil(sqrt(h * w * c / 9000)), without padding; smaller taps, and [N, d], are only
-    flattened.
+    Window and stride are ceil(sqrt(h * w * c / 9000)), without padding; smaller taps, and [N, d],
+    are only flattened.
     """
     side = math.ceil(math.sqrt(math.prod(x.shape[1:]) / MAX_FEATURES))
     if x.ndim == 4 and side > 1:
@@ -63,7 +70,9 @@ def adaptive_max_pool(x: jax.Array) -> jax.Array:
     return x.reshape(len(x), -1).astype(jnp.float32)
 
 
-def extract(frozen: Frozen, source: Source, features: Features) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def extract(
+    frozen: Frozen, source: Source, features: Features
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Features by tap, [n, d], and labels [n], of one pass of central crops over `source`.
 
     Only images that do not decode are missing.
@@ -87,7 +96,9 @@ def _pooled(frozen: Frozen, images: jax.Array, taps: tuple[str, ...], *, lensed:
     inputs = apply_lens(frozen, inputs) if lensed and not on_images else inputs
     found = apply_extractor(frozen, inputs, lensed=lensed)
     pooled = {tap: adaptive_max_pool(found[tap]) for tap in taps}
-    return {tap: jnp.mean(x.reshape(len(images), -1, x.shape[-1]), axis=1) for tap, x in pooled.items()}
+    return {
+        tap: jnp.mean(x.reshape(len(images), -1, x.shape[-1]), axis=1) for tap, x in pooled.items()
+    }
 
 
 def _join(representation: str, raw: jax.Array | None, lensed: jax.Array | None) -> jax.Array:

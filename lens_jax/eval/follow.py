@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import jax
 
+from lens_jax.devices.distributed import gather
 from lens_jax.errors import UserError
 from lens_jax.eval.frozen import Frozen, load
-from lens_jax.train.checkpoints import DamagedError, saved_steps
-from lens_jax.train.distributed import gather
+from lens_jax.workdir.checkpoints import DamagedError, saved_steps
 
 POLL_SECONDS = 2.0
 
@@ -17,9 +17,9 @@ def follow(workdir: str, *, to_the_end: bool, wait: bool) -> Iterator[Frozen]:
     """Yields the newest checkpoint; `to_the_end` every new one too, until the last of the training.
 
     Before the first checkpoint it waits and says so, or with `wait` False raises `UserError`. When
-    several checkpoints came while one was evaluated, all that are still kept are yielded in order. One
-    that is damaged is passed over with a line that says so, the newest in favour of the one before. Several
-    processes, all of which must ask, get the same ones.
+    several checkpoints came while one was evaluated, all that are still kept are yielded in order.
+    One that is damaged is passed over with a line that says so, the newest in favour of the one
+    before. Several processes, all of which must ask, get the same ones.
     """
     _await_first(workdir, wait)
     seen: set[int] = set()
@@ -36,7 +36,9 @@ def follow(workdir: str, *, to_the_end: bool, wait: bool) -> Iterator[Frozen]:
                 if not to_the_end or frozen.step >= frozen.run["total_steps"]:
                     return
         if not to_the_end:
-            raise UserError(f"no checkpoint in {workdir} can be read: give the folder of another run")
+            raise UserError(
+                f"no checkpoint in {workdir} can be read: give the folder of another run"
+            )
         time.sleep(POLL_SECONDS)
 
 
@@ -44,7 +46,9 @@ def _await_first(workdir: str, wait: bool) -> None:
     if _steps_seen(workdir):
         return
     if not wait:
-        raise UserError(f"no checkpoint in {workdir} yet: start later, or without --once to wait for one")
+        raise UserError(
+            f"no checkpoint in {workdir} yet: start later, or without --once to wait for one"
+        )
     _say(f"waiting for the first checkpoint in {workdir}")
     while not _steps_seen(workdir):
         time.sleep(POLL_SECONDS)

@@ -12,22 +12,25 @@ from ml_collections import ConfigDict
 
 from lens_jax import config as configs
 from lens_jax.data.source import Source
+from lens_jax.devices.compiler import compiler_options
 from lens_jax.errors import UserError
-from lens_jax.eval.everywhere import run_pass
-from lens_jax.models.conv import compiler_options
-from lens_jax.ops import colour, shortcuts
+from lens_jax.eval.passes import run_pass
+from lens_jax.ops import color, shortcuts
 from lens_jax.tasks.base import Batch, Views
-from lens_jax.train import checkpoints, optimizers
+from lens_jax.train import optimizers
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState, init_state
 from lens_jax.train.system import Purpose, System, make_key, make_system
+from lens_jax.workdir import checkpoints
 
 
 class Frozen(NamedTuple):
-    """A checkpoint: its step, config, `run` object, the parts that the config names, and their state.
+    """A checkpoint: its step, config, `run` object, the parts that the config names, and their
+    state.
 
-    Jitted functions take the state as an argument, `frozen._replace(state=state)` within: as a constant it
-    would be compiled in, slowly, and XLA's CPU backend miscompiles convolutions by constant zeros.
+    Jitted functions take the state as an argument, `frozen._replace(state=state)` within: as a
+    constant it would be compiled in, slowly, and XLA's CPU backend miscompiles convolutions by
+    constant zeros.
     """
 
     step: int
@@ -68,7 +71,10 @@ def _load(workdir: str, step: int) -> Frozen:
         config = configs.from_json(run["config"])
         system = make_system(config, len(run["class_names"]))
         # Any durations will do: the shapes of the state do not depend on them.
-        both = optimizers.extractor_optimizer(config, Clock(1, 1, 1)), optimizers.lens_optimizer(config)
+        both = (
+            optimizers.extractor_optimizer(config, Clock(1, 1, 1)),
+            optimizers.lens_optimizer(config),
+        )
         like = jax.eval_shape(lambda: init_state(config, system, *both))
         return Frozen(step, config, run, system, checkpoints.restore(manager, step, like).state)
 
@@ -89,7 +95,9 @@ def apply_head(frozen: Frozen, views: Views, *, lensed: bool) -> jax.Array:
 
 def apply_extractor(frozen: Frozen, inputs: jax.Array, *, lensed: bool) -> dict[str, jax.Array]:
     """Inputs [N, h, w, 3] in [-1, 1] -> taps by name; `lensed` says whether they went through the lens."""
-    return frozen.system.network.apply(_variables(frozen, lensed), inputs, train=False, method="taps")
+    return frozen.system.network.apply(
+        _variables(frozen, lensed), inputs, train=False, method="taps"
+    )
 
 
 def _variables(frozen: Frozen, lensed: bool) -> dict[str, Any]:
@@ -102,7 +110,7 @@ def _variables(frozen: Frozen, lensed: bool) -> dict[str, Any]:
 
 def eval_views(frozen: Frozen, batch: Batch, shortcut: str, *, lensed: bool) -> Views:
     """The task's views of a batch with `shortcut` drawn in, through the lens where `lensed`."""
-    images = shortcuts.inject(shortcut, colour.to_unit(batch["image"])).images
+    images = shortcuts.inject(shortcut, color.to_unit(batch["image"])).images
     on_images = frozen.config.lens.acts_on == "images"
     views = _ask(frozen, batch, apply_lens(frozen, images) if lensed and on_images else images)
     if not lensed or on_images:
@@ -128,7 +136,7 @@ def make_lens_effect(frozen: Frozen) -> Callable[[np.ndarray], Effect]:
         inputs, lensed = (
             eval_views(given, batch, shortcut, lensed=through).inputs for through in (False, True)
         )
-        mask = shortcuts.inject(shortcut, colour.to_unit(pixels)).mask
+        mask = shortcuts.inject(shortcut, color.to_unit(pixels)).mask
         as_image = jnp.repeat(mask[..., None], 3, axis=-1).astype(inputs.dtype)
         return Effect(inputs, lensed, _ask(frozen, batch, as_image).inputs[..., 0] > 0.5)
 
@@ -138,7 +146,8 @@ def make_lens_effect(frozen: Frozen) -> Callable[[np.ndarray], Effect]:
 def pretext_accuracy(frozen: Frozen, source: Source, shortcut: str) -> dict[str, float]:
     """The share of views whose pretext label is found, "raw" and with a lens also "lensed".
 
-    Measured on all of `source` with `shortcut` drawn into every image; empty for a task without classes.
+    Measured on all of `source` with `shortcut` drawn into every image; empty for a task without
+    classes.
     """
     if not frozen.system.task.has_classes:
         return {}
@@ -149,7 +158,9 @@ def pretext_accuracy(frozen: Frozen, source: Source, shortcut: str) -> dict[str,
         return {kind: _count(given, batch, shortcut, lensed=kind == "lensed") for kind in kinds}
 
     counts = list(run_pass(frozen.config.data, source, count, frozen.state))
-    totals = {kind: np.sum([each[kind] for each in counts], axis=0, dtype=np.int64) for kind in kinds}
+    totals = {
+        kind: np.sum([each[kind] for each in counts], axis=0, dtype=np.int64) for kind in kinds
+    }
     return {kind: float(found / total) for kind, (found, total) in totals.items()}
 
 

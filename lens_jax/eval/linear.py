@@ -11,13 +11,13 @@ from absl import logging
 
 from lens_jax.data.batches import Batches, Skipped, train_batches
 from lens_jax.data.source import Source
-from lens_jax.eval.everywhere import divisible, linear_size, put_whole, run_pass
+from lens_jax.devices import distributed, mesh
+from lens_jax.devices.compiler import compiler_options
 from lens_jax.eval.features import Features, Taps, extract
 from lens_jax.eval.frozen import Frozen
-from lens_jax.models.conv import compiler_options
-from lens_jax.ops import colour
+from lens_jax.eval.passes import divisible, linear_size, put_whole, run_pass
+from lens_jax.ops import color
 from lens_jax.tasks.base import Batch
-from lens_jax.train import distributed, mesh
 from lens_jax.train.state import TrainState
 from lens_jax.train.system import Purpose, make_key
 
@@ -28,11 +28,13 @@ SGD_BATCH_SIZE = 512
 Heads = dict[str, dict[str, jax.Array]]
 
 
-def logistic_regression(frozen: Frozen, train: Source, test: Source, features: Features) -> dict[str, float]:
+def logistic_regression(
+    frozen: Frozen, train: Source, test: Source, features: Features
+) -> dict[str, float]:
     """Test accuracy by tap of scikit-learn's multinomial logistic regression (L-BFGS).
 
-    One pass of central crops; features are standardised by the training examples' mean and deviation,
-    and the L2 strength is fixed (C = 0.1, our choice: the paper's is not known).
+    One pass of central crops; features are standardized by the training examples' mean and
+    deviation, and the L2 strength is fixed (C = 0.1, our choice: the paper's is not known).
     """
     rows, labels = extract(frozen, train, features)
     test_rows, test_labels = extract(frozen, test, features)
@@ -57,17 +59,19 @@ def sgd_heads(
     frozen: Frozen, train: Source, test: Source, features: Features, *, epochs: int
 ) -> dict[str, float]:
     """Test accuracy by tap of the linear heads of `train_heads`, on one pass of central crops."""
-    return _head_accuracy(frozen, test, features, train_heads(frozen, train, features, epochs=epochs))
+    return _head_accuracy(
+        frozen, test, features, train_heads(frozen, train, features, epochs=epochs)
+    )
 
 
 def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: int) -> Heads:
     """Trains one linear head a tap, all together, by SGD on augmented crops.
 
-    The setting of revisiting-self-supervised: momentum 0.9, learning rate 0.1 x batch / 256, times 0.1
-    after 3/7 and 5/7 of the epochs (30 and 50 of 70), no weight decay, the sum of the heads' mean
-    cross-entropies. Crops and flips are those that the run's config trains with, unless it sets
-    `data.linear_crop`. A batch is 512 examples, or all where they are fewer, raised to what the
-    devices can share evenly.
+    The setting of revisiting-self-supervised: momentum 0.9, learning rate 0.1 x batch / 256, times
+    0.1 after 3/7 and 5/7 of the epochs (30 and 50 of 70), no weight decay, the sum of the heads'
+    mean cross-entropies. Crops and flips are those that the run's config trains with, unless it
+    sets `data.linear_crop`. A batch is 512 examples, or all where they are fewer, raised to what
+    the devices can share evenly.
 
     Returns:
       By tap, "kernel" [d, classes] and "bias" [classes].
@@ -76,7 +80,9 @@ def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: in
     batch_size = divisible(min(SGD_BATCH_SIZE, len(train)))
     steps = max(1, epochs * len(train) // batch_size)
     drops = {round(steps * share): 0.1 for share in (3 / 7, 5 / 7)}
-    optimizer = optax.sgd(optax.piecewise_constant_schedule(0.1 * batch_size / 256, drops), momentum=0.9)
+    optimizer = optax.sgd(
+        optax.piecewise_constant_schedule(0.1 * batch_size / 256, drops), momentum=0.9
+    )
     skipped, data, devices = Skipped(train), frozen.config.data, mesh.make_mesh()
     images = jax.ShapeDtypeStruct((batch_size, *[linear_size(data)] * 2, 3), jnp.uint8)
     heads = _zero_heads(jax.eval_shape(features, frozen.state, images), train.num_classes)
@@ -88,7 +94,9 @@ def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: in
     )
     batches = _open_augmented(frozen, train, skipped, batch_size)
     for step in range(steps):
-        heads, opt_state = update(heads, opt_state, state, step, mesh.put_batch(devices, next(batches)))
+        heads, opt_state = update(
+            heads, opt_state, state, step, mesh.put_batch(devices, next(batches))
+        )
     distributed.check_skipped(skipped, data.max_skipped)
     return heads
 
@@ -119,13 +127,15 @@ def _logits(heads: Heads, taps: Taps) -> Taps:
     return {tap: taps[tap] @ head["kernel"] + head["bias"] for tap, head in heads.items()}
 
 
-def _make_update(frozen: Frozen, features: Features, optimizer: optax.GradientTransformation) -> Callable:
+def _make_update(
+    frozen: Frozen, features: Features, optimizer: optax.GradientTransformation
+) -> Callable:
     def update(
         heads: Any, opt_state: Any, state: TrainState, step: jax.Array, batch: Batch
     ) -> tuple[Any, Any]:
         images = batch["image"]
         if frozen.config.augment.flip:
-            images = colour.random_flip(make_key(frozen.config.seed, step, Purpose.FLIP), images)
+            images = color.random_flip(make_key(frozen.config.seed, step, Purpose.FLIP), images)
         taps = features(state, images)
 
         def loss(heads: Any) -> jax.Array:
@@ -141,7 +151,9 @@ def _make_update(frozen: Frozen, features: Features, optimizer: optax.GradientTr
     return update
 
 
-def _head_accuracy(frozen: Frozen, test: Source, features: Features, heads: Heads) -> dict[str, float]:
+def _head_accuracy(
+    frozen: Frozen, test: Source, features: Features, heads: Heads
+) -> dict[str, float]:
     def count(given: tuple[TrainState, Heads], batch: Batch) -> dict[str, jax.Array]:
         state, heads = given
         found = {

@@ -18,7 +18,9 @@ def attack(
     """Images [N, h, w, 3] in [-1, 1] perturbed by the attack `kind`, one of `ATTACKS`; `steps` are PGD's."""
     if kind == "random":
         return random_signs(key, images, epsilon)
-    return fgsm(slope, images, epsilon) if kind == "fgsm" else pgd(key, slope, images, epsilon, steps)
+    return (
+        fgsm(slope, images, epsilon) if kind == "fgsm" else pgd(key, slope, images, epsilon, steps)
+    )
 
 
 def random_signs(key: jax.Array, images: jax.Array, epsilon: float) -> jax.Array:
@@ -33,13 +35,17 @@ def fgsm(slope: Slope, images: jax.Array, epsilon: float) -> jax.Array:
 
 
 def pgd(key: jax.Array, slope: Slope, images: jax.Array, epsilon: float, steps: int) -> jax.Array:
-    """Projected descent on L_adv by signs, from a random start (Madry et al., 2018, arXiv 1706.06083).
+    """Projected descent on L_adv by signs, from a random start (Madry et al., 2018, arXiv
+    1706.06083).
 
-    Each of the `steps` is of size 2.5 * epsilon / steps, so that the bound can be reached from any start.
+    Each of the `steps` is of size 2.5 * epsilon / steps, so that the bound can be reached from any
+    start.
     """
     low, high = jnp.maximum(images - epsilon, -1), jnp.minimum(images + epsilon, 1)
 
-    x = jnp.clip(images + epsilon * jax.random.uniform(key, images.shape, images.dtype, -1, 1), low, high)
+    x = jnp.clip(
+        images + epsilon * jax.random.uniform(key, images.shape, images.dtype, -1, 1), low, high
+    )
     # Not a fori_loop: in one, XLA's convolutions on a CPU are four times slower.
     for _ in range(steps):
         x = jnp.clip(x - 2.5 * epsilon / steps * jnp.sign(slope(x)), low, high)

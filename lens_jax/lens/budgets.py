@@ -12,8 +12,9 @@ TINY = 1e-6
 def bounded(change: jax.Array, epsilon: float) -> jax.Array:
     """Scales the change of each image [N, h, w, C] to a mean absolute value of `epsilon`.
 
-    The bound of viewmaker networks (Tamkin et al., 2021, arXiv 2010.07432), without their tanh, which
-    would keep the lens from spending all of its budget on a few pixels. No change stays no change.
+    The bound of viewmaker networks (Tamkin et al., 2021, arXiv 2010.07432), without their tanh,
+    which would keep the lens from spending all of its budget on a few pixels. No change stays no
+    change.
     """
     mean = jnp.mean(jnp.abs(change), axis=(1, 2, 3), keepdims=True)
     return change * (epsilon / (mean + TINY))
@@ -22,8 +23,8 @@ def bounded(change: jax.Array, epsilon: float) -> jax.Array:
 def steered(penalty: jax.Array, reconstruction: jax.Array, target: float) -> jax.Array:
     """One step of dual ascent on log(lambda) towards reconstruction = target (ours).
 
-    lambda <- lambda * exp(RATE * clip(reconstruction / target - 1, -1, 1)): it grows while the lens changes
-    more than the target, by 2 % a step at most, and shrinks while it changes less.
+    lambda <- lambda * exp(RATE * clip(reconstruction / target - 1, -1, 1)): it grows while the lens
+    changes more than the target, by 2 % a step at most, and shrinks while it changes less.
     """
     excess = jnp.clip(reconstruction / target - 1, -1, 1)
     return jnp.clip(penalty * jnp.exp(RATE * excess), *RANGE)

@@ -18,7 +18,7 @@ class UNet(nn.Module):
     """Image to image, fully convolutional; x + change(x), where the change is zero at the start.
 
     The paper's lens is not known in detail; a U-Net of pre-activation residual units with an
-    identity skip is our reading. Group normalisation keeps an image's lens free of its batch.
+    identity skip is our reading. Group normalization keeps an image's lens free of its batch.
 
     Attributes:
         widths: channels at each resolution, finest first; its length is the depth.
@@ -26,7 +26,8 @@ class UNet(nn.Module):
         patch: side of the pixel blocks that are folded into channels first (space to depth).
         dtype: of the computation; parameters and the output stay float32.
         epsilon: the mean absolute change of every image, see `bounded`; None: as much as it likes.
-        remat: keep the residual units' outputs alone for the backward pass, and compute the rest again.
+        remat: keep the residual units' outputs alone for the backward pass, and compute the rest
+          again.
 
     """
 
@@ -50,7 +51,9 @@ class UNet(nn.Module):
             skips.append(x)
         for width, skip in zip(self.widths[-2::-1], skips[-2::-1], strict=True):
             x = depth_to_space(nn.Conv(4 * width, (1, 1), dtype=self.dtype)(x), 2)
-            x = self._units(nn.Conv(width, (1, 1), dtype=self.dtype)(jnp.concatenate([x, skip], -1)))
+            x = self._units(
+                nn.Conv(width, (1, 1), dtype=self.dtype)(jnp.concatenate([x, skip], -1))
+            )
         change = nn.Conv(
             images.shape[-1] * self.patch**2,
             (3, 3),

@@ -1,21 +1,10 @@
-"""What makes convolutions fast: how XLA is told to compile them, and pixels folded into channels."""
+"""Convolutions on pixels that are folded into channels, which keep a matrix unit busy."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-
-
-def compiler_options() -> dict[str, str]:
-    """What `jax.jit` needs as `compiler_options` for convolutions to be fast.
-
-    On a CPU XLA has two libraries, and from jaxlib 0.10 on gives most of the work to YNNPACK. That is good at
-    sums, such as BatchNorm's, but takes up to five times as long as Eigen for the gradient of a kernel.
-    """
-    if jax.default_backend() != "cpu":
-        return {}
-    return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
 
 
 def convolve_folded(
@@ -25,11 +14,12 @@ def convolve_folded(
     padding: Sequence[tuple[int, int]],
     **options: Any,
 ) -> jax.Array:
-    """`jax.lax.conv_general_dilated` of [N, h, w, C] with a square kernel [k, k, C, D], not dilated.
+    """`jax.lax.conv_general_dilated` of [N, h, w, C] with a square kernel [k, k, C, D], not
+    dilated.
 
-    As a convolution of stride 1 over blocks of pixels that are folded into channels. It is for few channels,
-    which leave most of a matrix unit idle, as at the root of a ResNet: MLPerf's for TPUs do it. Zeros make
-    the kernel one of whole blocks; an image that is none is convolved as it is.
+    As a convolution of stride 1 over blocks of pixels that are folded into channels. It is for few
+    channels, which leave most of a matrix unit idle, as at the root of a ResNet: MLPerf's for TPUs
+    do it. Zeros make the kernel one of whole blocks; an image that is none is convolved as it is.
     """
     stride, side, (before, after) = strides[0], kernel.shape[0], padding[0]
     if x.shape[1] % stride or x.shape[2] % stride:
@@ -41,7 +31,8 @@ def convolve_folded(
     first = (before + front) // stride
     outputs = [(n + before + after - side) // stride + 1 for n in x.shape[1:3]]
     pads = [
-        (first, out - 1 + blocks - n // stride - first) for out, n in zip(outputs, x.shape[1:3], strict=True)
+        (first, out - 1 + blocks - n // stride - first)
+        for out, n in zip(outputs, x.shape[1:3], strict=True)
     ]
     return jax.lax.conv_general_dilated(space_to_depth(x, stride), folded, (1, 1), pads, **options)
 

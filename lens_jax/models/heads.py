@@ -11,11 +11,13 @@ from lens_jax.models.resnet import BatchNorm
 
 
 class ArrangedDense(nn.Module):
-    """A dense layer on the concatenation of some patches of an image, in every order that is asked for.
+    """A dense layer on the concatenation of some patches of an image, in every order that is asked
+    for.
 
-    y[b, p] = sum over places k of W[k] x[b, arrangement[b, p, k]], which is `nn.Dense` without a bias
-    on concatenated patches. `einsum` takes the way of the fewest operations: it concatenates where
-    there are few orders, and where there are many it multiplies each patch with each W[k] once.
+    y[b, p] = sum over places k of W[k] x[b, arrangement[b, p, k]], which is `nn.Dense` without a
+    bias on concatenated patches. `einsum` takes the way of the fewest operations: it concatenates
+    where there are few orders, and where there are many it multiplies each patch with each W[k]
+    once.
 
     Attributes:
         features: width of the output.
@@ -40,10 +42,10 @@ class PatchHead(nn.Module):
     """Says how patches lie to each other, from their features, as in revisiting-self-supervised.
 
     Each patch is embedded by a dense layer; for each order, the embeddings are concatenated and go
-    through a dense layer, BatchNorm, ReLU, dropout and a last dense layer, in at least float32. Two things
-    differ from the published head: BatchNorm's momentum is 0.9 instead of 0.997, whose averages would not
-    settle within a few hundred steps, and kernels are drawn with variance 1 / inputs as in all of our
-    networks.
+    through a dense layer, BatchNorm, ReLU, dropout and a last dense layer, in at least float32. Two
+    things differ from the published head: BatchNorm's momentum is 0.9 instead of 0.997, whose
+    averages would not settle within a few hundred steps, and kernels are drawn with variance 1 /
+    inputs as in all of our networks.
 
     Attributes:
         outputs: number of logits.
@@ -83,4 +85,6 @@ def check_head(embedding: int, hidden: int, dropout: float) -> None:
         if width < 1:
             raise UserError(f"the head's {name} width is {width}: use 1 or more")
     if not 0 <= dropout < 1:
-        raise UserError(f"dropout is the share of units left out, not {dropout}: use 0 or more, below 1")
+        raise UserError(
+            f"dropout is the share of units left out, not {dropout}: use 0 or more, below 1"
+        )

@@ -46,11 +46,11 @@ class Network(nn.Module):
 def standardized(images: jax.Array) -> jax.Array:
     """(x - mean) / max(deviation, 1 / sqrt(n)) over the n numbers of each image, [N, h, w, C].
 
-    The bound, which keeps flat images finite, is that of `tf.image.per_image_standardization`, which
-    revisiting-self-supervised uses; here it is for pixels in [-1, 1], there for 0 to 255.
+    The bound, which keeps flat images finite, is that of `tf.image.per_image_standardization`,
+    which revisiting-self-supervised uses; here it is for pixels in [-1, 1], there for 0 to 255.
     """
     axes = (1, 2, 3)
-    centred = images - jnp.mean(images, axes, keepdims=True)
+    centerd = images - jnp.mean(images, axes, keepdims=True)
     least = (images.shape[1] * images.shape[2] * images.shape[3]) ** -0.5
     # The root is taken of what cannot be 0, as its slope there is infinite.
-    return centred * jax.lax.rsqrt(jnp.maximum(jnp.mean(centred**2, axes, keepdims=True), least**2))
+    return centerd * jax.lax.rsqrt(jnp.maximum(jnp.mean(centerd**2, axes, keepdims=True), least**2))

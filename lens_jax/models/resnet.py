@@ -71,7 +71,8 @@ class ResNet(nn.Module):
             cheap on a CPU).
         last_stride: stride of the last stage, 1 for tasks on small patches.
         dtype: of the computation; parameters and statistics stay float32.
-        remat: keep the residual blocks' outputs alone for the backward pass, and compute the rest again.
+        remat: keep the residual blocks' outputs alone for the backward pass, and compute the rest
+          again.
 
     """
 
@@ -93,10 +94,14 @@ class ResNet(nn.Module):
         strides = [1, *[2] * (later - 1), *[self.last_stride] * min(later, 1)]
         for stage, (size, stride) in enumerate(zip(self.stage_sizes, strides, strict=True)):
             for stride_here in [stride, *[1] * (size - 1)]:
-                x = block(self.width * 2**stage, stride_here, self.dtype, name=next(names))(x, train)
+                x = block(self.width * 2**stage, stride_here, self.dtype, name=next(names))(
+                    x, train
+                )
             taps[f"block{stage + 1}"] = x
         x = nn.relu(BatchNorm(use_running_average=not train, dtype=self.dtype)(x))
-        return taps | {"pre_logits": jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))}
+        return taps | {
+            "pre_logits": jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))
+        }
 
 
 class _ImageNetStem(nn.Module):
@@ -106,21 +111,26 @@ class _ImageNetStem(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        root = partial(Conv, padding=[(3, 3)] * 2, dtype=self.dtype, conv_general_dilated=convolve_folded)
+        root = partial(
+            Conv, padding=[(3, 3)] * 2, dtype=self.dtype, conv_general_dilated=convolve_folded
+        )
         x = root(self.width, (7, 7), self.stride)(x)
         return max_pool(max_pool(x, axis=1), axis=2)
 
 
 def max_pool(x: jax.Array, axis: int) -> jax.Array:
-    """The maxima of 3 neighbours along an axis, with a stride of 2 and one more place on both sides.
+    """The maxima of 3 neighbors along an axis, with a stride of 2 and one more place on both
+    sides.
 
-    Along two axes it is `nn.max_pool(x, (3, 3), (2, 2), padding=[(1, 1)] * 2)`, but its gradient is made of
-    selections alone, where XLA looks for the places of the maxima: on a CPU that takes ten times as long.
-    Equal maxima share the gradient.
+    Along two axes it is `nn.max_pool(x, (3, 3), (2, 2), padding=[(1, 1)] * 2)`, but its gradient is
+    made of selections alone, where XLA looks for the places of the maxima: on a CPU that takes ten
+    times as long. Equal maxima share the gradient.
     """
     before, after = ([(0, 0)] * x.ndim for _ in range(2))
     before[axis], after[axis] = (1, 0), (0, x.shape[axis] % 2)
-    pairs = jnp.pad(x, after, constant_values=-jnp.inf).reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :])
+    pairs = jnp.pad(x, after, constant_values=-jnp.inf).reshape(
+        *x.shape[:axis], -1, 2, *x.shape[axis + 1 :]
+    )
     even, odd = (jax.lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in range(2))
     earlier = jax.lax.slice_in_dim(jnp.pad(odd, before, constant_values=-jnp.inf), 0, -1, axis=axis)
     return jnp.maximum(jnp.maximum(even, odd), earlier)

@@ -24,10 +24,11 @@ def random_resized_crop(
     area: tuple[float, float] = (0.08, 1.0),
     aspect: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> jax.Array:
-    """`count` crops of each image, drawn by `random_boxes`: [B, h, w, C] -> [B * count, size, size, C].
+    """`count` crops of each image, drawn by `random_boxes`: [B, h, w, C] -> [B * count, size, size,
+    C].
 
-    The crops of an image lie next to each other. Every image reads its own crops only, so a batch that
-    is sharded over devices stays where it is.
+    The crops of an image lie next to each other. Every image reads its own crops only, so a batch
+    that is sharded over devices stays where it is.
     """
     boxes = random_boxes(key, (len(images), count), *images.shape[1:3], area, aspect)
     # An image serves all its crops without being copied.
@@ -45,10 +46,11 @@ def random_boxes(
 ) -> Boxes:
     """Draws boxes, arrays of `shape`, inside an image of `height` x `width` pixels.
 
-    With a share a of the image's area, uniform in `area`, and an aspect (width to height) r, log-uniform in
-    `aspect`, a box is sqrt(a h w / r) high and sqrt(a h w r) wide, and anywhere in the image. A side that
-    is longer than the image's is cut to it. The usual alternative, to draw anew until the box fits, needs
-    a loop; the cut favours large boxes and, on wide or tall images, those of the image's own aspect.
+    With a share a of the image's area, uniform in `area`, and an aspect (width to height) r,
+    log-uniform in `aspect`, a box is sqrt(a h w / r) high and sqrt(a h w r) wide, and anywhere in
+    the image. A side that is longer than the image's is cut to it. The usual alternative, to draw
+    anew until the box fits, needs a loop; the cut favours large boxes and, on wide or tall images,
+    those of the image's own aspect.
     """
     keys = jax.random.split(key, 4)
     pixels = height * width * jax.random.uniform(keys[0], shape, minval=area[0], maxval=area[1])
@@ -64,8 +66,8 @@ def random_boxes(
 def crop_resize(image: jax.Array, box: Boxes, size: int) -> jax.Array:
     """The part of an image [h, w, C] in a box of scalars, resized: [size, size, C].
 
-    Linear interpolation, over as many pixels as one of the output covers (antialiasing). Pixels right
-    outside of the box, where there are any, take part at its edges.
+    Linear interpolation, over as many pixels as one of the output covers (antialiasing). Pixels
+    right outside of the box, where there are any, take part at its edges.
     """
     scale = size / jnp.stack([box.height, box.width])
     shift = -scale * jnp.stack([box.top, box.left])

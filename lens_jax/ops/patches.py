@@ -1,8 +1,9 @@
-"""Nine patches of an image, one from each cell of a 3x3 grid (Doersch et al., 2015, arXiv 1505.05192).
+"""Nine patches of an image, one from each cell of a 3x3 grid (Doersch et al., 2015, arXiv
+1505.05192).
 
-The gaps between the patches, and their random places, are there so that no edge runs on from one patch
-into the next. revisiting-self-supervised resizes ImageNet's images to 292 px and takes crops of 255 px,
-cells of 85 px and patches of 64 px. All functions are differentiable in the images.
+The gaps between the patches, and their random places, are there so that no edge runs on from one
+patch into the next. revisiting-self-supervised resizes ImageNet's images to 292 px and takes crops
+of 255 px, cells of 85 px and patches of 64 px. All functions are differentiable in the images.
 """
 
 import jax
@@ -13,15 +14,16 @@ from lens_jax.errors import UserError
 
 GRID = 3
 PLACES = GRID**2
-CENTRE = PLACES // 2
+CENTER = PLACES // 2
 
 
 def random_patches(key: jax.Array, images: jax.Array, cell: int, patch: int) -> jax.Array:
-    """A random patch of `patch` px in each cell of `cell` px of a random crop, [9B, patch, patch, C].
+    """A random patch of `patch` px in each cell of `cell` px of a random crop, [9B, patch, patch,
+    C].
 
     The crop of 3 * cell px is drawn once an image [B, h, w, C]; each of its cells draws its patch's
-    offset, 0 to cell - patch px down and to the right. An image's nine patches lie side by side, row by
-    row: `CENTRE` is in the middle.
+    offset, 0 to cell - patch px down and to the right. An image's nine patches lie side by side,
+    row by row: `CENTER` is in the middle.
 
     Raises:
       UserError: the patch does not fit into its cell, or the cells do not fit into the images.
@@ -46,7 +48,9 @@ def central_patches(images: jax.Array, cell: int, patch: int) -> jax.Array:
 def check_patch(cell: int, patch: int) -> None:
     """Raises `UserError` unless a patch of `patch` px fits into a cell of `cell` px."""
     if not 1 <= patch <= cell:
-        raise UserError(f"a patch of {patch} px does not fit into a cell of {cell} px: use 1 to {cell} px")
+        raise UserError(
+            f"a patch of {patch} px does not fit into a cell of {cell} px: use 1 to {cell} px"
+        )
 
 
 def _room(images: jax.Array, cell: int, patch: int) -> np.ndarray:

@@ -65,10 +65,12 @@ def join(parts: Iterable[Change]) -> Change:
 
 
 def shares(change: Change) -> dict[str, float]:
-    """How much of the squared change lies in the shortcut, and how much of the pixels, all in [0, 1].
+    """How much of the squared change lies in the shortcut, and how much of the pixels, all in [0,
+    1].
 
-    "mask" is a view's own shortcut, "places" is wherever it lies in any view: a lens may also hide it by
-    drawing it where it is not. Empty without a shortcut; shares of a change of nothing are left out.
+    "mask" is a view's own shortcut, "places" is wherever it lies in any view: a lens may also hide
+    it by drawing it where it is not. Empty without a shortcut; shares of a change of nothing are
+    left out.
     """
     if not change.mask.any():
         return {}

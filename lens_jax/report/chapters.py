@@ -3,8 +3,9 @@
 import shlex
 from typing import Any
 
-from lens_jax.report import page, pictures, runs
-from lens_jax.report.page import Part
+from lens_jax.pages import html
+from lens_jax.pages.html import Part
+from lens_jax.report import pictures, runs
 from lens_jax.report.pictures import Look
 from lens_jax.report.runs import Numbers, Run
 
@@ -35,27 +36,42 @@ PATCHES = (
 UNKNOWN = "-"
 
 
-def tell(workdir: str, found: list[Run], looks: dict[str, Look], numbers: dict[str, Numbers]) -> list[Part]:
+def tell(
+    workdir: str, found: list[Run], looks: dict[str, Look], numbers: dict[str, Numbers]
+) -> list[Part]:
     """The whole page on the runs `found` in `workdir`; `looks` and `numbers` are by their names."""
-    parts: list[Part] = [page.paragraph(LEAD), *compare(found, numbers)]
+    parts: list[Part] = [html.paragraph(LEAD), *compare(found, numbers)]
     for run in found:
-        parts += lens_chapter(run.name, looks[run.name], numbers[run.name]) if run.name in looks else []
+        parts += (
+            lens_chapter(run.name, looks[run.name], numbers[run.name]) if run.name in looks else []
+        )
     if not looks:
-        parts.append(page.paragraph("No lens was trained here, so there is nothing removed to show."))
-    curves = pictures.curve_pictures(found) or page.paragraph("Nothing was logged yet.")
-    return [*parts, page.heading("Training"), curves, *_settings(found), *_commands(workdir, found)]
+        parts.append(
+            html.paragraph("No lens was trained here, so there is nothing removed to show.")
+        )
+    curves = pictures.curve_pictures(found) or html.paragraph("Nothing was logged yet.")
+    return [*parts, html.heading("Training"), curves, *_settings(found), *_commands(workdir, found)]
 
 
 def compare(found: list[Run], numbers: dict[str, Numbers]) -> list[Part]:
     """The table of the runs, and in words what each lens or attack recovered."""
-    header = ["run", *MEASURES.values(), "data set", "task", "shortcut", "lens", "objective", "epochs"]
+    header = [
+        "run",
+        *MEASURES.values(),
+        "data set",
+        "task",
+        "shortcut",
+        "lens",
+        "objective",
+        "epochs",
+    ]
     rows = [[run.name, *_cells(numbers[run.name]), *_described(run)] for run in found]
     sentences = [_recovery(run, found, numbers[run.name]) for run in found]
     return [
-        page.heading("The runs" if len(found) > 1 else "The run"),
-        page.table(header, rows),
-        *map(page.paragraph, (sentence for sentence in sentences if sentence)),
-        page.paragraph(GLOSSARY),
+        html.heading("The runs" if len(found) > 1 else "The run"),
+        html.table(header, rows),
+        *map(html.paragraph, (sentence for sentence in sentences if sentence)),
+        html.paragraph(GLOSSARY),
     ]
 
 
@@ -70,7 +86,14 @@ def _described(run: Run) -> list[str]:
     config = run.config
     objective = UNKNOWN if run.kind in ("none", "random") else config["lens"]["objective"]
     epochs = f"{run.rows[-1]['epoch']:.1f}" if run.rows else UNKNOWN
-    return [config["data"]["name"], config["task"]["name"], config["shortcut"], run.kind, objective, epochs]
+    return [
+        config["data"]["name"],
+        config["task"]["name"],
+        config["shortcut"],
+        run.kind,
+        objective,
+        epochs,
+    ]
 
 
 def _cells(numbers: Numbers) -> list[str]:
@@ -85,7 +108,9 @@ def _recovery(run: Run, found: list[Run], numbers: Numbers) -> str | None:
     references = runs.find_references(run, found)
     if references is None or "recovered" not in numbers:
         return None
-    altered, shortcut, clean = (100 * each.evaluation["linear_accuracy"] for each in (run, *references))
+    altered, shortcut, clean = (
+        100 * each.evaluation["linear_accuracy"] for each in (run, *references)
+    )
     by = "the lens" if run.has_lens else f"{run.kind} perturbations"
     return (
         f"{run.name} recovered {100 * numbers['recovered']:.0f} % of what the shortcut cost: linear accuracy "
@@ -98,17 +123,17 @@ def lens_chapter(name: str, look: Look, numbers: Numbers) -> list[Part]:
     """What the lens of the run `name` does to images."""
     views = pictures.view_pictures(name, look)
     return [
-        page.heading(f"The lens of run {name}"),
+        html.heading(f"The lens of run {name}"),
         *_pretext_through_lens(numbers),
-        *([page.paragraph(PATCHES)] if look.patches else []),
-        page.paragraph(pictures.difference_key(look)),
-        *([page.subheading("The same image in every view"), views] if views else []),
-        page.subheading("Images"),
+        *([html.paragraph(PATCHES)] if look.patches else []),
+        html.paragraph(pictures.difference_key(look)),
+        *([html.subheading("The same image in every view"), views] if views else []),
+        html.subheading("Images"),
         pictures.example_pictures(name, look),
-        page.subheading("Where it changes images"),
+        html.subheading("Where it changes images"),
         *_share_in_mask(numbers),
         pictures.map_pictures(name, look.change),
-        page.subheading("What it changes most and least"),
+        html.subheading("What it changes most and least"),
         pictures.ranked_pictures(name, look.change),
     ]
 
@@ -116,9 +141,12 @@ def lens_chapter(name: str, look: Look, numbers: Numbers) -> list[Part]:
 def _pretext_through_lens(numbers: Numbers) -> list[Part]:
     if not {"pretext_accuracy_clean_lensed", "pretext_accuracy_shortcut_lensed"} <= numbers.keys():
         return []
-    clean, shortcut = numbers["pretext_accuracy_clean_lensed"], numbers["pretext_accuracy_shortcut_lensed"]
+    clean, shortcut = (
+        numbers["pretext_accuracy_clean_lensed"],
+        numbers["pretext_accuracy_shortcut_lensed"],
+    )
     return [
-        page.paragraph(
+        html.paragraph(
             f"Through the lens, the extractor solves the pretext task in {100 * clean:.1f} % of the cases "
             f"without the shortcut and in {100 * shortcut:.1f} % of those with it."
         )
@@ -133,7 +161,7 @@ def _share_in_mask(numbers: Numbers) -> list[Part]:
         for where in ("mask", "places")
     )
     return [
-        page.paragraph(
+        html.paragraph(
             f"{mask[0]:.1f} % of the squared change lies inside the shortcut's mask, which covers "
             f"{mask[1]:.1f} % of the pixels; {places[0]:.1f} % lies in the places where the shortcut can be "
             f"in some view, {places[1]:.1f} % of the pixels."
@@ -146,7 +174,10 @@ def _settings(found: list[Run]) -> list[Part]:
     if not differing:
         return []
     rows = [[key, *map(_setting, values)] for key, values in differing.items()]
-    return [page.heading("Settings that differ"), page.table(["setting", *(run.name for run in found)], rows)]
+    return [
+        html.heading("Settings that differ"),
+        html.table(["setting", *(run.name for run in found)], rows),
+    ]
 
 
 def _setting(value: Any) -> str:
@@ -157,6 +188,7 @@ def _commands(workdir: str, found: list[Run]) -> list[Part]:
     folder = shlex.quote(workdir)
     look = f"python -m lens_jax.report --workdir={folder}\ntensorboard --logdir={folder}"
     again = [
-        page.folded(f"Train {run.name} again", page.command(runs.training_command(run))) for run in found
+        html.folded(f"Train {run.name} again", html.command(runs.training_command(run)))
+        for run in found
     ]
-    return [page.heading("Look further"), page.command(look), *again]
+    return [html.heading("Look further"), html.command(look), *again]

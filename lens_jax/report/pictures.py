@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lens_jax.pages import figures
+from lens_jax.pages.html import Picture
 from lens_jax.report import change as changes
-from lens_jax.report import figures
 from lens_jax.report.change import Change
-from lens_jax.report.page import Picture
 from lens_jax.report.runs import Run
 
 COLUMNS = 4
@@ -81,7 +81,7 @@ def difference_key(look: Look) -> str:
     scale = _scale(look)
     return (
         "Rows named difference are gray where nothing changed, brighter where the lens added light and "
-        f"darker where it removed some, in each colour channel. They are amplified {1 / scale:.2g} times: "
+        f"darker where it removed some, in each color channel. They are amplified {1 / scale:.2g} times: "
         f"full strength is a change of {127.5 * scale:.0f} of 255 gray levels or more."
     )
 
@@ -126,7 +126,9 @@ def ranked_pictures(name: str, change: Change) -> list[Picture]:
 
 
 def _ranked(change: Change, chosen: np.ndarray) -> bytes:
-    rows = np.stack([figures.to_light(change.inputs[chosen]), figures.to_light(change.lensed[chosen])])
+    rows = np.stack(
+        [figures.to_light(change.inputs[chosen]), figures.to_light(change.lensed[chosen])]
+    )
     return figures.image_grid(rows, ROWS[:2], [f"{loss:.2g}" for loss in change.losses[chosen]])
 
 

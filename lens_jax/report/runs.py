@@ -1,16 +1,15 @@
 """Run folders as plain values: what was trained, what was measured, and what a lens won back."""
 
-import json
 import shlex
 from typing import Any, NamedTuple
 
 from etils import epath
 
-from lens_jax.config import CONFIG_FILE
 from lens_jax.defaults import DATASETS
 from lens_jax.errors import UserError
-from lens_jax.eval.results import read_results
-from lens_jax.train.log import read_metrics
+from lens_jax.workdir import files
+from lens_jax.workdir.metrics import read_metrics
+from lens_jax.workdir.results import read_results
 
 MEASURED = (
     "linear_accuracy",
@@ -56,25 +55,29 @@ class References(NamedTuple):
     clean: Run
 
 
-def is_run(workdir: str) -> bool:
-    """Whether the folder `workdir` is one run's, rather than one of runs."""
-    return (epath.Path(workdir) / CONFIG_FILE).exists()
-
-
 def find_runs(workdir: str) -> list[Run]:
-    """The run in `workdir`, or those in its direct subfolders: clean ones first, those with a lens last.
+    """The run in `workdir`, or those in its direct subfolders: clean ones first, those with a lens
+    last.
 
     Raises `UserError` where there is none, or where a file of one is not JSON.
     """
     root = epath.Path(workdir)
-    if is_run(workdir):
+    if files.is_run(workdir):
         return [_read_run(root)]
     folders = sorted(root.iterdir()) if root.is_dir() else []
-    runs = [_read_run(folder) for folder in folders if is_run(str(folder))]
+    runs = [_read_run(folder) for folder in folders if files.is_run(str(folder))]
     if not runs:
-        raise UserError(f"no run in {workdir}: train first, with python -m lens_jax.main --workdir={workdir}")
+        raise UserError(
+            f"no run in {workdir}: train first, with python -m lens_jax.main --workdir={workdir}"
+        )
     return sorted(
-        runs, key=lambda run: (run.has_lens, run.kind != "none", run.config["shortcut"] != "none", run.name)
+        runs,
+        key=lambda run: (
+            run.has_lens,
+            run.kind != "none",
+            run.config["shortcut"] != "none",
+            run.name,
+        ),
     )
 
 
@@ -82,7 +85,7 @@ def _read_run(folder: epath.Path) -> Run:
     return Run(
         _printable(folder.absolute().name),
         str(folder),
-        _read_json(folder / CONFIG_FILE),
+        files.read_config(str(folder)),
         read_metrics(str(folder)),
         next(reversed(read_results(str(folder))), {}),
     )
@@ -90,27 +93,24 @@ def _read_run(folder: epath.Path) -> Run:
 
 def _printable(name: str) -> str:
     """A folder may be named by bytes that are no text, or that steer a terminal."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
-
-
-def _read_json(path: epath.Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}; restore it or remove its folder") from error
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
+    )
 
 
 def recovered(lens: float, shortcut: float, clean: float) -> float | None:
-    """The share of what the shortcut cost that the lens won back; 1 is all of it, below 0 it cost more.
+    """The share of what the shortcut cost that the lens won back; 1 is all of it, below 0 it cost
+    more.
 
-    Takes linear accuracies: with the lens (or an attack), with the shortcut and no lens, with neither. None
-    where the shortcut cost nothing, as there is nothing to win back then.
+    Takes linear accuracies: with the lens (or an attack), with the shortcut and no lens, with
+    neither. None where the shortcut cost nothing, as there is nothing to win back then.
     """
     return (lens - shortcut) / (clean - shortcut) if clean > shortcut else None
 
 
 def find_references(run: Run, runs: list[Run]) -> References | None:
-    """What to judge a run with altered inputs by: runs of its data set, task and seed, evaluated as it was.
+    """What to judge a run with altered inputs by: runs of its data set, task and seed, evaluated as
+    it was.
 
     Of several that fit, the first one in `runs` counts; None where one of the two is missing.
     """
@@ -129,7 +129,11 @@ def _evaluated_alike(one: Run, other: Run) -> bool:
     def described(run: Run) -> list[Any]:
         config, evaluation = run.config, run.evaluation
         names = config["data"]["name"], config["task"]["name"], config["seed"]
-        return [*names, *(evaluation.get(key) for key in EVALUATED_AS), "linear_accuracy" in evaluation]
+        return [
+            *names,
+            *(evaluation.get(key) for key in EVALUATED_AS),
+            "linear_accuracy" in evaluation,
+        ]
 
     return described(one) == described(other) and "linear_accuracy" in one.evaluation
 
@@ -140,7 +144,9 @@ def summarize(run: Run, runs: list[Run]) -> Numbers:
     if run.rows:
         numbers["seconds"] = run.rows[-1]["seconds"]
     references = find_references(run, runs)
-    accuracies = (each.evaluation["linear_accuracy"] for each in (run, *references)) if references else ()
+    accuracies = (
+        (each.evaluation["linear_accuracy"] for each in (run, *references)) if references else ()
+    )
     share = recovered(*accuracies) if references else None
     return numbers if share is None else numbers | {"recovered": share}
 
@@ -156,14 +162,20 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by their dotted names: {"lens": {"blocks": 1}} -> {"lens.blocks": 1}."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        flat |= (
+            flatten(value, f"{prefix}{key}.")
+            if isinstance(value, dict)
+            else {f"{prefix}{key}": value}
+        )
     return flat
 
 
 def training_command(run: Run) -> str:
     """The command that trains such a run again, every setting spelled out and safe for a shell."""
     variant = VARIANTS[run.config["data"]["name"].partition("/")[0]]
-    settings = {key: tuple(v) if isinstance(v, list) else v for key, v in flatten(run.config).items()}
+    settings = {
+        key: tuple(v) if isinstance(v, list) else v for key, v in flatten(run.config).items()
+    }
     words = [
         f"--config=configs/{run.config['task']['name']}.py:{variant}",
         f"--workdir={run.workdir}-again",

@@ -1,12 +1,14 @@
 r"""Trains and evaluates a grid of settings, skips what is finished, and writes one table of all runs.
 
     python -m lens_jax.sweep --config=configs/rotation.py:glyphs --workdir=runs/sweep \
-      --config.shortcut=arrow --grid="lens.lambda_=10,100,1000 seed=0,1,2; lens.kind=none seed=0,1,2"
+      --config.shortcut=arrow --grid="lens.lambda_=10,100,1000 seed=0,1,2; lens.kind=none
+      seed=0,1,2"
 
-Words of the grid multiply, ";" joins products, and seed is what is averaged over; quotes keep a value with
-spaces together: train.duration='8 epochs'. Each run has a folder of its own in --workdir, and table.md and
-table.json there hold the results so far. Started again, the same command goes on where it stopped. On a
-cluster, --index=0 --of=8 to --index=7 --of=8 are eight jobs that share the work.
+Words of the grid multiply, ";" joins products, and seed is what is averaged over; quotes keep a
+value with spaces together: train.duration='8 epochs'. Each run has a folder of its own in
+--workdir, and table.md and table.json there hold the results so far. Started again, the same
+command goes on where it stopped. On a cluster, --index=0 --of=8 to --index=7 --of=8 are eight jobs
+that share the work.
 """
 
 from typing import Any
@@ -17,14 +19,20 @@ from ml_collections import config_flags
 from lens_jax import cli
 from lens_jax.errors import UserError
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "What all runs share, as for lens_jax.main.")
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "What all runs share, as for lens_jax.main."
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the runs' folders and the table.")
 GRID = flags.DEFINE_string("grid", None, "What differs, such as 'lens.lambda_=10,100 seed=0,1,2'.")
 INDEX = flags.DEFINE_integer("index", 0, "Which piece of the grid to run, from 0.", lower_bound=0)
 OF = flags.DEFINE_integer("of", 1, "Into how many pieces the grid is dealt out.", lower_bound=1)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the folders and settings of the runs.")
-DATASET = flags.DEFINE_string("dataset", "", "Data set to classify, in data.dir; the run's own by default.")
-EXAMPLES = flags.DEFINE_integer("examples", None, "Number of labelled training examples, all by default.", 1)
+DATASET = flags.DEFINE_string(
+    "dataset", "", "Data set to classify, in data.dir; the run's own by default."
+)
+EXAMPLES = flags.DEFINE_integer(
+    "examples", None, "Number of labeled training examples, all by default.", 1
+)
 TAPS = flags.DEFINE_list("taps", ["pre_logits"], "Taps to classify; the table shows the last one.")
 REPRESENTATIONS = flags.DEFINE_list(
     "representations", [], "By default raw,lensed,concat with a lens; without one it is always raw."
@@ -54,8 +62,8 @@ def main() -> None:
 
 def carry_out(runs: list[Any], piece: slice) -> None:
     """Trains and evaluates a piece of the grid's runs, as the flags ask."""
-    from lens_jax.eval.judge import Question
-    from lens_jax.sweep.story import sweep
+    from lens_jax.eval.evaluate import Question
+    from lens_jax.sweep.execute import sweep
 
     question = Question(
         dataset=DATASET.value,

@@ -3,8 +3,9 @@
     lens.lambda_=10,100,1000 seed=0,1,2
     lens.kind=none seed=0,1; lens.objective=full,confusion lens.widths=(64,128),(32,) seed=0,1
 
-Words multiply, and products are joined by ";". Values are Python literals where they can be read as such, and
-otherwise text; those with spaces, commas or semicolons stand in quotes: train.duration='8 epochs'.
+Words multiply, and products are joined by ";". Values are Python literals where they can be read as
+such, and otherwise text; those with spaces, commas or semicolons stand in quotes: train.duration='8
+epochs'.
 """
 
 import ast
@@ -22,7 +23,9 @@ from lens_jax.errors import UserError
 Settings = dict[str, Any]
 
 SEED = "seed"
-ALIASES = {"lens.lambda": "lens.lambda_"}  # lambda is a word of Python's, which no config key can be
+ALIASES = {
+    "lens.lambda": "lens.lambda_"
+}  # lambda is a word of Python's, which no config key can be
 EXAMPLE = "lens.lambda_=10,100 seed=0,1; lens.kind=none seed=0,1"
 LONGEST_NAME = 120  # file systems allow 255 bytes
 
@@ -38,8 +41,8 @@ class Run(NamedTuple):
 def make_runs(base: ConfigDict, grid: str) -> list[Run]:
     """The runs of `grid` on top of `base`, in the grid's order, each once.
 
-    Raises `UserError` for a grid that cannot be read, an unknown key, a value of the wrong type, and one
-    that `lens_jax.config.check` refuses.
+    Raises `UserError` for a grid that cannot be read, an unknown key, a value of the wrong type,
+    and one that `lens_jax.config.check` refuses.
     """
     runs = [_make_run(base, settings) for settings in parse(grid)]
     return list({run.name: run for run in runs}.values())
@@ -63,9 +66,9 @@ def row_name(run: Run) -> str:
 def folder_name(settings: Settings) -> str:
     """A folder's name for `settings`, whatever their order: "lens.lambda_=10.0,seed=0".
 
-    Other characters than letters, digits and "_.-~," are written as in a URL's query, so that two settings
-    whose values have the same types never share a name; of a name beyond `LONGEST_NAME` the end is
-    replaced by a hash of the whole.
+    Other characters than letters, digits and "_.-~," are written as in a URL's query, so that two
+    settings whose values have the same types never share a name; of a name beyond `LONGEST_NAME`
+    the end is replaced by a hash of the whole.
     """
     keys = sorted(settings, key=lambda key: (key == SEED, key))
     # "=" stands only after keys, so that a comma in a value cannot be taken for the next key's.

@@ -1,6 +1,5 @@
 """What each run of a sweep has to reach, checked for all of them before the first one starts."""
 
-import json
 from typing import NamedTuple
 
 import jax
@@ -8,14 +7,15 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from lens_jax import config as configs
+from lens_jax.devices.mesh import make_mesh
 from lens_jax.errors import UserError, check_choice
-from lens_jax.eval import judge
+from lens_jax.eval import evaluate
 from lens_jax.eval.features import REPRESENTATIONS
 from lens_jax.eval.frozen import Frozen
 from lens_jax.sweep.grid import Run, row_name
 from lens_jax.train.loop import make_plan
-from lens_jax.train.mesh import make_mesh
 from lens_jax.train.system import make_system
+from lens_jax.workdir import files
 
 
 class Goal(NamedTuple):
@@ -29,7 +29,7 @@ class Goal(NamedTuple):
     """
 
     total_steps: int
-    questions: tuple[judge.Question, ...]
+    questions: tuple[evaluate.Question, ...]
     train_examples: int
 
 
@@ -42,13 +42,13 @@ class Job(NamedTuple):
 
 
 def make_jobs(
-    runs: list[Run], workdir: str, question: judge.Question, representations: tuple[str, ...]
+    runs: list[Run], workdir: str, question: evaluate.Question, representations: tuple[str, ...]
 ) -> list[Job]:
     """The jobs of `runs`, in their order; nothing is trained or written.
 
-    `representations` () stands for raw, lensed and concat; a run without a lens is always asked for raw
-    alone. Raises `UserError` for the first run that cannot be trained or evaluated so, and for one whose
-    folder holds a run of another config.
+    `representations` () stands for raw, lensed and concat; a run without a lens is always asked for
+    raw alone. Raises `UserError` for the first run that cannot be trained or evaluated so, and for
+    one whose folder holds a run of another config.
     """
     for name in representations:
         check_choice("representation", name, REPRESENTATIONS)
@@ -61,14 +61,16 @@ def make_jobs(
     return jobs
 
 
-def _make_goal(config: ConfigDict, question: judge.Question, representations: tuple[str, ...]) -> Goal:
+def _make_goal(
+    config: ConfigDict, question: evaluate.Question, representations: tuple[str, ...]
+) -> Goal:
     plan = make_plan(config, make_mesh(config.mesh.fsdp))
     system = make_system(config, plan.source.num_classes)
-    train_source, _ = judge.open_sources(config, question)
-    question = question._replace(shortcut=judge.chosen_shortcut(config, question))
+    train_source, _ = evaluate.open_sources(config, question)
+    question = question._replace(shortcut=evaluate.chosen_shortcut(config, question))
 
     def check_taps() -> None:
-        judge.chosen_taps(Frozen(0, config, {}, system, plan.init()), question)
+        evaluate.chosen_taps(Frozen(0, config, {}, system, plan.init()), question)
 
     # Traced, not computed: the shapes of the parameters are enough.
     jax.eval_shape(check_taps)
@@ -78,9 +80,10 @@ def _make_goal(config: ConfigDict, question: judge.Question, representations: tu
 
 
 def _check_folder(job: Job) -> None:
-    path = epath.Path(job.folder) / configs.CONFIG_FILE
-    if not path.exists():
+    if not files.is_run(job.folder):
         return
-    changed = configs.difference(json.loads(path.read_text()), configs.to_json(job.run.config))
+    changed = configs.difference(files.read_config(job.folder), configs.to_json(job.run.config))
     if changed:
-        raise UserError(f"{job.folder} holds a run of another config: {changed}; give another --workdir")
+        raise UserError(
+            f"{job.folder} holds a run of another config: {changed}; give another --workdir"
+        )

@@ -2,7 +2,6 @@
 
 import json
 import math
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,8 @@ from scipy import stats
 from lens_jax.errors import UserError
 from lens_jax.eval.features import REPRESENTATIONS
 from lens_jax.sweep.grid import SEED, row_name, row_settings, spelled
-from lens_jax.sweep.runs import Outcome
+from lens_jax.sweep.results import Outcome
+from lens_jax.workdir.files import write_whole
 
 SIGNIFICANT = 0.05
 LINEAR = {f"linear_accuracy_{name}": f"linear {name}" for name in REPRESENTATIONS}
@@ -46,17 +46,20 @@ def welch(a: list[float], b: list[float]) -> float:
 
 def best(samples: list[list[float]]) -> int | None:
     """The place of the sample with the highest mean, if it differs from the second highest by `welch`."""
-    order = sorted((i for i, values in enumerate(samples) if values), key=lambda i: -np.mean(samples[i]))
+    order = sorted(
+        (i for i, values in enumerate(samples) if values), key=lambda i: -np.mean(samples[i])
+    )
     if len(order) < 2 or welch(samples[order[0]], samples[order[1]]) >= SIGNIFICANT:
         return None
     return order[0]
 
 
 def make_table(outcomes: list[Outcome]) -> dict[str, Any]:
-    """The table as plain JSON values: a row for each setting but the seed, with each seed's numbers.
+    """The table as plain JSON values: a row for each setting but the seed, with each seed's
+    numbers.
 
-    "settings" are the keys that differ between rows; a row without one of them leaves it as the config has
-    it. "bold" names the columns in which the row is the best beyond chance.
+    "settings" are the keys that differ between rows; a row without one of them leaves it as the
+    config has it. "bold" names the columns in which the row is the best beyond chance.
     """
     groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
@@ -70,7 +73,10 @@ def make_table(outcomes: list[Outcome]) -> dict[str, Any]:
 
 
 def _make_row(group: list[Outcome]) -> dict[str, Any]:
-    row = {"settings": row_settings(group[0].run), "seeds": [_describe(outcome) for outcome in group]}
+    row = {
+        "settings": row_settings(group[0].run),
+        "seeds": [_describe(outcome) for outcome in group],
+    }
     found = {column: _values(row, column) for column in COLUMNS}
     summary = {
         column: {"mean": float(np.mean(values)), "standard_error": standard_error(values)}
@@ -82,7 +88,11 @@ def _make_row(group: list[Outcome]) -> dict[str, Any]:
 
 def _describe(outcome: Outcome) -> dict[str, Any]:
     run = outcome.run
-    described = {"seed": run.config[SEED], "folder": run.name, "state": outcome.state} | outcome.numbers
+    described = {
+        "seed": run.config[SEED],
+        "folder": run.name,
+        "state": outcome.state,
+    } | outcome.numbers
     return described | ({"error": outcome.error} if outcome.error else {})
 
 
@@ -97,7 +107,9 @@ def _varying(settings: list[dict[str, Any]]) -> list[str]:
 
 def to_markdown(table: dict[str, Any]) -> str:
     """The table for people; columns that are empty in all rows are left out."""
-    columns = [column for column in COLUMNS if any(column in row["summary"] for row in table["rows"])]
+    columns = [
+        column for column in COLUMNS if any(column in row["summary"] for row in table["rows"])
+    ]
     head = [*table["settings"], *(COLUMNS[column] for column in columns), "seeds"]
     lines = [head, ["---"] * len(head)]
     for row in table["rows"]:
@@ -132,22 +144,19 @@ def _count(row: dict[str, Any]) -> str:
 def write_table(workdir: str, look: Callable[[], list[Outcome]]) -> str:
     """Writes table.md and table.json of what `look` finds, and gives the former's text.
 
-    Several processes may do so at once: each file is renamed into place, and written again until nothing
-    new was found since, so that the last to write has seen all. Raises `UserError` where it cannot write.
+    Several processes may do so at once: each file is renamed into place, and written again until
+    nothing new was found since, so that the last to write has seen all. Raises `UserError` where it
+    cannot write.
     """
     written, table = None, make_table(look())
     try:
         epath.Path(workdir).mkdir(parents=True, exist_ok=True)
         while table != written:
-            _replace(epath.Path(workdir) / "table.md", to_markdown(table))
-            _replace(epath.Path(workdir) / "table.json", json.dumps(table, indent=2) + "\n")
+            write_whole(epath.Path(workdir) / "table.md", to_markdown(table))
+            write_whole(epath.Path(workdir) / "table.json", json.dumps(table, indent=2) + "\n")
             written, table = table, make_table(look())
     except OSError as error:
-        raise UserError(f"cannot write to --workdir {workdir}: {error.strerror}; give another one") from error
+        raise UserError(
+            f"cannot write to --workdir {workdir}: {error.strerror}; give another one"
+        ) from error
     return to_markdown(table)
-
-
-def _replace(path: epath.Path, text: str) -> None:
-    new = path.parent / f"{path.name}.{uuid.uuid4().hex}.new"
-    new.write_text(text)
-    new.replace(path)

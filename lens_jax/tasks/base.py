@@ -15,8 +15,8 @@ Augment = Callable[[jax.Array], jax.Array]
 class Views(NamedTuple):
     """What the extractor is asked about the B images of a batch.
 
-    Every array's leading axis is a multiple of B, with all that belongs to an image side by side, so that
-    a share of the images is a slice of each.
+    Every array's leading axis is a multiple of B, with all that belongs to an image side by side,
+    so that a share of the images is a slice of each.
 
     Attributes:
       inputs: images [N, h, w, 3] in [-1, 1] for the extractor.
@@ -48,7 +48,7 @@ class Task(Protocol):
     def views(self, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
         """Images [B, h, w, 3] in [-1, 1] under "image", labels [B] under "label" -> what is asked.
 
-        `augment` flips and colours any number of images at random. It is None in evaluation, where
+        `augment` flips and colors any number of images at random. It is None in evaluation, where
         nothing is drawn at random.
         """
 

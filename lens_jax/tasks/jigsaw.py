@@ -21,9 +21,11 @@ class Jigsaw:
     """The jigsaw task: nine patches, each order of them a class.
 
     Attributes:
-        cell: side of the grid's cells, in pixels; the images are at least three cells wide and high.
+        cell: side of the grid's cells, in pixels; the images are at least three cells wide and
+          high.
         patch: side of the patches, in pixels.
-        jitter: in training, draw the crop's and the patches' places instead of taking the central ones.
+        jitter: in training, draw the crop's and the patches' places instead of taking the central
+          ones.
         embedding: width of a patch's embedding in the head.
         hidden: width of the head's hidden layer.
         dropout: share of the hidden units that training leaves out.
@@ -47,17 +49,22 @@ class Jigsaw:
         check_head(self.embedding, self.hidden, self.dropout)
         most = math.factorial(patches.PLACES)
         if not 2 <= self.permutations <= most:
-            raise UserError(f"jigsaw has {self.permutations} permutations as classes: use 2 to {most}")
+            raise UserError(
+                f"jigsaw has {self.permutations} permutations as classes: use 2 to {most}"
+            )
         if not 1 <= self.drawn <= self.permutations:
             legal = f"use 1 to {self.permutations}"
-            raise UserError(f"jigsaw draws {self.drawn} of {self.permutations} permutations: {legal}")
+            raise UserError(
+                f"jigsaw draws {self.drawn} of {self.permutations} permutations: {legal}"
+            )
 
     def views(self, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
-        """[B, h, w, 3] -> nine patches an image, shown in P orders, each order's index as its label.
+        """[B, h, w, 3] -> nine patches an image, shown in P orders, each order's index as its
+        label.
 
         Training draws `drawn` orders without replacement, the same for all images, as
-        revisiting-self-supervised does; evaluation asks for all. The arrangement, int [B, P, 9], says
-        which patch lies at each place.
+        revisiting-self-supervised does; evaluation asks for all. The arrangement, int [B, P, 9],
+        says which patch lies at each place.
         """
         place_key, order_key = jax.random.split(key)
         labels = jnp.arange(self.permutations)

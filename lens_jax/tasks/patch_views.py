@@ -32,6 +32,8 @@ def patch_views(
       Inputs [9B, patch, patch, 3], targets [P * B] and arrangement [B, P, k].
 
     """
-    inputs = random_patches(key, images, cell, patch) if jitter else central_patches(images, cell, patch)
+    inputs = (
+        random_patches(key, images, cell, patch) if jitter else central_patches(images, cell, patch)
+    )
     count = len(images)
     return Views(inputs, jnp.tile(labels, count), jnp.broadcast_to(orders, (count, *orders.shape)))

@@ -21,13 +21,15 @@ class HammingDistances(NamedTuple):
 def spread_permutations(count: int, seed: int = 0, items: int = 9) -> np.ndarray:
     """A greedy choice of `count` permutations that lie far from each other, int64 [count, items].
 
-    All permutations are shuffled by the seed and the first is taken. Then, again and again, the one is
-    taken whose least Hamming distance to those taken is largest; of several the one whose mean distance
-    is largest, and of these the first in the shuffled order. Noroozi & Favaro (2016, arXiv 1603.09246)
-    choose their 100 permutations in a similar way; their file is not needed, nor is it reproduced.
+    All permutations are shuffled by the seed and the first is taken. Then, again and again, the one
+    is taken whose least Hamming distance to those taken is largest; of several the one whose mean
+    distance is largest, and of these the first in the shuffled order. Noroozi & Favaro (2016, arXiv
+    1603.09246) choose their 100 permutations in a similar way; their file is not needed, nor is it
+    reproduced.
 
     Of the 100 permutations of 9 items at seed 0, no two agree in more than three places, and no 100
-    permutations have a larger mean (`python -m doctest -v lens_jax/tasks/permutations.py` measures both):
+    permutations have a larger mean (`python -m doctest -v lens_jax/tasks/permutations.py` measures
+    both):
 
     >>> hamming_distances(spread_permutations(100))
     HammingDistances(minimum=6, mean=8.08)
@@ -70,8 +72,8 @@ def _shuffled(items: int, seed: int) -> np.ndarray:
     """All permutations, one a column: uint8 [items, items!]."""
     flat = itertools.chain.from_iterable(itertools.permutations(range(items)))
     every = np.fromiter(flat, np.uint8, items * math.factorial(items)).reshape(-1, items)
-    # Unlike that of newer generators, RandomState's stream is frozen (NEP 19): a run that is resumed or
-    # evaluated under another version of NumPy keeps its labels.
+    # Unlike that of newer generators, RandomState's stream is frozen (NEP 19): a run that is
+    # resumed or evaluated under another version of NumPy keeps its labels.
     order = np.random.RandomState(seed).permutation(len(every))
     return np.ascontiguousarray(every[order].T)
 

@@ -1,4 +1,4 @@
-"""Relative patch location: which neighbour is it? (Doersch et al., 2015, arXiv 1505.05192)."""
+"""Relative patch location: which neighbor is it? (Doersch et al., 2015, arXiv 1505.05192)."""
 
 import dataclasses
 from typing import Any
@@ -13,18 +13,21 @@ from lens_jax.ops import patches
 from lens_jax.tasks.base import Augment, Batch, Loss, Views, classification_loss
 from lens_jax.tasks.patch_views import patch_views
 
-NEIGHBOURS = np.delete(np.arange(patches.PLACES), patches.CENTRE)
-PAIRS = np.stack([np.full_like(NEIGHBOURS, patches.CENTRE), NEIGHBOURS], axis=-1)
+NEIGHBORS = np.delete(np.arange(patches.PLACES), patches.CENTER)
+PAIRS = np.stack([np.full_like(NEIGHBORS, patches.CENTER), NEIGHBORS], axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
 class RelativePatchLocation:
-    """The relative patch location task: the patch in the centre beside each of its eight neighbours.
+    """The relative patch location task: the patch in the center beside each of its eight
+    neighbors.
 
     Attributes:
-        cell: side of the grid's cells, in pixels; the images are at least three cells wide and high.
+        cell: side of the grid's cells, in pixels; the images are at least three cells wide and
+          high.
         patch: side of the patches, in pixels.
-        jitter: in training, draw the crop's and the patches' places instead of taking the central ones.
+        jitter: in training, draw the crop's and the patches' places instead of taking the central
+          ones.
         embedding: width of a patch's embedding in the head.
         hidden: width of the head's hidden layer.
         dropout: share of the hidden units that training leaves out.
@@ -44,9 +47,10 @@ class RelativePatchLocation:
         check_head(self.embedding, self.hidden, self.dropout)
 
     def views(self, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
-        """[B, h, w, 3] -> nine patches an image, all its pairs (centre, neighbour), labels 0..7 each.
+        """[B, h, w, 3] -> nine patches an image, all its pairs (center, neighbor), labels 0..7
+        each.
 
-        The neighbours are numbered row by row. The arrangement is the pairs' places, int [B, 8, 2].
+        The neighbors are numbered row by row. The arrangement is the pairs' places, int [B, 8, 2].
         """
         return patch_views(
             key,
@@ -67,7 +71,7 @@ class RelativePatchLocation:
         return PatchHead(len(PAIRS), self.embedding, self.hidden, self.dropout, dtype)
 
     def loss(self, outputs: jax.Array, targets: jax.Array, memory: Any) -> Loss:
-        """Softmax cross-entropy over the eight neighbours, for every pair."""
+        """Softmax cross-entropy over the eight neighbors, for every pair."""
         return classification_loss(outputs, targets, memory)
 
     def logits(self, outputs: jax.Array) -> jax.Array:

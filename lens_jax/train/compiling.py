@@ -9,9 +9,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lens_jax.models.conv import compiler_options
+from lens_jax.devices import mesh
+from lens_jax.devices.compiler import compiler_options
 from lens_jax.tasks.base import Batch
-from lens_jax.train import finite, mesh, optimizers
+from lens_jax.train import finite, optimizers
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState, init_state
 from lens_jax.train.step import Metrics, make_step
@@ -26,25 +27,30 @@ def make_functions(
 ) -> tuple[Callable[[], TrainState], Callable[[TrainState, Batch], tuple[TrainState, Metrics]]]:
     """The pure functions that make the first state and take a step.
 
-    The step's metrics also tell whether its state is finite, see `finite.watched`. Raises `UserError` for
-    what cannot be.
+    The step's metrics also tell whether its state is finite, see `finite.watched`. Raises
+    `UserError` for what cannot be.
     """
     system = make_system(config, num_classes)
     both = optimizers.extractor_optimizer(config, clock), optimizers.lens_optimizer(config)
-    return partial(init_state, config, system, *both), finite.watched(make_step(config, system, *both))
+    return partial(init_state, config, system, *both), finite.watched(
+        make_step(config, system, *both)
+    )
 
 
 def trace(
     config: "ConfigDict", num_classes: int, clock: Clock, devices: Mesh
 ) -> tuple[Callable[[], TrainState], jax.stages.Traced]:
-    """Both functions on all devices: the step as a computation, whose state is donated. Nothing is computed.
+    """Both functions on all devices: the step as a computation, whose state is donated. Nothing is
+    computed.
 
     Raises `UserError` for what cannot be.
     """
     init, step = make_functions(config, num_classes, clock)
     like = jax.eval_shape(init)
     sharding = mesh.state_sharding(devices, like)
-    state = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), like, sharding)
+    state = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), like, sharding
+    )
     jitted = jax.jit(
         step,
         donate_argnums=0,

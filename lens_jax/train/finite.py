@@ -17,10 +17,13 @@ class NotFiniteError(UserError):
     """A loss, or a number in the train state, that is NaN or infinite."""
 
 
-def watched(step: Callable[[Any, Any], tuple[Any, Metrics]]) -> Callable[[Any, Any], tuple[Any, Metrics]]:
+def watched(
+    step: Callable[[Any, Any], tuple[Any, Metrics]],
+) -> Callable[[Any, Any], tuple[Any, Metrics]]:
     """`step`, whose metrics also say whether all of its new state is finite, see `mean`.
 
-    A gradient that is not finite is among it: an optimizer hands it on to the parameters or to its own state.
+    A gradient that is not finite is among it: an optimizer hands it on to the parameters or to its
+    own state.
     """
 
     def watched_step(state: Any, batch: Any) -> tuple[Any, Metrics]:

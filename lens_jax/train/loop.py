@@ -1,7 +1,6 @@
 """The training story, from config to last checkpoint."""
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
@@ -9,19 +8,23 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 import numpy as np
 from clu import parameter_overview
-from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from lens_jax import config as configs
 from lens_jax.data.batches import Batches, Skipped, train_batches
 from lens_jax.data.source import Source, open_source
+from lens_jax.devices import cache, distributed, mesh
 from lens_jax.errors import UserError
-from lens_jax.train import cache, checkpoints, compiling, distributed, finite, lock, log, mesh, preemption
+from lens_jax.train import compiling, finite, preemption
 from lens_jax.train.durations import Clock
+from lens_jax.train.progress import report_progress
 from lens_jax.train.state import TrainState
+from lens_jax.workdir import checkpoints, files, lock
+from lens_jax.workdir.metrics import open_metrics
 
-# The device has these to do while the host reads; were it more, batches would fill the device's memory.
+# The device has these to do while the host reads; were it more, batches would fill the device's
+# memory.
 STEPS_AHEAD = 2
 
 
@@ -61,12 +64,12 @@ class Place(NamedTuple):
 def train(config: ConfigDict, workdir: str) -> None:
     """Trains what `config` describes, or goes on from the newest intact checkpoint in `workdir`.
 
-    A number that is not finite ends it, once `train.rollbacks` returns to the last checkpoint are used up.
-    On SIGTERM it saves and raises `SystemExit` with `preemption.EXIT_STATUS`.
+    A number that is not finite ends it, once `train.rollbacks` returns to the last checkpoint are
+    used up. On SIGTERM it saves and raises `SystemExit` with `preemption.EXIT_STATUS`.
 
-    Raises `UserError` for a config that cannot be run, for a `workdir` of another config, of another run
-    that is still training, or that cannot be written, for too many unreadable images, and at the first
-    number that is not finite.
+    Raises `UserError` for a config that cannot be run, for a `workdir` of another config, of
+    another run that is still training, or that cannot be written, for too many unreadable images,
+    and at the first number that is not finite.
     """
     with preemption.watch() as preempted, _open_session(config, workdir) as session:
         place = _start(session)
@@ -102,7 +105,9 @@ def _train_or_roll_back(
         allowed, used = session.config.train.rollbacks, place.rollbacks + 1
         if used > allowed or session.manager.latest_step() is None:
             raise
-        print(f"{str(error).partition(':')[0]}: rolling back, {used} of {allowed} times", flush=True)
+        print(
+            f"{str(error).partition(':')[0]}: rolling back, {used} of {allowed} times", flush=True
+        )
     return _resume(session, used)._replace(seconds=place.seconds)
 
 
@@ -111,7 +116,7 @@ def _train_to_the_end(
 ) -> Place:
     config, workdir, devices, plan, manager, skipped, began = session
     total, state, batches = plan.clock.total_steps, place.state, place.batches
-    with log.open_log(workdir, place.step, active=jax.process_index() == 0) as write:
+    with open_metrics(workdir, place.step, active=jax.process_index() == 0) as write:
         window, opened, waited = [], time.monotonic(), 0.0
         for step in range(place.step + 1, total + 1):
             asked = time.monotonic()
@@ -133,7 +138,7 @@ def _train_to_the_end(
             window, opened, waited = [], time.monotonic(), 0.0
             write(step, scalars)
             if jax.process_index() == 0:
-                log.report_progress(step, total, scalars)
+                report_progress(step, total, scalars)
             distributed.check_skipped(skipped, config.data.max_skipped)
             if due:
                 now = Place(step, state, batches, scalars["seconds"], place.rollbacks)
@@ -154,12 +159,19 @@ def make_plan(config: ConfigDict, devices: Mesh) -> Plan:
     clock = Clock(config.data.batch_size, len(source))
     clock = clock._replace(total_steps=clock.steps(config.train.duration))
     if clock.total_steps < 1:
-        raise UserError(f"train.duration {config.train.duration!r} is no step at all: give a longer one")
+        raise UserError(
+            f"train.duration {config.train.duration!r} is no step at all: give a longer one"
+        )
     log_every, save_every = (
-        max(1, clock.steps(every)) for every in (config.train.log_every, config.train.checkpoint_every)
+        max(1, clock.steps(every))
+        for every in (config.train.log_every, config.train.checkpoint_every)
     )
     return Plan(
-        source, clock, log_every, save_every, *compiling.trace(config, source.num_classes, clock, devices)
+        source,
+        clock,
+        log_every,
+        save_every,
+        *compiling.trace(config, source.num_classes, clock, devices),
     )
 
 
@@ -168,19 +180,15 @@ def claim_workdir(config: ConfigDict, workdir: str) -> None:
 
     The first process writes for all.
     """
-    path, new = epath.Path(workdir) / configs.CONFIG_FILE, configs.to_json(config)
-    if path.exists():
-        changed = configs.difference(json.loads(path.read_text()), new)
+    new = configs.to_json(config)
+    if files.is_run(workdir):
+        changed = configs.difference(files.read_config(workdir), new)
         if changed:
-            raise UserError(f"{workdir} holds a run of another config: {changed}; give another --workdir")
-    if jax.process_index():
-        return
-    with lock.explained(workdir):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when it is complete, so that a run that is killed here can still be taken up.
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(new, indent=2) + "\n")
-        unfinished.replace(path)
+            raise UserError(
+                f"{workdir} holds a run of another config: {changed}; give another --workdir"
+            )
+    if jax.process_index() == 0:
+        files.write_config(workdir, new)
 
 
 def _open_batches(session: Session, rollbacks: int) -> Batches:
@@ -200,7 +208,9 @@ def _open_batches(session: Session, rollbacks: int) -> Batches:
 
 def data_seed(seed: int, rollbacks: int) -> int:
     """The seed of the data's order and crops: `seed`, and another one after each roll-back."""
-    return int(np.random.SeedSequence((seed, rollbacks)).generate_state(1)[0]) if rollbacks else seed
+    return (
+        int(np.random.SeedSequence((seed, rollbacks)).generate_state(1)[0]) if rollbacks else seed
+    )
 
 
 def _start(session: Session) -> Place:

@@ -15,8 +15,12 @@ if TYPE_CHECKING:  # the step runs on machines that have no ml_collections
 def extractor_optimizer(config: "ConfigDict", clock: Clock) -> optax.GradientTransformation:
     """SGD with momentum; the gradient of L2 weight decay on the kernels alone is added before it."""
     return optax.chain(
-        optax.add_decayed_weights(config.optimizer.weight_decay, mask=partial(_kernels, "extractor")),
-        optax.add_decayed_weights(config.optimizer.head_weight_decay, mask=partial(_kernels, "head")),
+        optax.add_decayed_weights(
+            config.optimizer.weight_decay, mask=partial(_kernels, "extractor")
+        ),
+        optax.add_decayed_weights(
+            config.optimizer.head_weight_decay, mask=partial(_kernels, "head")
+        ),
         optax.sgd(learning_rate(config, clock), momentum=config.optimizer.momentum),
     )
 
@@ -36,7 +40,9 @@ def learning_rate(config: "ConfigDict", clock: Clock) -> optax.Schedule:
         times = [clock.steps(time) - warmup for time in config.optimizer.decay_at]
         decay = optax.piecewise_constant_schedule(peak, dict.fromkeys(times, 0.1))
     return (
-        optax.join_schedules([optax.linear_schedule(0, peak, warmup), decay], [warmup]) if warmup else decay
+        optax.join_schedules([optax.linear_schedule(0, peak, warmup), decay], [warmup])
+        if warmup
+        else decay
     )
 
 

@@ -14,12 +14,14 @@ EXIT_STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start again
 
 @contextmanager
 def watch() -> Iterator[Callable[[int], bool]]:
-    """Gives `preempted(step)`: whether SIGTERM has come, so that the run should save after `step` and end.
+    """Gives `preempted(step)`: whether SIGTERM has come, so that the run should save after `step`
+    and end.
 
-    A single process handles the signal itself, only as long as it watches; while nothing was asked yet, there
-    is nothing to save, and it ends at once. Several processes must save the same step, though the signal
-    reaches them at different ones: there, the service that `jax.distributed.initialize` starts takes the
-    signal, and agrees on a step that none of them has passed.
+    A single process handles the signal itself, only as long as it watches; while nothing was asked
+    yet, there is nothing to save, and it ends at once. Several processes must save the same step,
+    though the signal reaches them at different ones: there, the service that
+    `jax.distributed.initialize` starts takes the signal, and agrees on a step that none of them has
+    passed.
     """
     if jax.process_count() > 1:
         yield multihost_utils.reached_preemption_sync_point

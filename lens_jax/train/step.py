@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lens_jax.lens.adversary import make_objective
 from lens_jax.lens.attacks import attack
 from lens_jax.lens.budgets import steered
+from lens_jax.lens.objectives import make_objective
 from lens_jax.tasks.base import Batch, Views
 from lens_jax.train.state import TrainState
 from lens_jax.train.system import Purpose, System, make_key, make_views, prepare
@@ -79,7 +79,9 @@ def make_step(
         lens_params, lens_opt_state = _now_and_then(
             lens.update_every,
             state.step,
-            lambda: _apply(lens_optimizer, new.lens_params, state.lens_opt_state, state.lens_params),
+            lambda: _apply(
+                lens_optimizer, new.lens_params, state.lens_opt_state, state.lens_params
+            ),
             (state.lens_params, state.lens_opt_state),
         )
         penalty = state.lens_penalty
@@ -101,13 +103,17 @@ def make_step(
 
 
 def accumulated(
-    compute: Callable[[TrainState, Batch, jax.Array], Gradients], parts: int, state: TrainState, batch: Batch
+    compute: Callable[[TrainState, Batch, jax.Array], Gradients],
+    parts: int,
+    state: TrainState,
+    batch: Batch,
 ) -> Gradients:
     """The mean of `compute` over the parts of a batch, one after the other in the memory of one.
 
-    Every part sees the `batch_stats` and the memory that the one before left, and its own random draws: keys
-    count parts in place of steps. Part i holds the rows i, i + parts, ..., which lie on all devices alike.
-    BatchNorm takes its statistics over a part, so that the result is not that of the whole batch at once.
+    Every part sees the `batch_stats` and the memory that the one before left, and its own random
+    draws: keys count parts in place of steps. Part i holds the rows i, i + parts, ..., which lie on
+    all devices alike. BatchNorm takes its statistics over a part, so that the result is not that of
+    the whole batch at once.
     """
     if parts == 1:
         return compute(state, batch, state.step)
@@ -144,17 +150,24 @@ def plain_gradients(
 
 
 def joint_gradients(
-    system: System, *, lens: "ConfigDict", state: TrainState, images: jax.Array, ask: Ask, keys: Keys
+    system: System,
+    *,
+    lens: "ConfigDict",
+    state: TrainState,
+    images: jax.Array,
+    ask: Ask,
+    keys: Keys,
 ) -> Gradients:
     """The gradients of extractor and lens from one pass over [lensed; raw].
 
     - L_extractor = mean of the pretext loss on lensed and on raw inputs; its cotangent is pulled
       back to the extractor's parameters only.
     - L_lens = L_adv + lambda * mean over pixels of (x - L(x))^2; the cotangent of L_adv is pulled
-      back through the same linearisation to the lensed pixels, and from there to the lens.
+      back through the same linearization to the lensed pixels, and from there to the lens.
 
-    The extractor never receives the lens's gradient, nor the lens the extractor's. `lens` is the config's
-    section; where it names an attack in place of a network, that alters the inputs and there is no L_lens.
+    The extractor never receives the lens's gradient, nor the lens the extractor's. `lens` is the
+    config's section; where it names an attack in place of a network, that alters the inputs and
+    there is no L_lens.
     """
     seen = see(lens, images, ask)
     forward = partial(_forward, system, keys, state.batch_stats, seen)
@@ -171,7 +184,9 @@ def joint_gradients(
     inputs, pull_inputs = jax.vjp(seen.show, changed)
     outputs, pull, batch_stats = jax.vjp(forward, state.params, inputs, has_aux=True)
     to_params, (memory, metrics), loss = _value_last(pretext)(outputs)
-    reconstruction, to_original = jax.value_and_grad(lambda x: jnp.mean((seen.original - x) ** 2))(changed)
+    reconstruction, to_original = jax.value_and_grad(lambda x: jnp.mean((seen.original - x) ** 2))(
+        changed
+    )
     metrics |= {"loss": loss, "lens_reconstruction": reconstruction}
     grads = pull(to_params)[0]
     if system.lens is None:
@@ -188,12 +203,13 @@ def joint_gradients(
 
 
 def see(lens: "ConfigDict", images: jax.Array, ask: Ask) -> Seen:
-    """Divides a batch as the config's section `lens` says: the first images are altered, the last are not.
+    """Divides a batch as the config's section `lens` says: the first images are altered, the last
+    are not.
 
     With both shares 1, every image is seen altered and raw; with both 0.5, each is seen once.
     """
     views, n = ask(images), len(images)
-    first, last = max(1, round(lens.lensed_share * n)), round(lens.raw_share * n)
+    first, last = max(1, round(lens.lensed_fraction * n)), round(lens.raw_fraction * n)
     altered, raw = _part(views, n, 0, first), _part(views, n, n - last, n)
     if lens.acts_on == "views":
         return Seen(altered.inputs, lambda inputs: inputs, altered, raw, (first, last))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from lens_jax.lens.unet import UNet
 from lens_jax.models.network import Network
 from lens_jax.models.resnet import make_resnet
-from lens_jax.ops import colour, shortcuts
+from lens_jax.ops import color, shortcuts
 from lens_jax.tasks import make_task
 from lens_jax.tasks.base import Batch, Task, Views
 
@@ -23,7 +23,7 @@ class Purpose(enum.IntEnum):
     NETWORK = 0
     LENS = 1
     FLIP = 2
-    COLOUR = 3
+    COLOR = 3
     VIEWS = 4
     GRAY = 5
     DROPOUT = 6
@@ -34,11 +34,11 @@ class System(NamedTuple):
     """What a config names, built.
 
     Attributes:
-      task: what is learnt.
+      task: what is learned.
       network: the extractor and the head that learn it.
       lens: the network before them, None where `lens.kind` is another.
-      split: whether BatchNorm keeps statistics of lensed and of raw inputs apart; `batch_stats` is then
-        a dictionary of the two.
+      split: whether BatchNorm keeps statistics of lensed and of raw inputs apart; `batch_stats` is
+        then a dictionary of the two.
 
     """
 
@@ -82,10 +82,10 @@ def make_key(seed: int, step: jax.Array | int, purpose: Purpose) -> jax.Array:
 
 def prepare(config: "ConfigDict", batch: Batch, step: jax.Array | int) -> Batch:
     """A training batch of uint8 images -> images in [-1, 1], the shortcut drawn, some of them gray."""
-    images = shortcuts.inject(config.shortcut, colour.to_unit(batch["image"])).images
+    images = shortcuts.inject(config.shortcut, color.to_unit(batch["image"])).images
     if config.augment.gray:
         key = make_key(config.seed, step, Purpose.GRAY)
-        images = colour.random_gray(key, images, config.augment.gray)
+        images = color.random_gray(key, images, config.augment.gray)
     return batch | {"image": images}
 
 
@@ -94,9 +94,9 @@ def make_views(config: "ConfigDict", task: Task, batch: Batch, step: jax.Array |
 
     def augment(images: jax.Array) -> jax.Array:
         if config.augment.flip:
-            images = colour.random_flip(make_key(config.seed, step, Purpose.FLIP), images)
-        if config.augment.colour:
-            images = colour.distort_colour(make_key(config.seed, step, Purpose.COLOUR), images)
+            images = color.random_flip(make_key(config.seed, step, Purpose.FLIP), images)
+        if config.augment.color:
+            images = color.distort_color(make_key(config.seed, step, Purpose.COLOR), images)
         return images
 
     return task.views(make_key(config.seed, step, Purpose.VIEWS), batch, augment)

@@ -70,7 +70,9 @@ def make_result() -> dict:
 
 def test_equal_results_differ_in_nothing_even_where_a_number_is_nan():
     one, other = make_result(), make_result()
-    one["state"]["params"]["head"]["bias"] = other["state"]["params"]["head"]["bias"].at[1].set(jnp.nan)
+    one["state"]["params"]["head"]["bias"] = (
+        other["state"]["params"]["head"]["bias"].at[1].set(jnp.nan)
+    )
     other["state"]["params"]["head"]["bias"] = np.array(one["state"]["params"]["head"]["bias"])
     assert chaos.differing(one, other) == []
 
@@ -120,7 +122,9 @@ def test_what_is_no_whole_checkpoint_is_left_over(tmp_path):
     assert chaos.leftovers(tmp_path) == []
 
 
-def test_a_folder_without_checkpoints_is_readable_and_one_with_a_broken_row_of_metrics_is_not(tmp_path):
+def test_a_folder_without_checkpoints_is_readable_and_one_with_a_broken_row_of_metrics_is_not(
+    tmp_path,
+):
     assert chaos.find_unreadable(tmp_path) == ""
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text('{"step": 1, "loss": 2.5}\n{"step": 2, "lo')
@@ -150,14 +154,30 @@ def test_poison_changes_the_label_of_one_record_and_nothing_else(tmp_path):
         writer.write(example.SerializeToString())
     writer.close()
     chaos.poison(tmp_path, 3)
-    found = [tf_example_pb2.Example.FromString(data) for data in ArrayRecordReader(str(path)).read_all()]
-    assert [each.features.feature["label"].int64_list.value[0] for each in found] == [0, 1, 2, 10, 4]
-    assert [each.features.feature["image"].bytes_list.value[0][0] for each in found] == [0, 1, 2, 3, 4]
+    found = [
+        tf_example_pb2.Example.FromString(data) for data in ArrayRecordReader(str(path)).read_all()
+    ]
+    assert [each.features.feature["label"].int64_list.value[0] for each in found] == [
+        0,
+        1,
+        2,
+        10,
+        4,
+    ]
+    assert [each.features.feature["image"].bytes_list.value[0][0] for each in found] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def make_life(moments: str, status: dict[int, int], problem: str) -> chaos.Life:
     kills = [
-        chaos.Kill("jigsaw", chaos.Point(each, 1, 0.0, 2), 1, status.get(index, -9), each == chaos.SAVE, "")
+        chaos.Kill(
+            "jigsaw", chaos.Point(each, 1, 0.0, 2), 1, status.get(index, -9), each == chaos.SAVE, ""
+        )
         for index, each in enumerate(moments.split())
     ]
     return chaos.Life(tuple(kills), problem)
@@ -169,14 +189,18 @@ def test_the_table_counts_what_was_killed_resumed_equal_torn_and_too_late():
     broken = make_life("step save step", {2: 1}, "it ended by itself")
     lines = chaos.tabulate([good, unequal, broken]).splitlines()
     counts = {
-        line.split()[0]: [int(each) for each in line.split()[1:]] for line in lines[1:] if "kill" not in line
+        line.split()[0]: [int(each) for each in line.split()[1:]]
+        for line in lines[1:]
+        if "kill" not in line
     }
     assert counts["save"] == [3, 2, 1, 3, 0]
     assert counts["jigsaw"] == [5, 4, 2, 3, 1]
     assert "end" not in counts
 
 
-@pytest.mark.parametrize(("status", "name"), [(-9, "SIGKILL"), (-6, "SIGABRT"), (75, "exit status 75")])
+@pytest.mark.parametrize(
+    ("status", "name"), [(-9, "SIGKILL"), (-6, "SIGABRT"), (75, "exit status 75")]
+)
 def test_a_status_is_told_in_words(status, name):
     assert chaos.name_status(status) == name
 
@@ -196,7 +220,9 @@ def test_growth_is_from_the_median_after_the_warm_up_to_the_median_at_the_end():
 
 def test_a_leak_of_a_constant_number_of_bytes_a_step_is_found_by_its_slope():
     steps, leak, base = 2000, 50_000, 1_000_000_000
-    samples = [memory.Sample(step, base + leak * step) for step in range(20, steps + 1, memory.EVERY)]
+    samples = [
+        memory.Sample(step, base + leak * step) for step in range(20, steps + 1, memory.EVERY)
+    ]
     between = steps - memory.WARM_UP - (memory.WINDOW - 1) * memory.EVERY
     assert np.diff(memory.find_growth(samples)[:2]) == pytest.approx(leak * between)
     assert memory.find_growth(samples).percent > memory.LIMIT
@@ -212,7 +238,9 @@ def test_the_memory_table_has_the_last_sample_and_few_others():
 @pytest.mark.parametrize(
     ("benchmark", "flag"), [(memory, "--steps=599"), (chaos, "--points=0"), (chaos, "--jobs=0")]
 )
-def test_senseless_counts_are_refused_in_one_line_before_anything_starts(monkeypatch, benchmark, flag):
+def test_senseless_counts_are_refused_in_one_line_before_anything_starts(
+    monkeypatch, benchmark, flag
+):
     monkeypatch.setattr(sys, "argv", ["any", flag])
     with pytest.raises(SystemExit) as caught:
         benchmark.main()

@@ -32,7 +32,9 @@ def test_photographs_have_the_size_of_those_of_imagenet():
 
 def test_photographs_are_as_strong_at_large_scales_as_at_small_ones():
     gray = benchmark.photograph(np.random.default_rng(0), 512, 512).mean(-1)
-    levels = [cv2.resize(gray, (side, side), interpolation=cv2.INTER_AREA) for side in (512, 128, 32, 8)]
+    levels = [
+        cv2.resize(gray, (side, side), interpolation=cv2.INTER_AREA) for side in (512, 128, 32, 8)
+    ]
     lost = [
         np.std(fine - cv2.resize(coarse, fine.shape, interpolation=cv2.INTER_LINEAR))
         for fine, coarse in itertools.pairwise(levels)
@@ -108,8 +110,18 @@ def test_the_description_compares_by_core():
     }
     lines = benchmark.describe(results).splitlines()
     assert lines[0].split(maxsplit=5)[:5] == ["images/s", "a", "core", "CPU", "ms"]
-    assert lines[3].removeprefix("reader, 1 thread").split() == ["920", "920", "1.09", "26", "0.92", "1.15"]
-    assert lines[-1] == "a core should read by the reader at least 0.9 of decoder alone, 1.2 of tf.data"
+    assert lines[3].removeprefix("reader, 1 thread").split() == [
+        "920",
+        "920",
+        "1.09",
+        "26",
+        "0.92",
+        "1.15",
+    ]
+    assert (
+        lines[-1]
+        == "a core should read by the reader at least 0.9 of decoder alone, 1.2 of tf.data"
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +130,10 @@ def test_the_description_compares_by_core():
         (["--images=0"], "--images is 0: give 1 or more"),
         (["--seconds=-1"], "--seconds is -1.0: give 0.1 or more"),
         (["--threads", "1", "0"], "--threads is 0: give 1 or more"),
-        (["--json=nowhere/a.json"], "--json 'nowhere/a.json' lies in no folder: create 'nowhere' first"),
+        (
+            ["--json=nowhere/a.json"],
+            "--json 'nowhere/a.json' lies in no folder: create 'nowhere' first",
+        ),
     ],
 )
 def test_what_cannot_be_read_with_is_refused(monkeypatch, flags, message):

@@ -56,7 +56,8 @@ def awake(config: recipe.Config) -> TrainState:
         return jax.tree.map(lambda p: jnp.asarray(rng.normal(scale=0.3, size=p.shape)), tree)
 
     zeros = jax.tree.map(
-        lambda x: jnp.zeros(x.shape, x.dtype if jnp.issubdtype(x.dtype, jnp.integer) else float), shapes
+        lambda x: jnp.zeros(x.shape, x.dtype if jnp.issubdtype(x.dtype, jnp.integer) else float),
+        shapes,
     )
     return zeros.replace(
         params=draw(shapes.params),
@@ -96,7 +97,9 @@ def folded(layer: dict, side: int, axis: int) -> dict:
 
     def swap(x: np.ndarray) -> np.ndarray:
         split = x.reshape(*x.shape[: x.ndim + axis], side**2, -1, *x.shape[x.ndim + axis + 1 :])
-        return split.swapaxes(axis - 1 if axis == -1 else -3, axis if axis == -1 else -2).reshape(x.shape)
+        return split.swapaxes(axis - 1 if axis == -1 else -3, axis if axis == -1 else -2).reshape(
+            x.shape
+        )
 
     return {k: swap(np.asarray(v)) if k == "kernel" or axis == -1 else v for k, v in layer.items()}
 
@@ -139,7 +142,9 @@ def nets_of(config: recipe.Config, state: TrainState) -> peer_torch.Nets:
 
 def assert_alike(net: torch.nn.Module, expected: torch.nn.Module) -> None:
     for (name, ours), theirs in zip(net.named_parameters(), expected.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            ours, theirs, rtol=1e-6, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def random_views(config: recipe.Config) -> tuple[dict[str, np.ndarray], torch.Tensor, torch.Tensor]:
@@ -176,9 +181,9 @@ def test_with_the_same_parameters_the_nets_give_the_same_outputs(changes: dict):
     x = jnp.asarray(inputs.permute(0, 2, 3, 1).numpy())
     lensed = jax.jit(system.lens.apply)({"params": state.lens_params}, x)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    logits, _ = jax.jit(lambda v, x: system.network.apply(v, x, None, True, mutable=["batch_stats"]))(
-        variables, lensed
-    )
+    logits, _ = jax.jit(
+        lambda v, x: system.network.apply(v, x, None, True, mutable=["batch_stats"])
+    )(variables, lensed)
     theirs = nets.lens(inputs)
     assert float((theirs.detach() - inputs).abs().mean()) > 0.01
     np.testing.assert_allclose(theirs.detach().permute(0, 2, 3, 1), lensed, rtol=1e-7, atol=1e-9)
@@ -202,7 +207,9 @@ def test_the_first_update_of_the_extractor_is_that_of_the_jax_step(kind: str):
 
 @pytest.mark.parametrize("objective", ["full", "least_likely", "confusion"])
 def test_the_first_update_of_the_lens_is_that_of_the_jax_step(objective: str):
-    config = config_of({"lens.objective": objective, "lens.raw_share": 0.0, "optimizer.learning_rate": 0.0})
+    config = config_of(
+        {"lens.objective": objective, "lens.raw_fraction": 0.0, "optimizer.learning_rate": 0.0}
+    )
     state = awake(config)
     nets, (batch, inputs, targets) = nets_of(config, state), random_views(config)
     new, metrics = jax.jit(functions(config)[1])(state, batch)
@@ -234,9 +241,9 @@ def test_the_lens_is_updated_after_the_extractor_and_neither_gets_the_gradient_o
 
 
 def test_one_rotation_at_random_is_one_of_the_four():
-    images = torch.from_numpy(recipe.make_batch(config_of({"data.batch_size": 40}))["image"]).permute(
-        0, 3, 1, 2
-    )
+    images = torch.from_numpy(
+        recipe.make_batch(config_of({"data.batch_size": 40}))["image"]
+    ).permute(0, 3, 1, 2)
     four, labels = peer_torch.views(images, all_rotations=True)
     one, turns = peer_torch.views(images, all_rotations=False)
     assert set(turns.tolist()) == {0, 1, 2, 3}

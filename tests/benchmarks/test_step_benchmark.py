@@ -11,8 +11,8 @@ import pytest
 from benchmarks import recipe, step, timing
 from configs import rotation
 from lens_jax.config import to_json
+from lens_jax.devices import mesh
 from lens_jax.errors import UserError
-from lens_jax.train import mesh
 from lens_jax.train.system import make_system
 
 TINY = {"data.batch_size": 4, "model.width": 8, "lens.widths": (8, 8)}
@@ -49,10 +49,16 @@ def test_a_change_is_read_as_python_reads_it(words: str, change: tuple):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lens.width": (8,)}, "unknown config key 'lens.width': the keys are seed, dtype, .*lens.widths"),
+        (
+            {"lens.width": (8,)},
+            "unknown config key 'lens.width': the keys are seed, dtype, .*lens.widths",
+        ),
         ({"remat": "true"}, "remat is 'true': give a bool, such as False"),
         ({"lens.update_every": 0.5}, "lens.update_every is 0.5: give a int, such as 1"),
-        ({"data.batch_size": 5, "train.accumulate": 2}, "5 images a step cannot be shared .* multiple of 2"),
+        (
+            {"data.batch_size": 5, "train.accumulate": 2},
+            "5 images a step cannot be shared .* multiple of 2",
+        ),
         ({"mesh.fsdp": 0}, "mesh.fsdp is 0: give a number that divides the 1 devices"),
     ],
 )
@@ -63,12 +69,16 @@ def test_changes_that_cannot_be_are_refused_in_one_line(changes: dict, message: 
 
 
 def flops(function: Callable, *shapes: tuple[int, ...]) -> float:
-    return step.count_flops(jax.jit(function).lower(*(jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes)))
+    return step.count_flops(
+        jax.jit(function).lower(*(jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes))
+    )
 
 
 def test_flops_are_those_counted_by_hand():
     def convolve(x: jax.Array, w: jax.Array) -> jax.Array:
-        return jax.lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return jax.lax.conv_general_dilated(
+            x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
 
     def gradients(x: jax.Array, w: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jax.vjp(convolve, x, w)[1](y)
@@ -76,7 +86,8 @@ def test_flops_are_those_counted_by_hand():
     def to_images(x: jax.Array, w: jax.Array, y: jax.Array) -> jax.Array:
         return gradients(x, w, y)[0]
 
-    # 2 images, 8 x 8 places, 3 x 3 pixels, 4 channels in, 8 out; a multiplication and an addition each.
+    # 2 images, 8 x 8 places, 3 x 3 pixels, 4 channels in, 8 out; a multiplication and an addition
+    # each.
     once = 2 * 2 * 8 * 8 * 3 * 3 * 4 * 8
     x, w, y = (2, 10, 10, 4), (3, 3, 4, 8), (2, 8, 8, 8)
     assert flops(jnp.matmul, (3, 5), (5, 7)) == 2 * 3 * 5 * 7
@@ -101,7 +112,8 @@ def test_the_flops_of_the_steps_are_those_of_their_passes():
 
     once = step.count_flops(jax.jit(forward).lower(params))
     lensing = step.count_flops(jax.jit(lambda v: system.lens.apply(v, views)).lower(lens_params))
-    # Forward, to parameters and to activations; on lensed and raw, and to lensed and raw pixels once more.
+    # Forward, to parameters and to activations; on lensed and raw, and to lensed and raw pixels
+    # once more.
     assert baseline == pytest.approx(3 * once, rel=0.1)
     assert lens == pytest.approx(8 * once + 3 * lensing, rel=0.1)
     assert cheap == pytest.approx(lens / 2, rel=0.02)
@@ -152,7 +164,9 @@ def test_the_chain_of_products_keeps_the_size_of_its_numbers():
     before, factor = step.matrices(devices, "float32", 256)
     after = step.multiplied(before, factor, 8)
     assert float(jnp.std(after)) == pytest.approx(float(jnp.std(before)), rel=0.2)
-    np.testing.assert_allclose(after, before @ jnp.linalg.matrix_power(factor, 8), rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(
+        after, before @ jnp.linalg.matrix_power(factor, 8), rtol=1e-2, atol=1e-3
+    )
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
@@ -190,8 +204,14 @@ def test_the_command_measures_the_three_steps(monkeypatch, capsys, tmp_path):
     [
         (["--steps=0"], "--steps is 0: give 1 or more"),
         (["--recipe=cifar"], "unknown recipe 'cifar': choose one of imagenet, glyphs"),
-        (["--json=nowhere/at/all"], "--json 'nowhere/at/all' lies in no folder: create 'nowhere/at' first"),
-        (["--set", "lens.raw_share=0"], "--set lens.raw_share is what the steps differ in: set another key"),
+        (
+            ["--json=nowhere/at/all"],
+            "--json 'nowhere/at/all' lies in no folder: create 'nowhere/at' first",
+        ),
+        (
+            ["--set", "lens.raw_fraction=0"],
+            "--set lens.raw_fraction is what the steps differ in: set another key",
+        ),
         (["--set", "remat"], "--set needs KEY=VALUE, such as lens.update_every=2, not 'remat'"),
     ],
 )
@@ -204,5 +224,7 @@ def test_mistakes_end_the_command_in_one_line(monkeypatch, words: list[str], mes
 def test_without_pytorch_the_peer_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "benchmarks.peer_torch", raising=False)
-    with pytest.raises(SystemExit, match="PyTorch, which is not installed: run `pip install torch`"):
+    with pytest.raises(
+        SystemExit, match="PyTorch, which is not installed: run `pip install torch`"
+    ):
         importlib.import_module("benchmarks.peer_torch")

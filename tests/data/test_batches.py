@@ -80,7 +80,9 @@ def test_batches_are_a_function_of_seed_and_step(numbered, crop):
     runs = [take(train(source, crop=crop, threads=threads), 8) for threads in (1, 4)]
     assert_same(*runs)
     other = take(train(source, crop=crop, seed=1), 8)
-    assert any((one["image"] != two["image"]).any() for one, two in zip(runs[0], other, strict=True))
+    assert any(
+        (one["image"] != two["image"]).any() for one, two in zip(runs[0], other, strict=True)
+    )
 
 
 def test_seeds_next_to_each_other_share_no_epoch(numbered):
@@ -126,7 +128,9 @@ def test_the_number_of_processes_does_not_change_the_batches(numbered, shards):
     source = numbered(10)
     one = train(source, crop="random")
     several = [train(source, crop="random", shard=shard, shards=shards) for shard in range(shards)]
-    parts = [take(batches, 8) for batches in several]  # 32 examples: batches 2 and 7 span two epochs
+    parts = [
+        take(batches, 8) for batches in several
+    ]  # 32 examples: batches 2 and 7 span two epochs
     assert {len(batch["image"]) for part in parts for batch in part} == {4 // shards}
     assert_same(whole(parts), take(one, 8))
     assert all(batches.get_state() == one.get_state() for batches in several)
@@ -156,8 +160,14 @@ def test_a_broken_image_is_replaced_by_the_next_and_named(numbered, caplog):
         epochs = [indices(take(batches, 2)) for _ in range(2)]
     assert [sorted(epoch) for epoch in epochs] == 2 * [[0, 0, 1, 2, 5, 5, 5, 6]]
     assert skipped.names == {"image 3", "image 4", "image 7"}
-    lines = [record.getMessage() for record in caplog.records if "does not decode" in record.getMessage()]
-    assert sorted(line.split(" (")[0].split(": ")[1] for line in lines) == ["image 3", "image 4", "image 7"]
+    lines = [
+        record.getMessage() for record in caplog.records if "does not decode" in record.getMessage()
+    ]
+    assert sorted(line.split(" (")[0].split(": ")[1] for line in lines) == [
+        "image 3",
+        "image 4",
+        "image 7",
+    ]
 
 
 def test_too_many_broken_images_are_refused(numbered):
@@ -194,7 +204,9 @@ def test_evaluation_is_one_ordered_pass(numbered, size):
 @pytest.mark.parametrize("size", [1, 9])
 def test_evaluation_in_several_processes(numbered, shards, size):
     source = numbered(size)
-    together = whole([list(evaluate(source, shard=shard, shards=shards)) for shard in range(shards)])
+    together = whole(
+        [list(evaluate(source, shard=shard, shards=shards)) for shard in range(shards)]
+    )
     assert_same(together, list(evaluate(source)))
     mask = np.concatenate([batch["mask"] for batch in together])
     assert np.array(indices(together))[mask].tolist() == list(range(size))
@@ -215,15 +227,19 @@ def test_evaluation_can_be_repeated(numbered, crop):
 
 
 def test_unknown_crops_are_refused(numbered):
-    with pytest.raises(UserError, match="unknown crop 'centre': choose one of random, central, none"):
-        train(numbered(4), crop="centre")
+    with pytest.raises(
+        UserError, match="unknown crop 'center': choose one of random, central, none"
+    ):
+        train(numbered(4), crop="center")
     with pytest.raises(UserError, match="unknown crop 'random': choose one of central, none"):
         evaluate(numbered(4), crop="random")
 
 
 @pytest.mark.parametrize("make", [train, evaluate])
 def test_batch_sizes_that_cannot_be_shared_are_refused(numbered, make):
-    with pytest.raises(UserError, match="batch size 4 cannot be shared by 3 processes: use a multiple of 3"):
+    with pytest.raises(
+        UserError, match="batch size 4 cannot be shared by 3 processes: use a multiple of 3"
+    ):
         make(numbered(4), shards=3)
     with pytest.raises(UserError, match="batch size 0"):
         make(numbered(4), batch_size=0)

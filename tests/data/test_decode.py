@@ -9,7 +9,9 @@ from PIL import Image
 from lens_jax.data import decode
 
 SMOOTH = cv2.resize(
-    np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8), (400, 300), interpolation=cv2.INTER_LINEAR
+    np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8),
+    (400, 300),
+    interpolation=cv2.INTER_LINEAR,
 )
 
 

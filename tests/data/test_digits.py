@@ -15,7 +15,9 @@ def test_stored_images_are_the_scans_up_to_upscaling(data_dir):
         assert row["label"] == scans.target[index]
         blocks = row["image"].reshape(8, 4, 8, 4, 3)
         assert (blocks == blocks[:, :1, :, :1, :1]).all()
-        np.testing.assert_array_equal(np.rint(blocks[:, 0, :, 0, 0] / 255 * 16), scans.images[index])
+        np.testing.assert_array_equal(
+            np.rint(blocks[:, 0, :, 0, 0] / 255 * 16), scans.images[index]
+        )
     assert sorted(seen) == list(range(1_797))
 
 

@@ -82,7 +82,9 @@ def test_gradient_runs_between_its_colors_along_its_angle():
     right = glyphs.gradient(colors, 0.0, 10)[..., 0]
     np.testing.assert_allclose(right, np.broadcast_to(np.arange(0.05, 1, 0.1), (10, 10)), atol=1e-9)
     np.testing.assert_allclose(glyphs.gradient(colors, 90.0, 10)[..., 0], right.T, atol=1e-9)
-    np.testing.assert_allclose(glyphs.gradient(colors, 180.0, 10)[..., 0], right[:, ::-1], atol=1e-9)
+    np.testing.assert_allclose(
+        glyphs.gradient(colors, 180.0, 10)[..., 0], right[:, ::-1], atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("font", range(len(glyphs.FONTS)))

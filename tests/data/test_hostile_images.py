@@ -19,7 +19,12 @@ NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    return (
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+    )
 
 
 def png(height: int, width: int, *middle: bytes) -> bytes:
@@ -35,11 +40,15 @@ def segment(marker: int, content: bytes) -> bytes:
     return b"\xff" + struct.pack(">BH", marker, len(content) + 2) + content
 
 
-def jpeg(height: int, width: int, sampling: bytes = b"\x11", scans: int = 1, comments: bytes = b"") -> bytes:
-    """A gray JPEG of one value, 128: its codes for "no change" and "end of block" are single zero bits.
+def jpeg(
+    height: int, width: int, sampling: bytes = b"\x11", scans: int = 1, comments: bytes = b""
+) -> bytes:
+    """A gray JPEG of one value, 128: its codes for "no change" and "end of block" are single zero
+    bits.
 
-    `sampling` holds the factors of each channel, 4 bits for each direction. With more than one of `scans`, it
-    is a progressive one. Every scan after the first says in a few bytes that nothing is in it.
+    `sampling` holds the factors of each channel, 4 bits for each direction. With more than one of
+    `scans`, it is a progressive one. Every scan after the first says in a few bytes that nothing is
+    in it.
     """
     frame, band = (0xC2, b"\1\x3f\0") if scans > 1 else (0xC0, b"\0\x3f\0")
     channels = range(len(sampling))
@@ -51,7 +60,12 @@ def jpeg(height: int, width: int, sampling: bytes = b"\x11", scans: int = 1, com
     size = struct.pack(">BHHB", 8, height, width, len(sampling)) + described
     first = bytes([len(sampling)]) + b"".join(bytes([each, 0]) for each in channels)
     first += b"\0\0\0" if scans > 1 else band
-    blocks = (height // 8 + 8) * (width // 8 + 8) * 2 * sum((each >> 4) * (each & 15) for each in sampling)
+    blocks = (
+        (height // 8 + 8)
+        * (width // 8 + 8)
+        * 2
+        * sum((each >> 4) * (each & 15) for each in sampling)
+    )
     more = segment(0xDA, b"\1\0\0" + band) + b"\0" * (2 * (blocks // 16384 + 1))
     body = segment(0xDA, first) + b"\0" * (blocks // 8 + 1) + more * (scans - 1)
     return b"\xff\xd8" + comments + tables + segment(frame, size) + body + b"\xff\xd9"
@@ -76,7 +90,9 @@ def test_stray_bytes_in_front_of_the_frame_do_not_hide_its_size(stray):
 def test_only_whole_jpeg_and_png_are_read():
     for kind, data in fuzz.originals().items():
         if kind.endswith(("JPEG", "PNG")):
-            assert decode.decode(data).shape == ((375, 500, 3) if kind == "large JPEG" else (64, 96, 3))
+            assert decode.decode(data).shape == (
+                (375, 500, 3) if kind == "large JPEG" else (64, 96, 3)
+            )
         else:
             with pytest.raises(ValueError, match="not a complete image in JPEG or PNG format"):
                 decode.decode(data)
@@ -90,9 +106,13 @@ def test_of_an_animation_the_first_image_is_read():
 
 
 @pytest.mark.parametrize("make", [png, jpeg])
-@pytest.mark.parametrize(("height", "width"), [(0, 8), (8, 0), (60_000, 60_000), (2**14 + 1, 2**13)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(0, 8), (8, 0), (60_000, 60_000), (2**14 + 1, 2**13)]
+)
 def test_illegal_sizes_are_named(make, height, width):
-    with pytest.raises(ValueError, match=f"{width} x {height} pixels, where 1 to 134217728 are legal"):
+    with pytest.raises(
+        ValueError, match=f"{width} x {height} pixels, where 1 to 134217728 are legal"
+    ):
         decode.decode(make(height, width)[:200])
 
 
@@ -109,7 +129,9 @@ def test_many_scans_of_a_jpeg_are_refused():
 
 
 BOMBS = {
-    "an image of 60000 x 60000 pixels": png(60_000, 60_000, chunk(b"IDAT", zlib.compress(b"\0" * 2_000_000))),
+    "an image of 60000 x 60000 pixels": png(
+        60_000, 60_000, chunk(b"IDAT", zlib.compress(b"\0" * 2_000_000))
+    ),
     "an image of 65500 x 65500 pixels": jpeg(65_500, 65_500)[:4_000],
     "a chunk that claims 4 GB": png(8, 8, struct.pack(">I", 0xFFFFFFF0) + b"PLTE", pixels(8, 8)),
     "pixels that claim 2 GB": png(8, 8, struct.pack(">I", 0x7FFFFFF0) + b"IDAT"),
@@ -144,7 +166,9 @@ def test_small_files_that_want_much_memory_do_not_get_it(tmp_path):
     for path, data in zip(paths, [png(8, 8, pixels(8, 8)), *BOMBS.values()], strict=True):
         assert len(data) < 250_000
         path.write_bytes(data)
-    done = subprocess.run([sys.executable, "-c", READ, *paths], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", READ, *paths], capture_output=True, text=True, check=True
+    )
     (_, huge), (_, wide), (_, chunks), (_, last), (_, text) = zip(
         BOMBS, list(json.loads(done.stdout).values())[1:], strict=True
     )
@@ -152,7 +176,9 @@ def test_small_files_that_want_much_memory_do_not_get_it(tmp_path):
     assert wide[0] == "an image of 65500 x 65500 pixels, where 1 to 134217728 are legal"
     assert chunks[0] == last[0] == "not a complete image in JPEG or PNG format"
     assert text[0] == "decoded"
-    assert text[1] < 16  # MiB more than an image of 8 x 8 pixels takes; it is the largest of all so far
+    assert (
+        text[1] < 16
+    )  # MiB more than an image of 8 x 8 pixels takes; it is the largest of all so far
 
 
 def test_mutated_files_are_decoded_or_refused():

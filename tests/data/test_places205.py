@@ -20,7 +20,9 @@ def line(index: int, split: str) -> str:
     return f"{CLASSES[label][0]}/{CLASSES[label]}/{split}_{index}.jpg {label}"
 
 
-def write(folder: pathlib.Path, train: int = 9, lists: str = places205.LISTS_FOLDER) -> pathlib.Path:
+def write(
+    folder: pathlib.Path, train: int = 9, lists: str = places205.LISTS_FOLDER
+) -> pathlib.Path:
     """A release of `train` + 3 images."""
     (folder / lists).mkdir(parents=True, exist_ok=True)
     for split, count in (("train", train), ("val", 3)):
@@ -126,10 +128,14 @@ def test_a_missing_folder_or_list_is_named(tmp_path):
 def test_what_is_there_is_neither_kept_silently_nor_overwritten(tmp_path):
     folder = write(tmp_path / "release")
     places205.prepare(str(folder), str(tmp_path / "data"))
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data" / "places205").rglob("*")}
+    before = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "data" / "places205").rglob("*")
+    }
     with pytest.raises(UserError, match="is there already"):
         places205.prepare(str(folder), str(tmp_path / "data"))
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "data" / "places205").rglob("*")} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "data" / "places205").rglob("*")
+    } == before
 
 
 def test_nothing_stays_when_preparing_breaks_off(tmp_path):

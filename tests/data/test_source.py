@@ -61,7 +61,9 @@ def test_what_is_prepared_is_not_prepared_again(data_dir, capsys):
 
 
 def test_two_processes_prepare_once_and_say_so_in_one_line(tmp_path):
-    program = "import sys; from lens_jax.data.source import *; print(len(open_source(*sys.argv[1:])))"
+    program = (
+        "import sys; from lens_jax.data.source import *; print(len(open_source(*sys.argv[1:])))"
+    )
     processes = [python(program, "digits", "test", str(tmp_path)) for _ in range(2)]
     outputs = [process.communicate()[0].splitlines() for process in processes]
     path = tmp_path / "digits" / "1.0.0"
@@ -135,9 +137,7 @@ def test_missing_cifar10_names_the_command(tmp_path):
 
 
 def test_missing_imagenet_names_the_folder_of_its_files(tmp_path):
-    options = (
-        f"--data_dir={tmp_path} --file_format=array_record --manual_dir=FOLDER_OF_THE_OFFICIAL_TAR_FILES"
-    )
+    options = f"--data_dir={tmp_path} --file_format=array_record --manual_dir=FOLDER_OF_THE_OFFICIAL_TAR_FILES"
     assert f"`tfds build imagenet2012 {options}`" in message("imagenet2012", "train", str(tmp_path))
 
 
@@ -159,7 +159,9 @@ def test_what_has_to_be_prepared_here_names_the_command(name, options, tmp_path)
 
 
 def test_a_bucket_keeps_its_name():
-    assert str(preparation.data_folder("gs://bucket/tfds") / "cifar10") == "gs://bucket/tfds/cifar10"
+    assert (
+        str(preparation.data_folder("gs://bucket/tfds") / "cifar10") == "gs://bucket/tfds/cifar10"
+    )
 
 
 def test_tfrecord_names_the_conversion(tfrecord_dir):
@@ -176,7 +178,11 @@ def test_image_folder(tmp_path):
     assert opened.class_names == ("ant", "cat", "dog")
     found = [(opened[i]["name"], opened[i]["label"]) for i in range(len(opened))]
     train = tmp_path / "train"
-    assert found == [(f"{train}/cat/a.png", 1), (f"{train}/cat/b.PNG", 1), (f"{train}/dog/c.JPeG", 2)]
+    assert found == [
+        (f"{train}/cat/a.png", 1),
+        (f"{train}/cat/b.PNG", 1),
+        (f"{train}/dog/c.JPeG", 2),
+    ]
     assert opened[0]["image"] == IMAGE
     other = source.open_source("image_folder", "val", str(tmp_path))
     assert [other[i]["label"] for i in range(2)] == [0, 2]
@@ -203,7 +209,9 @@ def test_image_folder_without_classes(tmp_path):
 def test_image_folder_that_is_not_there(tmp_path):
     layout = "expected train/CLASS/*.jpg, .jpeg or .png in it"
     missing = str(tmp_path / "missing")
-    assert message("image_folder", "train", missing).startswith(f"no image folder at '{missing}': {layout}")
+    assert message("image_folder", "train", missing).startswith(
+        f"no image folder at '{missing}': {layout}"
+    )
     assert message("image_folder", "train", "").startswith(f"no image folder at '': {layout}")
 
 
@@ -211,10 +219,14 @@ def test_image_folder_without_the_split(tmp_path):
     assert "which has none: expected train/CLASS" in message("image_folder", "train", str(tmp_path))
     write(tmp_path, "train/a/b.png", "val/a/b.png")
     text = message("image_folder", "test", str(tmp_path))
-    assert text.startswith(f"unknown split 'test' of image folder {tmp_path}, which has train, val: ")
+    assert text.startswith(
+        f"unknown split 'test' of image folder {tmp_path}, which has train, val: "
+    )
 
 
 def test_image_folder_without_images(tmp_path):
     write(tmp_path, "train/a/b.txt")
     text = message("image_folder", "train", str(tmp_path))
-    assert text.startswith(f"no images in {tmp_path}/train of image folder {tmp_path}: expected train/CLASS")
+    assert text.startswith(
+        f"no images in {tmp_path}/train of image folder {tmp_path}: expected train/CLASS"
+    )

@@ -84,7 +84,11 @@ def test_what_is_no_video_gives_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     ("sampling", "name"),
-    [((1, "fps", 256), "1fps-256"), ((0.1, "fps", 64), "0.1fps-64"), ((8, "frames", 128), "8frames-128")],
+    [
+        ((1, "fps", 256), "1fps-256"),
+        ((0.1, "fps", 64), "0.1fps-64"),
+        ((8, "frames", 128), "8frames-128"),
+    ],
 )
 def test_names(sampling, name):
     assert video.Sampling(*sampling).name == name

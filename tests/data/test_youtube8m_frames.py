@@ -83,15 +83,21 @@ def test_several_ways_lie_side_by_side_and_have_to_be_told_apart(videos, tmp_pat
     with pytest.raises(UserError) as caught:
         source.open_source("youtube8m_frames", "train", str(data))
     ways = "youtube8m_frames/1frames-32, youtube8m_frames/2fps-32"
-    assert str(caught.value) == f"youtube8m_frames is prepared in 2 ways in {data}: use one of {ways}"
+    assert (
+        str(caught.value) == f"youtube8m_frames is prepared in 2 ways in {data}: use one of {ways}"
+    )
     assert len(records(data, "train", "youtube8m_frames/1frames-32")) == 3
     assert len(records(data, "train", "youtube8m_frames/2fps-32")) == 12
-    assert source.open_source("youtube8m_frames/2fps-32", "train", str(data)).class_names == ("unlabeled",)
+    assert source.open_source("youtube8m_frames/2fps-32", "train", str(data)).class_names == (
+        "unlabeled",
+    )
 
 
 def test_the_split_is_a_function_of_the_id_and_one_in_20_is_held_out():
     names = [f"video{i}" for i in range(4000)]
-    held_out = {name for name in names if int(hashlib.sha256(name.encode()).hexdigest()[:16], 16) % 20 == 0}
+    held_out = {
+        name for name in names if int(hashlib.sha256(name.encode()).hexdigest()[:16], 16) % 20 == 0
+    }
     assert {name for name in names if frames.split_of(name) == "validation"} == held_out
     # Four standard deviations of a binomial.
     assert abs(len(held_out) - 200) < 56
@@ -109,7 +115,9 @@ def test_shards_on_their_way_to_a_bucket_are_those_written_directly(tmp_path):
     from array_record.python.array_record_data_source import ArrayRecordDataSource
 
     examples = [(index, bytes([index]) * 100) for index in range(20)]
-    BucketWriter(tfds.core.FileFormat.ARRAY_RECORD).write(epath.Path(tmp_path / "shard"), iter(examples))
+    BucketWriter(tfds.core.FileFormat.ARRAY_RECORD).write(
+        epath.Path(tmp_path / "shard"), iter(examples)
+    )
     rows = ArrayRecordDataSource(str(tmp_path / "shard"))
     assert [rows[i] for i in range(len(rows))] == [data for _, data in examples]
 

@@ -9,7 +9,7 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 TINY = (
     "--config.model.width=8",
     "--config.lens.widths=(8, 8)",
-    "--config.lens.raw_share=1.0",
+    "--config.lens.raw_fraction=1.0",
     "--config.data.batch_size=32",
     "--config.data.threads=1",
     "--config.train.log_every=2 steps",
@@ -20,9 +20,17 @@ def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"lens_jax.{module}", *arguments]
 
 
-def run(*words: str, cwd: pathlib.Path = REPOSITORY, **environment: str) -> subprocess.CompletedProcess:
+def run(
+    *words: str, cwd: pathlib.Path = REPOSITORY, **environment: str
+) -> subprocess.CompletedProcess:
     return subprocess.run(
-        words, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=400, check=False
+        words,
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
     )
 
 
@@ -32,7 +40,9 @@ def succeed(*words: str, **options: str) -> str:
     return result.stdout
 
 
-def train(workdir: pathlib.Path, data: pathlib.Path, *options: str, config: str = "rotation") -> list[str]:
+def train(
+    workdir: pathlib.Path, data: pathlib.Path, *options: str, config: str = "rotation"
+) -> list[str]:
     """The command that trains a tiny lens and extractor on digits."""
     return command(
         "main",

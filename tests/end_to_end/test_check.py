@@ -13,7 +13,9 @@ FAST = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 def told(output: str) -> dict[str, str]:
     """What was said of each thing: "ok" or "problem", and why."""
-    lines = [line.partition(": ") for line in output.splitlines() if not line.startswith("preparing ")]
+    lines = [
+        line.partition(": ") for line in output.splitlines() if not line.startswith("preparing ")
+    ]
     assert all(head.split()[0] in ("ok", "problem") for head, _, _ in lines), output
     return {head.partition(" ")[2]: f"{head.split()[0]} {rest}" for head, _, rest in lines}
 

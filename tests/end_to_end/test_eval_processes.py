@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from lens_jax.data.builders import png
+from lens_jax.eval.evaluate import Question, judge
 from lens_jax.eval.frozen import load
-from lens_jax.eval.judge import Question, judge
-from lens_jax.eval.results import RESULTS_FILE, read_results
+from lens_jax.workdir.files import RESULTS_FILE
+from lens_jax.workdir.results import read_results
 
 from .commands import REPOSITORY, command, succeed, train
 
@@ -38,7 +39,9 @@ def evaluate_in_two(workdir: pathlib.Path, *options: str) -> list[tuple[int, str
     finally:
         for process in processes:
             process.kill()
-    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
+    return [
+        (process.returncode, *output) for process, output in zip(processes, outputs, strict=True)
+    ]
 
 
 def without_seconds(results: list[dict]) -> list[dict]:
@@ -54,7 +57,9 @@ def trained(tmp_path_factory, data):
     return workdir
 
 
-@pytest.mark.parametrize(("solver", "follow", "steps"), [("lbfgs", True, (1, 2)), ("sgd", False, (2,))])
+@pytest.mark.parametrize(
+    ("solver", "follow", "steps"), [("lbfgs", True, (1, 2)), ("sgd", False, (2,))]
+)
 def test_two_processes_judge_as_one_and_only_the_first_tells(
     trained, solver: str, follow: bool, steps: tuple[int, ...]
 ):
@@ -75,15 +80,23 @@ def test_two_processes_refuse_alike_what_both_together_cannot_read(trained, tmp_
         (tmp_path / "train" / name).mkdir(parents=True)
         for i in range(PER_CLASS):
             (tmp_path / "train" / name / f"{i:02}.png").write_bytes(png.encode(pixels))
-    # One of 130 images may be broken. The second process reads the last two of them: rows 128 and 129.
+    # One of 130 images may be broken. The second process reads the last two of them: rows 128 and
+    # 129.
     broken = [tmp_path / "train" / name for name in ("black/00.png", f"dark/{PER_CLASS - 1}.png")]
     for path in broken:
         path.write_bytes(b"no image")
-    options = ("--dataset=image_folder", f"--data_dir={tmp_path}", "--test_split=train", "--taps=pre_logits")
+    options = (
+        "--dataset=image_folder",
+        f"--data_dir={tmp_path}",
+        "--test_split=train",
+        "--taps=pre_logits",
+    )
     told = evaluate_in_two(trained, *options)
     for status, _, complaints in told:
         assert status == 1
         line = next(line for line in complaints.splitlines() if line.startswith("error:"))
-        assert line.startswith("error: 2 of 130 images did not decode, more than the limit of 1.00%: ")
+        assert line.startswith(
+            "error: 2 of 130 images did not decode, more than the limit of 1.00%: "
+        )
         assert all(str(path) in line for path in broken)
         assert "Traceback" not in complaints

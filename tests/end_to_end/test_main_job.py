@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from lens_jax.train.log import read_metrics
+from lens_jax.workdir.metrics import read_metrics
 
 from .commands import REPOSITORY, command, succeed, train
 
@@ -14,7 +14,12 @@ from .commands import REPOSITORY, command, succeed, train
 def trained(tmp_path_factory, data):
     workdir = tmp_path_factory.mktemp("run")
     output = succeed(
-        *train(workdir, data, "--config.train.duration=8 steps", "--config.train.checkpoint_every=4 steps")
+        *train(
+            workdir,
+            data,
+            "--config.train.duration=8 steps",
+            "--config.train.checkpoint_every=4 steps",
+        )
     )
     return workdir, output
 
@@ -25,7 +30,14 @@ def test_training_reports_its_parameters_its_compile_time_and_its_progress(train
     assert "compiled the step in" in output
     lines = [line for line in output.splitlines() if line.startswith("step ")]
     assert [line.split()[1] for line in lines] == ["2/8", "4/8", "6/8", "8/8"]
-    for word in ("images/s", "eta", "loss", "accuracy_lensed", "accuracy_raw", "lens_reconstruction"):
+    for word in (
+        "images/s",
+        "eta",
+        "loss",
+        "accuracy_lensed",
+        "accuracy_raw",
+        "lens_reconstruction",
+    ):
         assert word in lines[-1]
 
 
@@ -58,7 +70,7 @@ def test_metrics_go_to_a_file_and_to_tensorboard(trained):
 
 def test_the_resolved_config_is_saved(trained):
     workdir, _ = trained
-    config = json.loads((workdir / "config.json").read_text())
+    config = json.loads((workdir / "config.json").read_text())["config"]
     assert config["model"]["width"] == 8
     assert config["lens"]["widths"] == [8, 8]
 
@@ -67,7 +79,12 @@ def test_started_again_a_finished_run_trains_no_further(trained, data):
     workdir, _ = trained
     before = (workdir / "metrics.jsonl").read_bytes()
     output = succeed(
-        *train(workdir, data, "--config.train.duration=8 steps", "--config.train.checkpoint_every=4 steps")
+        *train(
+            workdir,
+            data,
+            "--config.train.duration=8 steps",
+            "--config.train.checkpoint_every=4 steps",
+        )
     )
     assert "going on from checkpoint 8" in output
     assert (workdir / "metrics.jsonl").read_bytes() == before
@@ -75,7 +92,9 @@ def test_started_again_a_finished_run_trains_no_further(trained, data):
 
 def test_the_evaluation_judges_every_tap_and_the_shortcut(trained):
     workdir, _ = trained
-    table = succeed(*command("linear_eval", f"--checkpoint={workdir}", "--dataset=digits", "--once"))
+    table = succeed(
+        *command("linear_eval", f"--checkpoint={workdir}", "--dataset=digits", "--once")
+    )
     (result,) = json.loads((workdir / "linear_eval.json").read_text())
     assert list(result["taps"]) == ["block1", "block2", "pre_logits"]
     assert all(tap in table for tap in result["taps"])
@@ -87,7 +106,11 @@ def test_the_evaluation_judges_every_tap_and_the_shortcut(trained):
 def test_evaluated_again_a_result_is_replaced_and_another_is_added(trained):
     workdir, _ = trained
     for representation in ("raw", "raw"):
-        options = (f"--checkpoint={workdir}", "--taps=pre_logits", f"--representation={representation}")
+        options = (
+            f"--checkpoint={workdir}",
+            "--taps=pre_logits",
+            f"--representation={representation}",
+        )
         succeed(*command("linear_eval", *options))
     results = json.loads((workdir / "linear_eval.json").read_text())
     assert [row["representation"] for row in results].count("raw") == 1
@@ -126,7 +149,9 @@ def judge(workdir: pathlib.Path) -> float:
     return result["taps"]["pre_logits"]
 
 
-def test_a_steered_lens_on_whole_images_with_split_statistics_is_trained_resumed_and_judged(tmp_path, data):
+def test_a_steered_lens_on_whole_images_with_split_statistics_is_trained_resumed_and_judged(
+    tmp_path, data
+):
     options = (
         "--config.lens.acts_on=images",
         "--config.lens.batch_norm=split",
@@ -146,11 +171,17 @@ def test_a_steered_lens_on_whole_images_with_split_statistics_is_trained_resumed
     ("task", "kind", "options"),
     [
         ("jigsaw", "pgd", ("--config.task.hidden=16", "--config.lens.attack_steps=2")),
-        ("relative_patch_location", "network", ("--config.task.hidden=16", "--config.lens.budget=bound")),
+        (
+            "relative_patch_location",
+            "network",
+            ("--config.task.hidden=16", "--config.lens.budget=bound"),
+        ),
         ("exemplar", "fgsm", ()),
     ],
 )
-def test_every_other_task_is_trained_and_judged(task: str, kind: str, options: tuple, tmp_path, data):
+def test_every_other_task_is_trained_and_judged(
+    task: str, kind: str, options: tuple, tmp_path, data
+):
     options = (
         f"--config.lens.kind={kind}",
         "--config.task.embedding=8",

@@ -38,9 +38,13 @@ def refuse(*words: str) -> str:
         ("--config.seed=one", ("seed", "one")),
     ],
 )
-def test_a_wrong_option_is_named_with_the_legal_ones_and_nothing_is_written(option, words, tmp_path, data):
+def test_a_wrong_option_is_named_with_the_legal_ones_and_nothing_is_written(
+    option, words, tmp_path, data
+):
     workdir = tmp_path / "run"
-    error = refuse(*command("main", CONFIG, f"--workdir={workdir}", f"--config.data.dir={data}", option))
+    error = refuse(
+        *command("main", CONFIG, f"--workdir={workdir}", f"--config.data.dir={data}", option)
+    )
     assert all(word in error for word in words), error
     assert not workdir.exists()
 
@@ -56,9 +60,15 @@ def test_a_wrong_option_is_named_with_the_legal_ones_and_nothing_is_written(opti
         ("exemplar", "data.batch_size=1", ("got 1", "at least 2", "data.batch_size")),
     ],
 )
-def test_what_a_task_or_its_lens_cannot_be_is_refused_in_one_line(config, option, words, tmp_path, data):
+def test_what_a_task_or_its_lens_cannot_be_is_refused_in_one_line(
+    config, option, words, tmp_path, data
+):
     workdir = tmp_path / "run"
-    options = f"--config=configs/{config}.py:digits", f"--config.data.dir={data}", f"--config.{option}"
+    options = (
+        f"--config=configs/{config}.py:digits",
+        f"--config.data.dir={data}",
+        f"--config.{option}",
+    )
     error = refuse(*command("main", *options, f"--workdir={workdir}"))
     assert all(word in error for word in words), error
     assert not workdir.exists()
@@ -131,7 +141,9 @@ def write_images(folder, count: int) -> None:
 
 def test_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "images" / "train").mkdir(parents=True)
-    error = refuse(*command("main", *folder_options(tmp_path / "images"), f"--workdir={tmp_path / 'run'}"))
+    error = refuse(
+        *command("main", *folder_options(tmp_path / "images"), f"--workdir={tmp_path / 'run'}")
+    )
     assert str(tmp_path / "images" / "train") in error
     assert not (tmp_path / "run").exists()
 

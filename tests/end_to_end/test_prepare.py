@@ -30,7 +30,10 @@ def test_help_answers_at_once():
     [
         (("--dataset=places",), ("'places'", "places205, youtube8m_frames")),
         ((FRAMES,), ("--frames_per_second", "--frames_per_video")),
-        ((FRAMES, "--frames_per_second=1", "--frames_per_video=8"), ("either --frames_per_second",)),
+        (
+            (FRAMES, "--frames_per_second=1", "--frames_per_video=8"),
+            ("either --frames_per_second",),
+        ),
         ((FRAMES, "--frames_per_second=0"), ("--frames_per_second is 0.0: it must be above 0",)),
         ((FRAMES, "--frames_per_second=nan"), ("--frames_per_second is nan",)),
         ((FRAMES, "--frames_per_video=-8"), ("--frames_per_video is -8",)),
@@ -46,7 +49,9 @@ def test_wrong_options_are_named_and_nothing_is_written(options, words, tmp_path
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     options = (f"--source={tmp_path / 'nowhere'}", f"--data_dir={tmp_path / 'data'}")
-    assert f"no folder of videos at '{tmp_path}/nowhere'" in refuse(FRAMES, "--frames_per_second=1", *options)
+    assert f"no folder of videos at '{tmp_path}/nowhere'" in refuse(
+        FRAMES, "--frames_per_second=1", *options
+    )
     assert f"'{tmp_path}/nowhere'" in refuse("--dataset=places205", *options)
     assert not (tmp_path / "data").exists()
 
@@ -54,7 +59,12 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 def test_videos_are_prepared_and_counted_and_not_again(tmp_path):
     write_clip(tmp_path / "videos" / "a.mp4", 16)
     (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
-    words = (FRAMES, f"--source={tmp_path / 'videos'}", f"--data_dir={tmp_path / 'data'}", "--size=32")
+    words = (
+        FRAMES,
+        f"--source={tmp_path / 'videos'}",
+        f"--data_dir={tmp_path / 'data'}",
+        "--size=32",
+    )
     lines = succeed(*command("prepare", *words, "--frames_per_video=4")).splitlines()
     path = tmp_path / "data" / "youtube8m_frames" / "4frames-32" / "1.0.0"
     assert lines == [

@@ -46,10 +46,15 @@ def test_the_three_runs_are_summed_up(finished):
 def test_the_runs_differ_only_in_shortcut_and_lens(finished):
     workdir, _ = finished
     configs = {
-        name: json.loads((workdir / name / "config.json").read_text()) for name in ("clean", "arrow", "lens")
+        name: json.loads((workdir / name / "config.json").read_text())["config"]
+        for name in ("clean", "arrow", "lens")
     }
     chosen = {name: (c["shortcut"], c["lens"].pop("kind")) for name, c in configs.items()}
-    assert chosen == {"clean": ("none", "none"), "arrow": ("arrow", "none"), "lens": ("arrow", "network")}
+    assert chosen == {
+        "clean": ("none", "none"),
+        "arrow": ("arrow", "none"),
+        "lens": ("arrow", "network"),
+    }
     rest = [{key: value for key, value in c.items() if key != "shortcut"} for c in configs.values()]
     assert rest[0] == rest[1] == rest[2]
     assert rest[0]["seed"] == 3

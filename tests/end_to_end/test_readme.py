@@ -25,7 +25,9 @@ def clone(tmp_path):
     photos.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for index in range(6):
-        PIL.Image.fromarray(rng.integers(0, 256, (80, 90, 3), np.uint8)).save(photos / f"{index}.jpg")
+        PIL.Image.fromarray(rng.integers(0, 256, (80, 90, 3), np.uint8)).save(
+            photos / f"{index}.jpg"
+        )
     (tmp_path / "videos").mkdir()
     write_clip(tmp_path / "videos" / "clip.mp4", frames=40)
     return tmp_path

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lens_jax.eval.frozen import Frozen, load
-from lens_jax.train.checkpoints import saved_steps
+from lens_jax.workdir.checkpoints import saved_steps
 
 from .commands import REPOSITORY, run, succeed, train
 
@@ -46,7 +46,8 @@ def preempted(tmp_path_factory, data) -> Preempted:
     with subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         lines = iter(process.stdout)
         next(line for line in lines if line.startswith("step 2/"))
-        # It stands still while the second one tries, so that what changes is the second one's doing.
+        # It stands still while the second one tries, so that what changes is the second one's
+        # doing.
         process.send_signal(signal.SIGSTOP)
         before = snapshot(workdir)
         second = run(*words)
@@ -66,7 +67,9 @@ def snapshot(folder: pathlib.Path) -> dict[str, tuple[int, int]]:
 
 def check_equal(one: Frozen, other: Frozen) -> None:
     assert (one.step, one.run["position"]) == (other.step, other.run["position"])
-    leaves = zip(jax.tree_util.tree_leaves_with_path(one.state), jax.tree.leaves(other.state), strict=True)
+    leaves = zip(
+        jax.tree_util.tree_leaves_with_path(one.state), jax.tree.leaves(other.state), strict=True
+    )
     for (path, a), b in leaves:
         np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
 
@@ -81,7 +84,9 @@ def test_a_killed_run_goes_on_and_ends_bit_equal_to_an_unbroken_one(unbroken, tm
     check_equal(load(str(tmp_path)), load(str(unbroken)))
 
 
-def test_a_second_run_in_the_same_work_directory_is_refused_in_one_line_and_touches_nothing(preempted):
+def test_a_second_run_in_the_same_work_directory_is_refused_in_one_line_and_touches_nothing(
+    preempted,
+):
     assert preempted.second.returncode == 1
     (line,) = [line for line in preempted.second.stderr.splitlines() if line.startswith("error: ")]
     assert f"another run is training in {preempted.workdir}" in line

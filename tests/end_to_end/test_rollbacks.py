@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from lens_jax.eval.frozen import load
-from lens_jax.train.log import read_metrics
+from lens_jax.workdir.metrics import read_metrics
 
 from .commands import run, train
 

@@ -56,14 +56,19 @@ def swept(tmp_path_factory, data):
     """A sweep that was killed and started again: its folder, what the first part left, the second output."""
     workdir = tmp_path_factory.mktemp("sweep")
     kill_in_the_third_run(sweep(workdir, data))
-    left = {path.name: (path / "metrics.jsonl").read_bytes() for path in map(workdir.joinpath, NAMES[:2])}
+    left = {
+        path.name: (path / "metrics.jsonl").read_bytes()
+        for path in map(workdir.joinpath, NAMES[:2])
+    }
     (workdir / "killed.md").write_bytes((workdir / "table.md").read_bytes())
     return workdir, left, succeed(*sweep(workdir, data), **ENVIRONMENT)
 
 
 def test_the_table_of_a_killed_sweep_counts_what_was_finished(swept):
     workdir, _, _ = swept
-    counts = [line.split(" | ")[-1] for line in (workdir / "killed.md").read_text().splitlines()[2:5]]
+    counts = [
+        line.split(" | ")[-1] for line in (workdir / "killed.md").read_text().splitlines()[2:5]
+    ]
     assert counts == ["2 |", "0 of 2 |", "0 of 1 |"]
 
 
@@ -90,7 +95,7 @@ def test_the_table_holds_what_the_evaluations_found(swept):
     assert [row["settings"].get("shortcut") for row in table["rows"]] == ["none", "arrow", None]
     for row, line in zip(table["rows"], rows, strict=True):
         for seed in row["seeds"]:
-            config = json.loads((workdir / seed["folder"] / "config.json").read_text())
+            config = json.loads((workdir / seed["folder"] / "config.json").read_text())["config"]
             assert config["seed"] == seed["seed"]
             evaluations = json.loads((workdir / seed["folder"] / "linear_eval.json").read_text())
             for evaluation in evaluations:
@@ -101,12 +106,18 @@ def test_the_table_holds_what_the_evaluations_found(swept):
         mean = sum(seed["linear_accuracy_raw"] for seed in row["seeds"]) / len(row["seeds"])
         assert f"{100 * mean:.1f}" in line
     assert [len(row["seeds"]) for row in table["rows"]] == [2, 2, 1]
-    assert ["linear_accuracy_concat" in row["summary"] for row in table["rows"]] == [False, False, True]
+    assert ["linear_accuracy_concat" in row["summary"] for row in table["rows"]] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_more_seeds_and_pieces_join_the_same_table(swept, data):
     workdir, _, _ = swept
-    grid = f"lens.kind=none shortcut=none,arrow {DURATION} seed=0,1; {DURATION} lens.kind=none seed=0"
+    grid = (
+        f"lens.kind=none shortcut=none,arrow {DURATION} seed=0,1; {DURATION} lens.kind=none seed=0"
+    )
     first = succeed(*sweep(workdir, data, "--index=1", "--of=2", grid=grid), **ENVIRONMENT)
     assert [line for line in first.splitlines() if line.startswith("[")] == [
         f"[{place}/2] {workdir / name} is finished" for place, name in enumerate(NAMES[1:4:2], 1)
@@ -115,7 +126,9 @@ def test_more_seeds_and_pieces_join_the_same_table(swept, data):
     second = succeed(*sweep(workdir, data, "--index=0", "--of=2", grid=grid), **ENVIRONMENT)
     assert second.count(" is finished") == 2
     assert f"[3/3] {workdir}/lens.kind=none,train.duration=6+steps,seed=0\n" in second
-    counts = [line.split(" | ")[-1] for line in (workdir / "table.md").read_text().splitlines()[2:5]]
+    counts = [
+        line.split(" | ")[-1] for line in (workdir / "table.md").read_text().splitlines()[2:5]
+    ]
     assert counts == ["2 |", "2 |", "1 |"]
 
 
@@ -137,7 +150,9 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path, data):
     grid = "lens.kind=none optimizer.learning_rate=1e30,0.1 train.duration='4 steps' seed=0"
     result = run(*sweep(tmp_path, data, grid=grid), **ENVIRONMENT)
     assert result.returncode == 1
-    failed, ended = [line for line in result.stderr.splitlines() if line.startswith(("failed: ", "error: "))]
+    failed, ended = [
+        line for line in result.stderr.splitlines() if line.startswith(("failed: ", "error: "))
+    ]
     assert "optimizer.learning_rate=1e%2B30," in failed
     assert " at step " in failed
     assert ended.startswith("error: 1 of 2 runs failed")
@@ -150,9 +165,13 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path, data):
 
 def test_a_dry_run_prints_the_runs_and_writes_nothing(tmp_path):
     output = succeed(*sweep(tmp_path / "sweep", tmp_path / "data", "--dry_run"))
-    assert [line.split()[0] for line in output.splitlines()] == [f"{tmp_path / 'sweep' / n}" for n in NAMES]
+    assert [line.split()[0] for line in output.splitlines()] == [
+        f"{tmp_path / 'sweep' / n}" for n in NAMES
+    ]
     assert "train.duration=6 steps" in output
-    piece = succeed(*sweep(tmp_path / "sweep", tmp_path / "data", "--dry_run", "--index=1", "--of=3"))
+    piece = succeed(
+        *sweep(tmp_path / "sweep", tmp_path / "data", "--dry_run", "--index=1", "--of=3")
+    )
     assert piece.splitlines() == output.splitlines()[1::3]
     assert not list(tmp_path.iterdir())
 

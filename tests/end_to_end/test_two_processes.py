@@ -7,8 +7,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from lens_jax.train.checkpoints import saved_steps
-from lens_jax.train.log import read_metrics
+from lens_jax.workdir.checkpoints import saved_steps
+from lens_jax.workdir.metrics import read_metrics
 
 from .commands import REPOSITORY, run, train
 
@@ -20,7 +20,8 @@ OPTIONS = (
     "--config.train.log_every=1 steps",
     # The rows of a batch lie on the devices in another order when processes share it.
     "--config.task.all_rotations=True",
-    # Adam takes rounding errors for gradients where those are nearly zero: large steps would part the runs.
+    # Adam takes rounding errors for gradients where those are nearly zero: large steps would part
+    # the runs.
     "--config.optimizer.learning_rate=0.01",
     "--config.lens.learning_rate=5e-5",
 )
@@ -120,7 +121,9 @@ def test_two_processes_save_what_one_can_go_on_from(two, alone, tmp_path, data):
     assert_equal_losses(losses(workdir), alone)
 
 
-def test_what_eight_devices_saved_goes_on_on_four_and_then_in_two_processes(eight, alone, tmp_path, data):
+def test_what_eight_devices_saved_goes_on_on_four_and_then_in_two_processes(
+    eight, alone, tmp_path, data
+):
     on_four = cut_short(eight, tmp_path / "four", 5)
     assert "going on from checkpoint 5" in on_devices(4, on_four, data)
     in_two = cut_short(on_four, tmp_path / "two", 10)

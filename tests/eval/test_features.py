@@ -6,7 +6,13 @@ import pytest
 from lens_jax.config import LENS_KINDS
 from lens_jax.data.decode import central_crop_resize, decode, resize
 from lens_jax.errors import UserError
-from lens_jax.eval.features import REPRESENTATIONS, adaptive_max_pool, extract, make_features, tap_names
+from lens_jax.eval.features import (
+    REPRESENTATIONS,
+    adaptive_max_pool,
+    extract,
+    make_features,
+    tap_names,
+)
 from lens_jax.eval.frozen import Frozen
 
 TAPS = ("block1", "block2", "pre_logits")
@@ -16,7 +22,9 @@ def lens_of(frozen: Frozen, images: jax.Array) -> jax.Array:
     return jax.jit(frozen.system.lens.apply)({"params": frozen.state.lens_params}, images)
 
 
-def taps_of(frozen: Frozen, kinds: dict[str, jax.Array], stats: dict) -> dict[str, dict[str, np.ndarray]]:
+def taps_of(
+    frozen: Frozen, kinds: dict[str, jax.Array], stats: dict
+) -> dict[str, dict[str, np.ndarray]]:
     """The taps of each kind of input, by the statistics of that name."""
     network, params = frozen.system.network, frozen.state.params
     read = jax.jit(
@@ -57,7 +65,13 @@ def test_the_taps_of_resnet50_get_the_sizes_worked_out_by_hand():
     shapes = [(56, 56, 256), (28, 28, 512), (14, 14, 1024), (7, 7, 2048), (2048,)]
     taps = [jax.ShapeDtypeStruct((3, *shape), jnp.bfloat16) for shape in shapes]
     pooled = [jax.eval_shape(adaptive_max_pool, tap) for tap in taps]
-    assert [p.shape[1] for p in pooled] == [5 * 5 * 256, 4 * 4 * 512, 2 * 2 * 1024, 1 * 1 * 2048, 2048]
+    assert [p.shape[1] for p in pooled] == [
+        5 * 5 * 256,
+        4 * 4 * 512,
+        2 * 2 * 1024,
+        1 * 1 * 2048,
+        2048,
+    ]
     assert {p.dtype for p in pooled} == {jnp.dtype("float32")}
 
 
@@ -71,9 +85,12 @@ def test_raw_features_are_the_taps_and_lensed_ones_those_of_the_lensed_image(mak
     frozen, pixels = make_frozen(), random_pixels(3)
     images = jnp.asarray(pixels, jnp.float32) / 127.5 - 1
     stats = dict.fromkeys(("raw", "lensed"), frozen.state.batch_stats)
-    raw, lensed = taps_of(frozen, {"raw": images, "lensed": lens_of(frozen, images)}, stats).values()
+    raw, lensed = taps_of(
+        frozen, {"raw": images, "lensed": lens_of(frozen, images)}, stats
+    ).values()
     found = {
-        kind: jax.jit(make_features(frozen, kind, TAPS))(frozen.state, pixels) for kind in REPRESENTATIONS
+        kind: jax.jit(make_features(frozen, kind, TAPS))(frozen.state, pixels)
+        for kind in REPRESENTATIONS
     }
     assert tap_names(frozen) == TAPS
     for tap in TAPS:
@@ -114,7 +131,9 @@ def test_each_kind_of_input_is_normed_by_its_own_statistics(make_frozen):
     own = taps_of(frozen, of, stats)
     wrong = taps_of(frozen, of, {"raw": stats["lensed"], "lensed": stats["raw"]})
     for kind in of:
-        found = jax.jit(make_features(frozen, kind, ("pre_logits",)))(frozen.state, pixels)["pre_logits"]
+        found = jax.jit(make_features(frozen, kind, ("pre_logits",)))(frozen.state, pixels)[
+            "pre_logits"
+        ]
         np.testing.assert_allclose(found, own[kind]["pre_logits"], rtol=1e-4, atol=1e-4)
         assert abs(found - wrong[kind]["pre_logits"]).max() > 0.1
 
@@ -133,10 +152,13 @@ def test_the_features_of_a_patch_task_are_the_mean_over_nine_crops(make_jigsaw, 
     for i in range(2):
         for tap in TAPS:
             one, other = (
-                sum(values[tap][9 * i + place].ravel() for place in range(9)) / 9 for values in taps.values()
+                sum(values[tap][9 * i + place].ravel() for place in range(9)) / 9
+                for values in taps.values()
             )
             assert abs(one - other).max() > 0.1
-            np.testing.assert_allclose(found[tap][i], np.concatenate([one, other]), rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(
+                found[tap][i], np.concatenate([one, other]), rtol=1e-3, atol=1e-3
+            )
 
 
 @pytest.mark.parametrize(
@@ -144,32 +166,42 @@ def test_the_features_of_a_patch_task_are_the_mean_over_nine_crops(make_jigsaw, 
     [
         ({}, lambda data: resize(data, 16)),
         ({"data.linear_size": 12}, lambda data: resize(data, 12)),
-        ({"data.linear_size": 12, "data.eval_crop": "central"}, lambda data: central_crop_resize(data, 12)),
-        ({"data.linear_size": 12, "data.linear_crop": "central"}, lambda data: central_crop_resize(data, 12)),
+        (
+            {"data.linear_size": 12, "data.eval_crop": "central"},
+            lambda data: central_crop_resize(data, 12),
+        ),
+        (
+            {"data.linear_size": 12, "data.linear_crop": "central"},
+            lambda data: central_crop_resize(data, 12),
+        ),
         ({"data.eval_crop": "central", "data.linear_crop": "none"}, lambda data: resize(data, 16)),
     ],
 )
-def test_the_linear_pass_reads_its_own_size_and_crop(make_frozen, colourful, overrides: dict, read):
-    source = colourful(3, side=21)
-    rows, _ = extract(make_frozen(overrides), source, lambda _, x: {"pixels": x.reshape(len(x), -1)})
+def test_the_linear_pass_reads_its_own_size_and_crop(make_frozen, colorful, overrides: dict, read):
+    source = colorful(3, side=21)
+    rows, _ = extract(
+        make_frozen(overrides), source, lambda _, x: {"pixels": x.reshape(len(x), -1)}
+    )
     expected = np.stack([read(source[i]["image"]).ravel() for i in range(3)])
     np.testing.assert_array_equal(rows["pixels"], expected)
 
 
 @pytest.mark.parametrize(("size", "broken"), [(7, ()), (259, ()), (9, (0, 4))])
 def test_extraction_gives_every_image_once_in_order_but_those_that_do_not_decode(
-    make_frozen, colourful, size: int, broken: tuple[int, ...]
+    make_frozen, colorful, size: int, broken: tuple[int, ...]
 ):
-    source = colourful(size, broken=broken)
+    source = colorful(size, broken=broken)
     read = {"pixels": lambda images: images.reshape(len(images), -1)}
-    rows, labels = extract(make_frozen(), source, lambda _, x: {name: f(x) for name, f in read.items()})
+    rows, labels = extract(
+        make_frozen(), source, lambda _, x: {name: f(x) for name, f in read.items()}
+    )
     kept = [i for i in range(size) if i not in broken]
     assert labels.tolist() == [i % 3 for i in kept]
     expected = np.stack([decode(source[i]["image"]).reshape(-1) for i in kept])
     np.testing.assert_array_equal(rows["pixels"], expected)
 
 
-def test_extraction_stops_where_too_many_images_do_not_decode(make_frozen, colourful):
+def test_extraction_stops_where_too_many_images_do_not_decode(make_frozen, colorful):
     frozen = make_frozen({"data.max_skipped": 0.1})
     with pytest.raises(UserError, match="2 of 9 images did not decode"):
-        extract(frozen, colourful(9, broken=(0, 4)), lambda _, x: {"pixels": x[:, 0, 0]})
+        extract(frozen, colorful(9, broken=(0, 4)), lambda _, x: {"pixels": x[:, 0, 0]})

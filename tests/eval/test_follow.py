@@ -8,7 +8,7 @@ import pytest
 from lens_jax.errors import UserError
 from lens_jax.eval import follow as module
 from lens_jax.eval.follow import follow
-from lens_jax.train import checkpoints
+from lens_jax.workdir import checkpoints
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,9 @@ def test_to_the_end_every_checkpoint_is_given_once_and_the_last_ends_it(train_to
     assert steps == [1, 2, 3, 4]
 
 
-def test_a_checkpoint_that_was_deleted_before_it_was_read_is_passed_over(train_to, tmp_path, capsys):
+def test_a_checkpoint_that_was_deleted_before_it_was_read_is_passed_over(
+    train_to, tmp_path, capsys
+):
     train_to(1, 2)
     following = follow(str(tmp_path), to_the_end=True, wait=False)
     assert next(following).step == 1

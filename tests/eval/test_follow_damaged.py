@@ -10,7 +10,7 @@ from lens_jax.errors import UserError
 from lens_jax.eval import follow as module
 from lens_jax.eval.follow import follow
 from lens_jax.eval.frozen import load
-from lens_jax.train import checkpoints
+from lens_jax.workdir import checkpoints
 
 
 @pytest.fixture
@@ -35,7 +35,9 @@ def damage(workdir: pathlib.Path, step: int) -> None:
     path.write_bytes(content)
 
 
-def test_where_the_newest_is_damaged_the_one_before_is_judged_and_nothing_moves(train_to, tmp_path, capsys):
+def test_where_the_newest_is_damaged_the_one_before_is_judged_and_nothing_moves(
+    train_to, tmp_path, capsys
+):
     train_to(1, 3)
     damage(tmp_path, 3)
     assert [frozen.step for frozen in follow(str(tmp_path), to_the_end=False, wait=True)] == [1]

@@ -7,11 +7,18 @@ import pytest
 
 from lens_jax.data.decode import decode
 from lens_jax.errors import UserError
-from lens_jax.eval.frozen import Frozen, apply_head, apply_lens, load, make_lens_effect, pretext_accuracy
+from lens_jax.eval.frozen import (
+    Frozen,
+    apply_head,
+    apply_lens,
+    load,
+    make_lens_effect,
+    pretext_accuracy,
+)
 from lens_jax.ops.shortcuts import inject
 from lens_jax.tasks.base import Views
 from lens_jax.tasks.permutations import spread_permutations
-from lens_jax.train import checkpoints
+from lens_jax.workdir import checkpoints
 
 
 def unit(pixels: np.ndarray) -> np.ndarray:
@@ -34,9 +41,9 @@ def undecided(frozen: Frozen, images: np.ndarray, arrangement: np.ndarray | None
 
 @pytest.mark.parametrize("shortcut", ["none", "arrow"])
 def test_pretext_accuracy_is_the_share_of_hits_over_all_views_of_the_images_that_decode(
-    make_frozen, colourful, shortcut: str
+    make_frozen, colorful, shortcut: str
 ):
-    source, broken = colourful(11, broken=(2, 10)), (2, 10)
+    source, broken = colorful(11, broken=(2, 10)), (2, 10)
     pixels = [unit(decode(source[i]["image"])) for i in range(11) if i not in broken]
     frozen = make_frozen()
     views = [np.rot90(x, turns) for x in pixels for turns in range(4)]
@@ -52,19 +59,21 @@ def test_pretext_accuracy_is_the_share_of_hits_over_all_views_of_the_images_that
                 answer = int(np.argmax(outputs(shown)[0]))
                 hits[kind] += answer == turns
                 answers.add((kind, answer))
-    assert len(answers) >= 4  # a constant answer would be right a quarter of the times, whatever was asked
+    assert (
+        len(answers) >= 4
+    )  # a constant answer would be right a quarter of the times, whatever was asked
     found = pretext_accuracy(frozen, source, shortcut)
     assert found == {kind: pytest.approx(count / 36, abs=1e-12) for kind, count in hits.items()}
 
 
 @pytest.mark.parametrize("kind", ["none", "pgd"])
-def test_without_a_lens_there_is_no_lensed_accuracy(make_frozen, colourful, kind: str):
+def test_without_a_lens_there_is_no_lensed_accuracy(make_frozen, colorful, kind: str):
     frozen = make_frozen({"lens.kind": kind})
-    assert pretext_accuracy(frozen, colourful(4), "none").keys() == {"raw"}
+    assert pretext_accuracy(frozen, colorful(4), "none").keys() == {"raw"}
 
 
-def test_supervised_accuracy_is_that_of_the_labels(make_frozen, colourful):
-    source = colourful(270)
+def test_supervised_accuracy_is_that_of_the_labels(make_frozen, colorful):
+    source = colorful(270)
     frozen = make_frozen({"lens.kind": "none"}, {"name": "supervised"})
     images = np.stack([unit(decode(source[i]["image"])) for i in range(270)])
     frozen = undecided(frozen, images)
@@ -73,10 +82,10 @@ def test_supervised_accuracy_is_that_of_the_labels(make_frozen, colourful):
     assert pretext_accuracy(frozen, source, "none") == {"raw": pytest.approx(hits / 270, abs=1e-12)}
 
 
-def test_too_many_broken_images_are_refused(make_frozen, colourful):
+def test_too_many_broken_images_are_refused(make_frozen, colorful):
     frozen = make_frozen({"data.max_skipped": 0.1})
     with pytest.raises(UserError, match="1 of 4 images did not decode"):
-        pretext_accuracy(frozen, colourful(4, broken=(1,)), "none")
+        pretext_accuracy(frozen, colorful(4, broken=(1,)), "none")
 
 
 def nine(image: np.ndarray) -> np.ndarray:
@@ -85,7 +94,9 @@ def nine(image: np.ndarray) -> np.ndarray:
     return np.stack([image[y : y + 4, x : x + 4] for y, x in corners])
 
 
-def patch_logits(frozen: Frozen, stats: dict, features: np.ndarray, order: np.ndarray) -> np.ndarray:
+def patch_logits(
+    frozen: Frozen, stats: dict, features: np.ndarray, order: np.ndarray
+) -> np.ndarray:
     """What the patch head says of nine patches' features in one order, place by place."""
     head, norm = frozen.state.params["head"], stats["head"]["BatchNorm_0"]
     hidden = np.zeros(norm["mean"].shape)
@@ -99,10 +110,10 @@ def patch_logits(frozen: Frozen, stats: dict, features: np.ndarray, order: np.nd
 
 @pytest.mark.parametrize(("acts_on", "batch_norm"), [("views", "joint"), ("images", "split")])
 def test_the_accuracy_of_jigsaw_counts_every_order_of_the_images_that_decode(
-    make_jigsaw, colourful, acts_on: str, batch_norm: str
+    make_jigsaw, colorful, acts_on: str, batch_norm: str
 ):
     frozen = make_jigsaw({"lens.acts_on": acts_on, "lens.batch_norm": batch_norm})
-    source, orders = colourful(11, broken=(2, 10)), spread_permutations(10)
+    source, orders = colorful(11, broken=(2, 10)), spread_permutations(10)
     images = np.stack([unit(decode(source[i]["image"])) for i in range(11) if i not in (2, 10)])
     patches = np.concatenate([nine(image) for image in images])
     frozen = undecided(frozen, patches, np.stack([orders] * 9))
@@ -130,9 +141,9 @@ def test_the_accuracy_of_jigsaw_counts_every_order_of_the_images_that_decode(
     assert accuracy == {kind: pytest.approx(count / 90, abs=1e-12) for kind, count in hits.items()}
 
 
-def test_a_task_without_classes_has_no_accuracy(make_frozen, colourful):
+def test_a_task_without_classes_has_no_accuracy(make_frozen, colorful):
     task = {"name": "exemplar", "copies": 2, "size": 8, "embedding": 5, "margin": 0.5}
-    assert pretext_accuracy(make_frozen(task=task), colourful(4), "arrow") == {}
+    assert pretext_accuracy(make_frozen(task=task), colorful(4), "arrow") == {}
 
 
 @pytest.mark.parametrize("acts_on", ["views", "images"])
@@ -189,7 +200,9 @@ def test_the_lens_effect_shows_each_view_and_a_mask_that_turns_with_it(make_froz
     if not lens:
         np.testing.assert_array_equal(effect.lensed, effect.inputs)
         return
-    expected = jax.jit(frozen.system.lens.apply)({"params": frozen.state.lens_params}, effect.inputs)
+    expected = jax.jit(frozen.system.lens.apply)(
+        {"params": frozen.state.lens_params}, effect.inputs
+    )
     np.testing.assert_allclose(effect.lensed, expected, rtol=0, atol=1e-4)
     assert abs(effect.lensed - effect.inputs).mean() > 0.01
 
@@ -231,8 +244,12 @@ def test_a_checkpoint_is_read_back_with_its_config_whatever_its_durations(
         assert found.run["total_steps"] == 20
         assert found.system == expected.system
         jax.tree.map(np.testing.assert_array_equal, found.state.params, expected.state.params)
-        jax.tree.map(np.testing.assert_array_equal, found.state.batch_stats, expected.state.batch_stats)
-        jax.tree.map(np.testing.assert_array_equal, found.state.lens_params, expected.state.lens_params)
+        jax.tree.map(
+            np.testing.assert_array_equal, found.state.batch_stats, expected.state.batch_stats
+        )
+        jax.tree.map(
+            np.testing.assert_array_equal, found.state.lens_params, expected.state.lens_params
+        )
 
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path):

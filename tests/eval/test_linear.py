@@ -11,15 +11,15 @@ from lens_jax.eval.features import make_features
 from lens_jax.eval.linear import logistic_regression, sgd_heads, train_heads
 
 
-def mean_colour(_: object, images: jax.Array) -> dict[str, jax.Array]:
-    return {"colour": jnp.mean(images.astype(jnp.float32), axis=(1, 2)) / 255}
+def mean_color(_: object, images: jax.Array) -> dict[str, jax.Array]:
+    return {"color": jnp.mean(images.astype(jnp.float32), axis=(1, 2)) / 255}
 
 
 def constant(_: object, images: jax.Array) -> dict[str, jax.Array]:
     return {"nothing": jnp.ones((len(images), 2))}
 
 
-def mislabelled(source: Source, wrong: tuple[int, ...]) -> Source:
+def mislabeled(source: Source, wrong: tuple[int, ...]) -> Source:
     """The source with another label on some of its images."""
 
     def read(index: int):
@@ -37,56 +37,64 @@ def judge(solver: str, frozen, train: Source, test: Source, features) -> dict[st
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
 @pytest.mark.parametrize("size", [7, 300])
-def test_every_test_image_counts_once(make_frozen, colourful, solver: str, size: int):
-    test = mislabelled(colourful(size, seed=1), (0, size - 1))
-    found = judge(solver, make_frozen(), colourful(30), test, mean_colour)
-    assert found == {"colour": pytest.approx((size - 2) / size, abs=1e-12)}
+def test_every_test_image_counts_once(make_frozen, colorful, solver: str, size: int):
+    test = mislabeled(colorful(size, seed=1), (0, size - 1))
+    found = judge(solver, make_frozen(), colorful(30), test, mean_color)
+    assert found == {"color": pytest.approx((size - 2) / size, abs=1e-12)}
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
-def test_what_does_not_decode_is_not_counted(make_frozen, colourful, solver: str):
-    found = judge(solver, make_frozen(), colourful(30), colourful(6, 1, broken=(0, 5)), mean_colour)
-    assert found == {"colour": 1.0}
-    missed = mislabelled(colourful(6, 1, broken=(0, 5)), (1,))
-    assert judge(solver, make_frozen(), colourful(30), missed, mean_colour) == {"colour": 0.75}
+def test_what_does_not_decode_is_not_counted(make_frozen, colorful, solver: str):
+    found = judge(solver, make_frozen(), colorful(30), colorful(6, 1, broken=(0, 5)), mean_color)
+    assert found == {"color": 1.0}
+    missed = mislabeled(colorful(6, 1, broken=(0, 5)), (1,))
+    assert judge(solver, make_frozen(), colorful(30), missed, mean_color) == {"color": 0.75}
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
-def test_features_that_say_nothing_stay_at_chance(make_frozen, colourful, solver: str):
-    found = judge(solver, make_frozen(), colourful(30), colourful(30, 1), constant)
+def test_features_that_say_nothing_stay_at_chance(make_frozen, colorful, solver: str):
+    found = judge(solver, make_frozen(), colorful(30), colorful(30, 1), constant)
     assert found == {"nothing": pytest.approx(1 / 3, abs=1e-12)}
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
-def test_frozen_taps_of_a_drawn_network_tell_colours_apart(make_frozen, colourful, solver: str):
+def test_frozen_taps_of_a_drawn_network_tell_colors_apart(make_frozen, colorful, solver: str):
     frozen = make_frozen({"augment.flip": True})
     features = make_features(frozen, "concat", ("block1", "pre_logits"))
-    found = judge(solver, frozen, colourful(30), colourful(30, 1), features)
+    found = judge(solver, frozen, colorful(30), colorful(30, 1), features)
     assert found.keys() == {"block1", "pre_logits"}
     assert min(found.values()) > 0.9
 
 
-def test_the_heads_of_two_taps_do_not_touch_each_other(make_frozen, colourful):
-    train, test = colourful(30), mislabelled(colourful(30, 1), (3,))
-    both = sgd_heads(make_frozen(), train, test, lambda _, x: mean_colour(_, x) | constant(_, x), epochs=40)
-    assert both == {"colour": pytest.approx(29 / 30), "nothing": pytest.approx(1 / 3, abs=0.04)}
+def test_the_heads_of_two_taps_do_not_touch_each_other(make_frozen, colorful):
+    train, test = colorful(30), mislabeled(colorful(30, 1), (3,))
+    both = sgd_heads(
+        make_frozen(), train, test, lambda _, x: mean_color(_, x) | constant(_, x), epochs=40
+    )
+    assert both == {"color": pytest.approx(29 / 30), "nothing": pytest.approx(1 / 3, abs=0.04)}
 
 
-def test_sgd_learns_from_a_train_set_that_its_batch_does_not_divide(make_frozen, colourful):
-    train, test = colourful(530), colourful(30, 1)  # batches of 512
-    assert sgd_heads(make_frozen(), train, test, mean_colour, epochs=12) == {"colour": 1.0}
+def test_sgd_learns_from_a_train_set_that_its_batch_does_not_divide(make_frozen, colorful):
+    train, test = colorful(530), colorful(30, 1)  # batches of 512
+    assert sgd_heads(make_frozen(), train, test, mean_color, epochs=12) == {"color": 1.0}
 
 
-def test_evaluation_leaves_the_checkpoint_as_it_was(make_frozen, colourful):
+def test_evaluation_leaves_the_checkpoint_as_it_was(make_frozen, colorful):
     frozen = make_frozen()
     before = jax.tree.map(np.array, frozen.state)
-    sgd_heads(frozen, colourful(9), colourful(9, 1), make_features(frozen, "raw", ("pre_logits",)), epochs=2)
+    sgd_heads(
+        frozen,
+        colorful(9),
+        colorful(9, 1),
+        make_features(frozen, "raw", ("pre_logits",)),
+        epochs=2,
+    )
     jax.tree.map(np.testing.assert_array_equal, frozen.state, before)
 
 
-def test_heads_move_as_gradient_descent_with_momentum_worked_out_in_numpy(make_frozen, colourful):
-    train, epochs = colourful(30), 14
-    heads = train_heads(make_frozen(), train, mean_colour, epochs=epochs)["colour"]
+def test_heads_move_as_gradient_descent_with_momentum_worked_out_in_numpy(make_frozen, colorful):
+    train, epochs = colorful(30), 14
+    heads = train_heads(make_frozen(), train, mean_color, epochs=epochs)["color"]
 
     images = np.stack([decode.decode(train[i]["image"]) for i in range(30)])
     inputs = np.column_stack([images.mean(axis=(1, 2)) / 255, np.ones(30)])
@@ -104,22 +112,22 @@ def test_heads_move_as_gradient_descent_with_momentum_worked_out_in_numpy(make_f
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
-def test_random_test_labels_are_found_at_chance(make_frozen, colourful, solver: str):
-    labels, test = np.random.default_rng(0).integers(0, 3, 600), colourful(600, 1)
+def test_random_test_labels_are_found_at_chance(make_frozen, colorful, solver: str):
+    labels, test = np.random.default_rng(0).integers(0, 3, 600), colorful(600, 1)
     shuffled = dataclasses.replace(test, read=lambda i: test.read(i) | {"label": int(labels[i])})
-    accuracy = judge(solver, make_frozen(), colourful(30), shuffled, mean_colour)["colour"]
+    accuracy = judge(solver, make_frozen(), colorful(30), shuffled, mean_color)["color"]
     # Three standard deviations of 600 guesses at one in three.
     assert abs(accuracy - 1 / 3) < 3 * np.sqrt(2 / 9 / 600)
 
 
-def test_heads_learn_from_and_are_judged_on_images_of_the_linear_size(make_frozen, colourful):
+def test_heads_learn_from_and_are_judged_on_images_of_the_linear_size(make_frozen, colorful):
     sides = set()
 
     def watched(_: object, images: jax.Array) -> dict[str, jax.Array]:
         sides.add(images.shape[1:])
-        return mean_colour(_, images)
+        return mean_color(_, images)
 
     frozen = make_frozen({"data.linear_size": 12})
-    assert judge("sgd", frozen, colourful(30), colourful(9, 1), watched) == {"colour": 1.0}
-    assert judge("lbfgs", frozen, colourful(30), colourful(9, 1), watched) == {"colour": 1.0}
+    assert judge("sgd", frozen, colorful(30), colorful(9, 1), watched) == {"color": 1.0}
+    assert judge("lbfgs", frozen, colorful(30), colorful(9, 1), watched) == {"color": 1.0}
     assert sides == {(12, 12, 3)}

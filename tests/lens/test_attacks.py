@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lens_jax.lens.adversary import make_objective
 from lens_jax.lens.attacks import ATTACKS, attack, fgsm, pgd, random_signs
+from lens_jax.lens.objectives import make_objective
 
 EPSILON = 0.1
 
@@ -51,12 +51,14 @@ def test_fgsm_moves_every_pixel_by_epsilon_up_the_slope_of_the_pretext_loss(line
     np.testing.assert_allclose(fgsm(slope, images, EPSILON), expected, rtol=0, atol=1e-15)
 
 
-def test_fgsm_stays_among_the_colours_there_are(linear):
+def test_fgsm_stays_among_the_colors_there_are(linear):
     slope, weights, labels = linear
     images = random_images()
     moved = np.asarray(images) + EPSILON * uphill_by_hand(images, weights, labels)
     assert (abs(moved) > 1).any()
-    np.testing.assert_allclose(fgsm(slope, images, EPSILON), np.clip(moved, -1, 1), rtol=0, atol=1e-15)
+    np.testing.assert_allclose(
+        fgsm(slope, images, EPSILON), np.clip(moved, -1, 1), rtol=0, atol=1e-15
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
@@ -84,7 +86,9 @@ def test_pgd_is_descent_by_signs_cut_back_to_the_ball(x64):
 
 def test_without_a_slope_pgd_stays_at_its_random_start_in_the_ball(x64):
     images = random_images(limit=0.8)
-    one, other = (pgd(jax.random.key(k), jnp.zeros_like, images, EPSILON, 5) - images for k in (0, 1))
+    one, other = (
+        pgd(jax.random.key(k), jnp.zeros_like, images, EPSILON, 5) - images for k in (0, 1)
+    )
     assert abs(one).max() <= EPSILON
     assert (one != other).all()
     np.testing.assert_allclose(jnp.mean(abs(one)), EPSILON / 2, rtol=0.15)
@@ -103,7 +107,7 @@ def test_random_signs_move_every_pixel_by_epsilon_up_or_down_alike(x64):
 
 
 @pytest.mark.parametrize("kind", ATTACKS)
-def test_an_attack_stays_in_the_ball_and_among_the_colours_there_are(x64, kind: str):
+def test_an_attack_stays_in_the_ball_and_among_the_colors_there_are(x64, kind: str):
     images = random_images()
     found = attack(kind, jax.random.key(0), jnp.cos, images, EPSILON, 5)
     assert 0 < abs(found - images).max() <= EPSILON + 1e-15
@@ -127,7 +131,9 @@ def test_aimed_attacks_raise_the_loss_of_a_network_and_the_iterated_one_the_most
         return -jnp.mean(jax.nn.log_softmax(model.apply(variables, images))[jnp.arange(4), labels])
 
     slope = jax.grad(lambda x: -loss(x))
-    raised = {kind: loss(attack(kind, key, slope, images, EPSILON, 20)) - loss(images) for kind in ATTACKS}
+    raised = {
+        kind: loss(attack(kind, key, slope, images, EPSILON, 20)) - loss(images) for kind in ATTACKS
+    }
     assert raised["pgd"] >= raised["fgsm"] > 5 * abs(raised["random"])
 
 

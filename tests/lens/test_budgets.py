@@ -25,7 +25,9 @@ def test_a_bounded_change_has_a_mean_absolute_value_of_epsilon_in_every_image(x6
         total = 0.0
         for value in scaled.ravel():
             total += abs(value)
-        assert total / scaled.size == pytest.approx(EPSILON, rel=2e-4)  # the smallest change is 1e-2
+        assert total / scaled.size == pytest.approx(
+            EPSILON, rel=2e-4
+        )  # the smallest change is 1e-2
         np.testing.assert_allclose(scaled / change, scaled[0, 0, 0] / change[0, 0, 0], rtol=1e-12)
 
 
@@ -38,7 +40,9 @@ def test_an_image_of_two_pixels_bounded_by_hand(x64):
 def test_no_change_stays_none_with_a_finite_gradient():
     none = jnp.zeros((2, 4, 4, 3))
     target = jnp.ones_like(none)
-    value, gradient = jax.value_and_grad(lambda x: jnp.sum((bounded(x, EPSILON) - target) ** 2))(none)
+    value, gradient = jax.value_and_grad(lambda x: jnp.sum((bounded(x, EPSILON) - target) ** 2))(
+        none
+    )
     np.testing.assert_array_equal(bounded(none, EPSILON), 0)
     assert value == none.size
     assert np.isfinite(gradient).all()
@@ -46,7 +50,10 @@ def test_no_change_stays_none_with_a_finite_gradient():
 
 
 def test_the_gradient_of_a_bounded_change_is_that_of_small_differences(x64):
-    change, weights = jnp.asarray(random_changes()[1:2]), np.random.default_rng(1).normal(size=(1, 6, 5, 3))
+    change, weights = (
+        jnp.asarray(random_changes()[1:2]),
+        np.random.default_rng(1).normal(size=(1, 6, 5, 3)),
+    )
     gradient = jax.grad(lambda x: jnp.sum(weights * bounded(x, EPSILON)))(change)
     for place in [(0, 0, 0, 0), (0, 5, 4, 2), (0, 2, 3, 1)]:
         step = np.zeros(change.shape)
@@ -66,7 +73,9 @@ def test_a_lens_with_a_bound_starts_as_the_identity_and_keeps_to_it_while_it_lea
 
     @jax.jit
     def learn(params, state):
-        loss, grads = jax.value_and_grad(lambda p: jnp.mean((lens.apply(p, images) - goal) ** 2))(params)
+        loss, grads = jax.value_and_grad(lambda p: jnp.mean((lens.apply(p, images) - goal) ** 2))(
+            params
+        )
         updates, state = optimizer.update(grads, state)
         return loss, optax.apply_updates(params, updates), state
 
@@ -95,7 +104,9 @@ def test_a_lens_with_a_bound_starts_as_the_identity_and_keeps_to_it_while_it_lea
 )
 def test_a_penalty_steered_by_hand(x64, penalty: float, reconstruction: float, expected: float):
     assert RATE == 0.02
-    assert float(steered(jnp.float64(penalty), jnp.float64(reconstruction), 0.01)) == pytest.approx(expected)
+    assert float(steered(jnp.float64(penalty), jnp.float64(reconstruction), 0.01)) == pytest.approx(
+        expected
+    )
 
 
 @pytest.mark.parametrize("start", [0.01, 1e5])

@@ -27,8 +27,12 @@ def awake(lens: UNet, images: jax.Array) -> dict:
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize(("widths", "blocks", "patch"), [((8, 16), 1, 4), ((8,), 2, 1), ((8, 8, 8), 1, 2)])
-def test_a_new_lens_is_exactly_the_identity(dtype, widths: tuple[int, ...], blocks: int, patch: int):
+@pytest.mark.parametrize(
+    ("widths", "blocks", "patch"), [((8, 16), 1, 4), ((8,), 2, 1), ((8, 8, 8), 1, 2)]
+)
+def test_a_new_lens_is_exactly_the_identity(
+    dtype, widths: tuple[int, ...], blocks: int, patch: int
+):
     images = random_images(2)
     lens = UNet(widths, blocks, patch, dtype)
     variables = init(lens, images)
@@ -72,7 +76,9 @@ def test_a_lens_does_not_look_at_the_rest_of_the_batch():
     apply = jax.jit(lens.apply)
     together = apply(variables, images)
     for i in range(3):
-        np.testing.assert_allclose(apply(variables, images[i : i + 1])[0], together[i], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(
+            apply(variables, images[i : i + 1])[0], together[i], rtol=0, atol=1e-5
+        )
 
 
 def test_every_level_of_the_lens_reaches_the_image():
@@ -90,7 +96,9 @@ def test_blocks_of_pixels_become_channels(side: int):
     for row in range(6):
         for column in range(12):
             place = (row % side) * side + column % side
-            expected[:, row // side, column // side, 5 * place : 5 * (place + 1)] = x[:, row, column]
+            expected[:, row // side, column // side, 5 * place : 5 * (place + 1)] = x[
+                :, row, column
+            ]
     np.testing.assert_array_equal(folded, expected)
 
 
@@ -105,14 +113,16 @@ def test_folding_pixels_into_channels_and_back_changes_nothing(side: int):
     ("widths", "patch", "size", "multiple"),
     [((8, 8), 4, (16, 20), 8), ((8, 8, 8), 1, (30, 32), 4), ((8,), 4, (18, 16), 4)],
 )
-def test_a_size_that_cannot_be_halved_is_refused_with_the_multiple(widths, patch, size, multiple: int):
+def test_a_size_that_cannot_be_halved_is_refused_with_the_multiple(
+    widths, patch, size, multiple: int
+):
     images = jnp.zeros((1, *size, 3))
     with pytest.raises(UserError, match=f"multiples of {multiple}, not {size[0]}x{size[1]}"):
         UNet(widths, patch=patch).init(jax.random.key(0), images)
 
 
 @pytest.mark.parametrize("widths", [(8, 12), (0, 8), ()])
-def test_widths_that_the_normalisation_cannot_group_are_refused(widths):
+def test_widths_that_the_normalization_cannot_group_are_refused(widths):
     with pytest.raises(UserError, match=f"{re.escape(str(widths))}.*multiples of 8"):
         UNet(widths).init(jax.random.key(0), random_images(1))
 

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lens_jax.models.conv import compiler_options, convolve_folded
+from lens_jax.devices.compiler import compiler_options
+from lens_jax.models.conv import convolve_folded
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -22,7 +23,10 @@ def gradients(function, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, ...
 )
 def test_a_folded_one_is_the_same_convolution(side, stride, padding, size, x64):
     rng = np.random.default_rng(0)
-    x, kernel = jnp.asarray(rng.normal(size=(2, *size, 3))), jnp.asarray(rng.normal(size=(side, side, 3, 5)))
+    x, kernel = (
+        jnp.asarray(rng.normal(size=(2, *size, 3))),
+        jnp.asarray(rng.normal(size=(side, side, 3, 5))),
+    )
 
     def form(convolve):
         return lambda x, kernel: convolve(

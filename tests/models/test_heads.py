@@ -9,7 +9,9 @@ from lens_jax.models.heads import ArrangedDense, PatchHead, check_head
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(3 * 9, 5))
-ORDERS = np.array([[RNG.permutation(9)[:4] for _ in range(2)] for _ in range(3)])  # two orders of 4 places
+ORDERS = np.array(
+    [[RNG.permutation(9)[:4] for _ in range(2)] for _ in range(3)]
+)  # two orders of 4 places
 
 
 def random_variables(head: nn.Module, features: np.ndarray, arrangement: np.ndarray) -> dict:
@@ -31,7 +33,9 @@ def concatenated(features: np.ndarray, params: dict) -> np.ndarray:
             parts = []
             for patch in order:
                 dense = params["Dense_0"]
-                parts.extend(features[9 * image + patch] @ np.asarray(dense["kernel"]) + dense["bias"])
+                parts.extend(
+                    features[9 * image + patch] @ np.asarray(dense["kernel"]) + dense["bias"]
+                )
             rows.append(parts)
     return np.array(rows)
 
@@ -42,11 +46,15 @@ def hidden_reference(features: np.ndarray, params: dict) -> np.ndarray:
     return concatenated(features, params) @ kernel.reshape(-1, kernel.shape[-1])
 
 
-def logits_reference(hidden: np.ndarray, mean: np.ndarray, var: np.ndarray, params: dict) -> np.ndarray:
+def logits_reference(
+    hidden: np.ndarray, mean: np.ndarray, var: np.ndarray, params: dict
+) -> np.ndarray:
     norm, last = params["BatchNorm_0"], params["Dense_1"]
     out = np.empty((len(hidden), last["bias"].shape[0]))
     for i, row in enumerate(hidden):
-        normed = (row - mean) / np.sqrt(var + 1e-5) * np.asarray(norm["scale"]) + np.asarray(norm["bias"])
+        normed = (row - mean) / np.sqrt(var + 1e-5) * np.asarray(norm["scale"]) + np.asarray(
+            norm["bias"]
+        )
         out[i] = np.maximum(normed, 0) @ np.asarray(last["kernel"]) + np.asarray(last["bias"])
     return out
 
@@ -66,7 +74,7 @@ def test_in_evaluation_the_head_is_the_plain_sum_of_its_parts(head):
     np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
-def test_training_normalises_over_all_orders_of_all_images(head):
+def test_training_normalizes_over_all_orders_of_all_images(head):
     module, variables = head
     hidden = hidden_reference(FEATURES, variables["params"])
     mean, var = hidden.mean(axis=0), hidden.var(axis=0)
@@ -99,7 +107,9 @@ def test_an_image_is_judged_alone(head):
 
 
 @pytest.mark.parametrize("orders", [1, 3, 40])
-def test_the_arranged_layer_and_its_gradients_are_those_of_a_dense_layer_on_concatenations(x64, orders: int):
+def test_the_arranged_layer_and_its_gradients_are_those_of_a_dense_layer_on_concatenations(
+    x64, orders: int
+):
     rng = np.random.default_rng(2)
     patches = jnp.asarray(rng.normal(size=(2, 9, 3)))
     arrangement = np.array([[rng.permutation(9) for _ in range(orders)] for _ in range(2)])
@@ -148,7 +158,9 @@ def test_dropout_leaves_out_its_share_of_hidden_units_in_training_only():
     def train(head: PatchHead) -> np.ndarray:
         rngs = {"dropout": jax.random.key(1)}
         return np.asarray(
-            head.apply(variables, features, orders, train=True, rngs=rngs, mutable=["batch_stats"])[0]
+            head.apply(variables, features, orders, train=True, rngs=rngs, mutable=["batch_stats"])[
+                0
+            ]
         )
 
     found, whole = train(head), train(head.clone(dropout=0.0))

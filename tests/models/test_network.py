@@ -21,7 +21,9 @@ def init(network: Network, images: np.ndarray, arrangement: np.ndarray | None = 
     return jax.jit(lambda x: network.init(key, x, arrangement, train=False))(images)
 
 
-def outputs_of(network: Network, variables: dict, images: np.ndarray, arrangement=None) -> jax.Array:
+def outputs_of(
+    network: Network, variables: dict, images: np.ndarray, arrangement=None
+) -> jax.Array:
     return jax.jit(lambda v, x: network.apply(v, x, arrangement, train=False))(variables, images)
 
 
@@ -50,8 +52,8 @@ def test_flat_images_have_finite_values_and_gradients():
     values, pull = jax.vjp(standardized, images)
     np.testing.assert_allclose(values, 0, rtol=0, atol=1e-5)
     (gradient,) = pull(weights)
-    centred = weights - weights.mean(axis=(1, 2, 3), keepdims=True)
-    np.testing.assert_allclose(gradient, centred * 48**0.5, rtol=1e-3, atol=1e-3)
+    centerd = weights - weights.mean(axis=(1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(gradient, centerd * 48**0.5, rtol=1e-3, atol=1e-3)
 
 
 def test_a_network_that_standardizes_is_blind_to_brightness_and_contrast():
@@ -62,7 +64,9 @@ def test_a_network_that_standardizes_is_blind_to_brightness_and_contrast():
     for read in (outputs_of, lambda *each: taps_of(*each)["block1"]):
         one, other = read(sharp, variables, images), read(sharp, variables, scaled)
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
-        by_hand = (images - images.mean((1, 2, 3), keepdims=True)) / images.std((1, 2, 3), keepdims=True)
+        by_hand = (images - images.mean((1, 2, 3), keepdims=True)) / images.std(
+            (1, 2, 3), keepdims=True
+        )
         np.testing.assert_allclose(one, read(plain, variables, by_hand), rtol=1e-3, atol=1e-4)
         assert abs(one - read(plain, variables, images)).max() > 0.01
 
@@ -92,7 +96,10 @@ def test_the_head_is_told_the_arrangement():
 
 @pytest.mark.parametrize("standardize", [True, False])
 def test_a_network_in_bfloat16_has_outputs_and_weights_in_float32(standardize: bool):
-    network, images = Network(tiny(jnp.bfloat16), LinearHead(4, jnp.bfloat16), standardize), random_images(2)
+    network, images = (
+        Network(tiny(jnp.bfloat16), LinearHead(4, jnp.bfloat16), standardize),
+        random_images(2),
+    )
     variables = init(network, images)
     assert outputs_of(network, variables, images).dtype == jnp.float32
     assert taps_of(network, variables, images)["block1"].dtype == jnp.bfloat16

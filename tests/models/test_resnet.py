@@ -14,7 +14,9 @@ from lens_jax.models.resnet import STEMS, BasicBlock, BottleneckBlock, ResNet, m
 def shapes_of(model: ResNet, size: int) -> dict[str, tuple[int, ...]]:
     """The shapes of the taps, without computing them."""
     image = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
-    taps, _ = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x, train=False), image)
+    taps, _ = jax.eval_shape(
+        lambda x: model.init_with_output(jax.random.key(0), x, train=False), image
+    )
     return {name: tap.shape for name, tap in taps.items()}
 
 
@@ -37,7 +39,9 @@ def evaluate(module: nn.Module) -> Callable:
 
 def train(module: nn.Module) -> Callable:
     """The jitted function (variables, images) -> (outputs, updated statistics)."""
-    return jax.jit(lambda variables, x: module.apply(variables, x, train=True, mutable=["batch_stats"]))
+    return jax.jit(
+        lambda variables, x: module.apply(variables, x, train=True, mutable=["batch_stats"])
+    )
 
 
 def count_resnet50() -> int:
@@ -81,10 +85,16 @@ def test_equal_maxima_share_the_gradient():
 
 @pytest.mark.parametrize(
     ("stem", "size", "sides"),
-    [("imagenet", 224, (56, 28, 14, 7)), ("cifar", 32, (32, 16, 8, 4)), ("patch", 32, (8, 4, 2, 1))],
+    [
+        ("imagenet", 224, (56, 28, 14, 7)),
+        ("cifar", 32, (32, 16, 8, 4)),
+        ("patch", 32, (8, 4, 2, 1)),
+    ],
 )
 def test_each_stem_sets_the_resolution_of_the_taps(stem: str, size: int, sides: tuple[int, ...]):
-    shapes = shapes_of(make_resnet("resnet18", width=64, stem=stem, last_stride=2, dtype=jnp.float32), size)
+    shapes = shapes_of(
+        make_resnet("resnet18", width=64, stem=stem, last_stride=2, dtype=jnp.float32), size
+    )
     assert shapes == {
         "block1": (2, sides[0], sides[0], 64),
         "block2": (2, sides[1], sides[1], 128),
@@ -121,7 +131,9 @@ def test_with_a_last_stride_of_one_the_last_stage_keeps_the_resolution(
     name: str, stem: str, size: int, sides: tuple[int, ...]
 ):
     kept, halved = (
-        shapes_of(make_resnet(name, width=8, stem=stem, last_stride=stride, dtype=jnp.float32), size)
+        shapes_of(
+            make_resnet(name, width=8, stem=stem, last_stride=stride, dtype=jnp.float32), size
+        )
         for stride in (1, 2)
     )
     blocks = [f"block{stage + 1}" for stage in range(len(sides))]
@@ -139,7 +151,10 @@ def test_the_dense_stem_looks_at_every_pixel_of_a_patch_before_it_pools():
     kernel = np.asarray(variables["params"]["Conv_0"]["kernel"], np.float64)
     padded = np.pad(np.asarray(x[0], np.float64), ((3, 3), (3, 3), (0, 0)))
     dense = np.array(
-        [[np.tensordot(padded[i : i + 7, j : j + 7], kernel, 3) for j in range(16)] for i in range(16)]
+        [
+            [np.tensordot(padded[i : i + 7, j : j + 7], kernel, 3) for j in range(16)]
+            for i in range(16)
+        ]
     )
     expected = np.zeros((8, 8, 8))
     for i in range(8):
@@ -159,7 +174,9 @@ def test_resnet50_has_as_many_weights_as_the_published_network():
 
 
 def test_a_wider_network_has_wider_taps():
-    shapes = shapes_of(make_resnet("small", width=12, stem="patch", last_stride=2, dtype=jnp.float32), 16)
+    shapes = shapes_of(
+        make_resnet("small", width=12, stem="patch", last_stride=2, dtype=jnp.float32), 16
+    )
     assert shapes == {"block1": (2, 4, 4, 12), "block2": (2, 2, 2, 24), "pre_logits": (2, 24)}
 
 
@@ -193,7 +210,9 @@ def test_training_moves_the_running_statistics_a_tenth_of_the_way():
     np.testing.assert_allclose(stats["mean"], 0.1 * mean, rtol=0, atol=1e-6)
     np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * variance, rtol=1e-5)
     normed = (last - mean) / np.sqrt(variance + 1e-5)
-    np.testing.assert_allclose(taps["pre_logits"], np.maximum(normed, 0).mean(axis=(1, 2)), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        taps["pre_logits"], np.maximum(normed, 0).mean(axis=(1, 2)), rtol=0, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(("stride", "width"), [(1, 4), (1, 6), (2, 4)])
@@ -210,7 +229,9 @@ def test_a_block_that_adds_nothing_is_the_identity_or_the_projection_of_its_acti
         np.testing.assert_array_equal(out, x)
         return
     kernel = np.asarray(params["projection"]["kernel"], np.float64)[0, 0]
-    expected = np.maximum(np.asarray(x, np.float64) / np.sqrt(1 + 1e-5), 0)[:, ::stride, ::stride] @ kernel
+    expected = (
+        np.maximum(np.asarray(x, np.float64) / np.sqrt(1 + 1e-5), 0)[:, ::stride, ::stride] @ kernel
+    )
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-5)
 
 

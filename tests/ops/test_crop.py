@@ -14,13 +14,13 @@ def random_images(count: int, height: int, width: int) -> np.ndarray:
 
 
 def triangle_weights(pixels: int, start: float, length: float, size: int) -> np.ndarray:
-    """Row o: how much each pixel counts in the output that is centred on start + (o + 1/2) length / size."""
+    """Row o: how much each pixel counts in the output that is centerd on start + (o + 1/2) length / size."""
     out = np.zeros((size, pixels))
     reach = max(length / size, 1)
     for o in range(size):
-        centre = start + (o + 0.5) * length / size
+        center = start + (o + 0.5) * length / size
         for pixel in range(pixels):
-            out[o, pixel] = max(0, 1 - abs(pixel + 0.5 - centre) / reach)
+            out[o, pixel] = max(0, 1 - abs(pixel + 0.5 - center) / reach)
         out[o] /= out[o].sum()
     return out
 
@@ -36,7 +36,9 @@ def test_a_crop_is_interpolated_linearly_or_by_the_triangles_of_antialiasing(x64
         for column in range(size):
             for channel in range(3):
                 expected[row, column, channel] = rows[row] @ image[..., channel] @ columns[column]
-    np.testing.assert_allclose(crop_resize(image, Boxes(*map(jnp.float64, box)), size), expected, atol=1e-12)
+    np.testing.assert_allclose(
+        crop_resize(image, Boxes(*map(jnp.float64, box)), size), expected, atol=1e-12
+    )
 
 
 def test_a_box_of_whole_pixels_in_its_own_size_is_the_slice(x64):
@@ -71,7 +73,9 @@ def test_boxes_have_the_areas_and_aspects_asked_for(x64):
     """0.5 x 2 = 1: all of them fit."""
     boxes = random_boxes(jax.random.key(0), (4000,), 20, 20, (0.1, 0.5), (1, 2))
     share = np.asarray(boxes.height * boxes.width / 400)
-    np.testing.assert_allclose(np.quantile(share, [0, 0.25, 0.5, 1]), [0.1, 0.2, 0.3, 0.5], atol=0.01)
+    np.testing.assert_allclose(
+        np.quantile(share, [0, 0.25, 0.5, 1]), [0.1, 0.2, 0.3, 0.5], atol=0.01
+    )
     turn = np.log2(boxes.width / boxes.height)
     np.testing.assert_allclose(np.quantile(turn, [0, 0.25, 0.5, 1]), [0, 0.25, 0.5, 1], atol=0.03)
 
@@ -86,7 +90,10 @@ def test_area_aspect_and_place_of_a_box_are_independent(x64):
 @pytest.mark.parametrize(("height", "width"), [(20, 20), (8, 30)])
 def test_boxes_lie_anywhere_inside_the_image(x64, height: int, width: int):
     boxes = random_boxes(jax.random.key(1), (500, 40), height, width, (0.08, 1), (3 / 4, 4 / 3))
-    for start, length, full in ((boxes.top, boxes.height, height), (boxes.left, boxes.width, width)):
+    for start, length, full in (
+        (boxes.top, boxes.height, height),
+        (boxes.left, boxes.width, width),
+    ):
         assert start.shape == (500, 40)
         assert jnp.min(start) >= 0
         assert jnp.max(start + length) <= full * (1 + 1e-12)

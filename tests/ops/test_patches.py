@@ -39,10 +39,12 @@ def test_each_patch_lies_in_its_own_cell_and_anywhere_in_it():
 
 
 def test_offsets_are_even_and_independent():
-    offsets = corners_of(random_patches(jax.random.key(1), coordinates(1600, 6, 6), 2, 1), 1) - 2 * PLACES
+    offsets = (
+        corners_of(random_patches(jax.random.key(1), coordinates(1600, 6, 6), 2, 1), 1) - 2 * PLACES
+    )
     bits = offsets.reshape(1600, 18)
     assert abs(bits.mean(axis=0) - 0.5).max() < 0.06
-    # Between any two of the 18 coordinates of an image, and between neighbours in the batch.
+    # Between any two of the 18 coordinates of an image, and between neighbors in the batch.
     assert abs(np.corrcoef(bits.T) - np.eye(18)).max() < 0.12
     assert abs(np.corrcoef(bits[:-1].ravel(), bits[1:].ravel())[0, 1]) < 0.03
 
@@ -110,7 +112,9 @@ def test_an_image_receives_the_gradient_of_its_patches_where_they_were_cut():
         return jnp.sum(random_patches(key, images, 3, 2) * weights)
 
     expected = np.zeros(images.shape)
-    for n, (row, column) in enumerate(corners_of(random_patches(key, images, 3, 2), 2).reshape(-1, 2)):
+    for n, (row, column) in enumerate(
+        corners_of(random_patches(key, images, 3, 2), 2).reshape(-1, 2)
+    ):
         expected[n // 9, row : row + 2, column : column + 2] += weights[n]
     np.testing.assert_allclose(jax.jit(jax.grad(loss))(images), expected, rtol=1e-6)
 
@@ -120,7 +124,9 @@ def test_patches_that_do_not_fit_are_refused():
     for cut in (central_patches, lambda *args: random_patches(jax.random.key(0), *args)):
         with pytest.raises(UserError, match=r"patch of 5 px .* cell of 3 px: use 1 to 3 px"):
             cut(images, 3, 5)
-        with pytest.raises(UserError, match=r"images of 12x11 px .* cells of 4 px: .* 12 px or more"):
+        with pytest.raises(
+            UserError, match=r"images of 12x11 px .* cells of 4 px: .* 12 px or more"
+        ):
             cut(images, 4, 2)
     with pytest.raises(UserError, match="patch of 0 px"):
         check_patch(3, 0)

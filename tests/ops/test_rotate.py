@@ -28,7 +28,12 @@ def random_images(count: int, side: int = 5) -> np.ndarray:
 def test_a_quarter_turn_by_hand_is_counter_clockwise():
     image = jnp.array([[1, 2], [3, 4]])[None, :, :, None]
     turns = all_quarter_turns(image)[..., 0]
-    assert turns.tolist() == [[[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]]]
+    assert turns.tolist() == [
+        [[1, 2], [3, 4]],
+        [[2, 4], [1, 3]],
+        [[4, 3], [2, 1]],
+        [[3, 1], [4, 2]],
+    ]
 
 
 def test_the_four_turns_of_an_image_lie_next_to_each_other():
@@ -65,4 +70,6 @@ def test_a_turn_and_its_complement_cancel():
 def test_the_order_of_the_batch_carries_through():
     images, order = random_images(5), np.array([3, 0, 4, 1, 2])
     views = all_quarter_turns(images).reshape(5, 4, 5, 5, 3)
-    np.testing.assert_array_equal(all_quarter_turns(images[order]).reshape(views.shape), views[order])
+    np.testing.assert_array_equal(
+        all_quarter_turns(images[order]).reshape(views.shape), views[order]
+    )

@@ -138,14 +138,16 @@ def test_on_symmetric_noise_only_an_arrow_drawn_before_the_turn_tells_the_rotati
 
 @pytest.mark.parametrize("all_rotations", [True, False])
 def test_training_views_have_their_arrow_drawn_before_the_turn(tiny_config, all_rotations: bool):
-    config = tiny_config({"shortcut": "arrow"}, {"name": "rotation", "all_rotations": all_rotations})
+    config = tiny_config(
+        {"shortcut": "arrow"}, {"name": "rotation", "all_rotations": all_rotations}
+    )
     blank = np.full((16, 16, 3), 200, np.uint8)
     drawn = np.full((16, 16, 3), 200 / 127.5 - 1, np.float32)
     drawn[:12, :12][drawing()] = 127 / 127.5 - 1
     batch = {"image": np.stack([blank] * 8), "label": np.zeros(8, np.int32)}
-    views = jax.jit(lambda batch: make_views(config, Rotation(all_rotations), prepare(config, batch, 0), 0))(
-        batch
-    )
+    views = jax.jit(
+        lambda batch: make_views(config, Rotation(all_rotations), prepare(config, batch, 0), 0)
+    )(batch)
     assert len(views.inputs) == (32 if all_rotations else 8)
     for view, turns in zip(views.inputs, views.targets, strict=True):
         np.testing.assert_allclose(view, np.rot90(drawn, turns), rtol=0, atol=1e-6)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from lens_jax.workdir.files import write_config
+
 CONFIG = {
     "seed": 0,
     "shortcut": "none",
@@ -31,7 +33,7 @@ def add_run(tmp_path) -> Callable[..., pathlib.Path]:
         folder.mkdir()
         config = copy.deepcopy(CONFIG) | {"shortcut": shortcut, "seed": seed}
         config["lens"] |= {"kind": kind} | lens
-        (folder / "config.json").write_text(json.dumps(config))
+        write_config(str(folder), config)
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         if evaluations is not None:
             (folder / "linear_eval.json").write_text(json.dumps(evaluations))

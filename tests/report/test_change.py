@@ -15,7 +15,9 @@ def effect() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_patches_are_laid_out_as_they_lie_in_the_image():
     images = np.arange(2 * 6 * 6 * 3).reshape(2, 6, 6, 3)
-    patches = [image[y : y + 2, x : x + 2] for image in images for y in (0, 2, 4) for x in (0, 2, 4)]
+    patches = [
+        image[y : y + 2, x : x + 2] for image in images for y in (0, 2, 4) for x in (0, 2, 4)
+    ]
     np.testing.assert_array_equal(changes.lay_out(np.stack(patches)), images)
     np.testing.assert_array_equal(changes.lay_out(np.stack(patches)[..., 0]), images[..., 0])
 
@@ -47,7 +49,10 @@ def test_the_mask_of_each_view_counts_for_that_view_only():
     inputs = np.zeros((2, 4, 4, 3))
     lensed = inputs.copy()
     lensed[:, 0, 0] = 1
-    assert changes.shares(changes.measure(inputs, lensed, mask, views=2))["change_share_in_mask"] == 0.5
+    assert (
+        changes.shares(changes.measure(inputs, lensed, mask, views=2))["change_share_in_mask"]
+        == 0.5
+    )
 
 
 def test_shares_leave_out_what_is_not_there(effect):

@@ -9,7 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lens_jax.report import change, chapters, page, pictures, runs, story
+from lens_jax.pages import html as pages
+from lens_jax.report import change, chapters, pictures, runs, write
+from lens_jax.workdir.files import read_config, write_config
 
 ROWS = [{"step": 5, "epoch": 0.5, "seconds": 2.0, "loss": 1.2, "accuracy_raw": 0.4}]
 RUN = "document.title='taken'"
@@ -22,7 +24,9 @@ HOSTILE = (
     "one\n<h1>line\nor three",
     f"<svg onload={RUN}>$x^2$ %s {{0}} `id` $(id) \\",
 )
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 
 
 class Reader(html.parser.HTMLParser):
@@ -35,7 +39,9 @@ class Reader(html.parser.HTMLParser):
         self.close()
 
     def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, [(key, value[:22] if key == "src" else value) for key, value in attrs]))
+        self.elements.append(
+            (tag, [(key, value[:22] if key == "src" else value) for key, value in attrs])
+        )
 
     def handle_endtag(self, tag):
         self.elements.append((tag, None))
@@ -55,18 +61,19 @@ def tell(add_run, accuracy, tmp_path) -> Callable[..., str]:
         (tmp_path / parent).mkdir()
         for index, name in enumerate(names):
             folder = f"{parent}/{index}{name}"
-            add_run(folder, f"arrow{name}", "network", ROWS, [accuracy(0.5, dataset=name, solver=name)])
+            add_run(
+                folder, f"arrow{name}", "network", ROWS, [accuracy(0.5, dataset=name, solver=name)]
+            )
             hostile = "</pre></td></table></title></style>" + name if name in HOSTILE else name
-            path = tmp_path / folder / "config.json"
-            config = json.loads(path.read_text())
+            config = read_config(str(tmp_path / folder))
             config["data"] |= {"name": f"glyphs/{hostile}", "dir": hostile, f"key{hostile}": index}
             config["task"]["name"] = config["lens"]["objective"] = hostile
-            path.write_text(json.dumps(config))
+            write_config(str(tmp_path / folder), config)
         workdir = str(tmp_path / parent)
         found = runs.find_runs(workdir)
         numbers = {run.name: runs.summarize(run, found) for run in found}
         parts = chapters.tell(workdir, found, {run.name: look() for run in found[:1]}, numbers)
-        return page.document(chapters.TITLE, parts)
+        return pages.document(chapters.TITLE, parts)
 
     return make
 
@@ -111,17 +118,24 @@ def test_a_written_report_is_no_other_page(add_run, tmp_path):
     (tmp_path / parent).mkdir()
     for name in HOSTILE:
         add_run(f"{parent}/{name}", rows=ROWS)
-    story.write_report(str(tmp_path / parent), examples=1, data_dir=None)
+    write.write_report(str(tmp_path / parent), examples=1, data_dir=None)
     reader = Reader((tmp_path / parent / "report" / "index.html").read_text())
     assert {"script", "svg", "comment"}.isdisjoint(tag for tag, _ in reader.elements)
-    assert {path.name for path in (tmp_path / parent / "report").iterdir()} == {"index.html", "curves.png"}
-    assert set(json.loads((tmp_path / parent / "summary.json").read_text())) == set(map(as_run, HOSTILE))
+    assert {path.name for path in (tmp_path / parent / "report").iterdir()} == {
+        "index.html",
+        "curves.png",
+    }
+    assert set(json.loads((tmp_path / parent / "summary.json").read_text())) == set(
+        map(as_run, HOSTILE)
+    )
 
 
-def test_a_folder_whose_name_is_no_text_or_steers_a_terminal_has_a_name_that_can_be_shown(add_run, tmp_path):
+def test_a_folder_whose_name_is_no_text_or_steers_a_terminal_has_a_name_that_can_be_shown(
+    add_run, tmp_path
+):
     (tmp_path / "runs").mkdir()
     add_run("runs/bytes\udcff\x1b[2Jand", rows=ROWS)
-    story.write_report(str(tmp_path / "runs"), examples=1, data_dir=None)
+    write.write_report(str(tmp_path / "runs"), examples=1, data_dir=None)
     page = (tmp_path / "runs" / "report" / "index.html").read_text()
     assert "bytes\ufffd\ufffd[2Jand" in page
 
@@ -129,8 +143,17 @@ def test_a_folder_whose_name_is_no_text_or_steers_a_terminal_has_a_name_that_can
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
 def test_a_browser_runs_no_script_but_the_one_of_this_test(hostile_page, tmp_path):
     path = tmp_path / "page.html"
-    path.write_text(hostile_page.replace("</body>", "<script>document.title += '!'</script></body>"))
-    options = ["--headless", "--no-sandbox", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    shown = subprocess.run([BROWSER, *options, path.as_uri()], capture_output=True, text=True, check=True)
+    path.write_text(
+        hostile_page.replace("</body>", "<script>document.title += '!'</script></body>")
+    )
+    options = [
+        "--headless",
+        "--no-sandbox",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+    ]
+    shown = subprocess.run(
+        [BROWSER, *options, path.as_uri()], capture_output=True, text=True, check=True
+    )
     assert f"<title>{chapters.TITLE}!</title>" in shown.stdout
     assert shown.stdout.count("<script") == 1

@@ -10,6 +10,7 @@ from lens_jax import config as configs
 from lens_jax.defaults import DATASETS
 from lens_jax.errors import UserError
 from lens_jax.report import runs
+from lens_jax.workdir import files
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 
@@ -24,7 +25,12 @@ def read_config(*words: str) -> ConfigDict:
 
 @pytest.mark.parametrize(
     ("lens", "shortcut", "clean", "expected"),
-    [(0.77, 0.52, 0.80, 25 / 28), (0.80, 0.52, 0.80, 1), (0.40, 0.52, 0.80, -12 / 28), (0.9, 0.5, 0.5, None)],
+    [
+        (0.77, 0.52, 0.80, 25 / 28),
+        (0.80, 0.52, 0.80, 1),
+        (0.40, 0.52, 0.80, -12 / 28),
+        (0.9, 0.5, 0.5, None),
+    ],
 )
 def test_recovered_by_hand(lens, shortcut, clean, expected):
     assert runs.recovered(lens, shortcut, clean) == (expected and pytest.approx(expected))
@@ -40,14 +46,19 @@ def test_finds_the_runs_of_a_folder_those_with_a_lens_last(add_run):
     add_run("arrow", "arrow")
     folder = add_run("clean")
     (folder / "notes").mkdir()
-    assert [run.name for run in runs.find_runs(str(folder))] == ["clean", "arrow", "an_attack", "a_lens"]
+    assert [run.name for run in runs.find_runs(str(folder))] == [
+        "clean",
+        "arrow",
+        "an_attack",
+        "a_lens",
+    ]
 
 
 def test_one_run_is_found_by_its_own_folder(add_run):
     folder = add_run("clean") / "clean"
     assert [run.name for run in runs.find_runs(str(folder))] == ["clean"]
-    assert runs.is_run(str(folder))
-    assert not runs.is_run(str(folder.parent))
+    assert files.is_run(str(folder))
+    assert not files.is_run(str(folder.parent))
 
 
 @pytest.mark.parametrize("name", ["empty", "missing"])
@@ -87,7 +98,11 @@ def test_summary_leaves_out_what_is_missing(add_run):
 
 @pytest.mark.parametrize(
     "other",
-    [{"seed": 1}, {"evaluations": []}, {"evaluations": [{"dataset": "digits", "linear_accuracy": 0.5}]}],
+    [
+        {"seed": 1},
+        {"evaluations": []},
+        {"evaluations": [{"dataset": "digits", "linear_accuracy": 0.5}]},
+    ],
 )
 def test_nothing_is_compared_with_a_run_of_another_kind(add_run, accuracy, other):
     add_run("clean", evaluations=[accuracy(0.8)])
@@ -134,7 +149,11 @@ def test_the_training_command_spells_out_every_setting(add_run):
 def test_the_training_command_gives_the_config_again(path: pathlib.Path, variant: str):
     original = read_config(f"--config={path}:{variant}")
     original.unlock()
-    original.seed, original.lens.widths, original.data.dir = 7, (8, 24, 40), "folder with spaces/$HOME"
+    original.seed, original.lens.widths, original.data.dir = (
+        7,
+        (8, 24, 40),
+        "folder with spaces/$HOME",
+    )
     run = runs.Run("it's", "it's", configs.to_json(original), [], {})
     words = shlex.split(runs.training_command(run).replace("\\\n", ""))
     assert words[3] == f"--config=configs/{path.name}:{variant}"

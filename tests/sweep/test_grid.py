@@ -95,7 +95,8 @@ def test_each_run_has_its_settings_on_top_of_the_base_which_stays_as_it_was(tiny
 
 def test_a_run_that_is_asked_for_twice_is_done_once(tiny_config):
     runs = make_runs(
-        tiny_config(), "lens.lambda_=10,10.0,20 seed=0,0; seed=0 lens.lambda=20; seed=1 lens.lambda_=20"
+        tiny_config(),
+        "lens.lambda_=10,10.0,20 seed=0,0; seed=0 lens.lambda=20; seed=1 lens.lambda_=20",
     )
     assert [run.name for run in runs] == [
         "lens.lambda_=10.0,seed=0",
@@ -153,9 +154,53 @@ def test_folder_names_by_hand(settings: dict, name: str):
 
 
 WEIRD = (
-    *("", " ", "+", "%20", "%2B", "a", "A", "a,b", "a,b=1", "a=1", "=", ",", ".", "..", "/", "//", "a/b"),
-    *("a%2Fb", "a\\b", "~", "é", "e\u0301", "\n", "\t", "\0", "'a'", '"a"', "(1,)", "1", "1,", "*", "?", "|"),
-    *("x" * 110, "x" * 119, "x" * 120, "x" * 121, "x" * 300, "x" * 299 + "y", "é" * 200, "é" * 199 + "e"),
+    *(
+        "",
+        " ",
+        "+",
+        "%20",
+        "%2B",
+        "a",
+        "A",
+        "a,b",
+        "a,b=1",
+        "a=1",
+        "=",
+        ",",
+        ".",
+        "..",
+        "/",
+        "//",
+        "a/b",
+    ),
+    *(
+        "a%2Fb",
+        "a\\b",
+        "~",
+        "é",
+        "e\u0301",
+        "\n",
+        "\t",
+        "\0",
+        "'a'",
+        '"a"',
+        "(1,)",
+        "1",
+        "1,",
+        "*",
+        "?",
+        "|",
+    ),
+    *(
+        "x" * 110,
+        "x" * 119,
+        "x" * 120,
+        "x" * 121,
+        "x" * 300,
+        "x" * 299 + "y",
+        "é" * 200,
+        "é" * 199 + "e",
+    ),
 )
 LIKE = (*WEIRD, folder_name({"data.dir": "x" * 300}), folder_name({"data.dir": "x" * 300})[9:])
 
@@ -182,7 +227,9 @@ def test_different_tuples_and_numbers_are_spelled_differently():
     tuples = {
         repr(value): value
         for size in range(4)
-        for value in (tuple(items[i] for i in rng.integers(0, len(items), size)) for _ in range(200))
+        for value in (
+            tuple(items[i] for i in rng.integers(0, len(items), size)) for _ in range(200)
+        )
     }
     assert len({spelled(value) for value in tuples.values()}) == len(tuples)
     floats = [0.1, 0.1 + 1e-17, 0.1 + 1e-16, 1e-3, 1e22, 1e23, 100.0]

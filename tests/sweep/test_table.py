@@ -8,7 +8,7 @@ from scipy import integrate
 
 from lens_jax.errors import UserError
 from lens_jax.sweep.grid import Run, folder_name
-from lens_jax.sweep.runs import Outcome
+from lens_jax.sweep.results import Outcome
 from lens_jax.sweep.table import best, make_table, standard_error, to_markdown, welch, write_table
 
 
@@ -24,7 +24,9 @@ def welch_by_hand(a: list[float], b: list[float]) -> float:
         squares[0] ** 2 / (len(a) - 1) + squares[1] ** 2 / (len(b) - 1)
     )
     scale = math.gamma((freedom + 1) / 2) / math.gamma(freedom / 2) / math.sqrt(freedom * math.pi)
-    tail, _ = integrate.quad(lambda x: scale * (1 + x * x / freedom) ** (-(freedom + 1) / 2), t, math.inf)
+    tail, _ = integrate.quad(
+        lambda x: scale * (1 + x * x / freedom) ** (-(freedom + 1) / 2), t, math.inf
+    )
     return 2 * tail
 
 
@@ -38,7 +40,12 @@ def test_welch_agrees_with_its_formula(m: int, n: int):
 
 @pytest.mark.parametrize(
     ("a", "b", "p"),
-    [([0.5, 0.5], [0.5, 0.5], 1), ([0.5, 0.5], [0.7, 0.7], 0), ([0.5], [0.7, 0.8], 1), ([0.5], [0.7], 1)],
+    [
+        ([0.5, 0.5], [0.5, 0.5], 1),
+        ([0.5, 0.5], [0.7, 0.7], 0),
+        ([0.5], [0.7, 0.8], 1),
+        ([0.5], [0.7], 1),
+    ],
 )
 def test_welch_of_samples_without_spread_or_of_one_value(a: list, b: list, p: float):
     assert welch(a, b) == p
@@ -64,7 +71,9 @@ def test_standard_error_is_the_deviation_over_n_minus_1_by_the_root_of_n():
         ([[0.9, 0.9], [0.9, 0.9]], None),
     ],
 )
-def test_the_best_is_named_only_where_it_differs_from_the_second_best(samples: list, place: int | None):
+def test_the_best_is_named_only_where_it_differs_from_the_second_best(
+    samples: list, place: int | None
+):
     assert best(samples) == place
 
 
@@ -126,7 +135,10 @@ def test_every_linear_column_has_a_best_of_its_own_and_others_have_none(outcome)
         ]
 
     table = make_table([*pair("none", 0.7, 0.2, 0.9), *pair("arrow", 0.3, 0.6, 0.1)])
-    assert [row["bold"] for row in table["rows"]] == [["linear_accuracy_raw"], ["linear_accuracy_concat"]]
+    assert [row["bold"] for row in table["rows"]] == [
+        ["linear_accuracy_raw"],
+        ["linear_accuracy_concat"],
+    ]
     head, _, first, second, *_ = to_markdown(table).splitlines()
     assert head == "| shortcut | linear raw | linear concat | pretext clean | seeds |"
     assert first == "| none | **70.1 ± 0.1** | 20.1 ± 0.1 | 90.1 ± 0.1 | 3 |"
@@ -145,7 +157,9 @@ def test_without_seeds_in_the_grid_each_row_is_one_run_of_the_configs_seed(outco
 
 
 def test_the_written_files_agree_and_hold_every_seeds_numbers(outcome, tmp_path):
-    outcomes = [outcome({"lens.widths": (8, 8), "seed": seed}, **linear(0.1 * seed)) for seed in range(4)]
+    outcomes = [
+        outcome({"lens.widths": (8, 8), "seed": seed}, **linear(0.1 * seed)) for seed in range(4)
+    ]
     text = write_table(str(tmp_path / "sweep"), lambda: outcomes)
     (row,) = json.loads((tmp_path / "sweep" / "table.json").read_text())["rows"]
     values = [seed["linear_accuracy_raw"] for seed in row["seeds"]]
@@ -155,8 +169,13 @@ def test_the_written_files_agree_and_hold_every_seeds_numbers(outcome, tmp_path)
         "mean": pytest.approx(np.mean(values)),
         "standard_error": pytest.approx(np.std(values, ddof=1) / 2),
     }
-    assert (tmp_path / "sweep" / "table.md").read_text() == text == to_markdown(make_table(outcomes))
-    assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == ["table.json", "table.md"]
+    assert (
+        (tmp_path / "sweep" / "table.md").read_text() == text == to_markdown(make_table(outcomes))
+    )
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == [
+        "table.json",
+        "table.md",
+    ]
 
 
 def test_what_is_finished_while_the_table_is_written_gets_into_it(outcome, tmp_path):

@@ -9,24 +9,24 @@ import numpy as np
 import pytest
 
 from lens_jax.errors import UserError
-from lens_jax.ops import colour
-from lens_jax.tasks import triplet
+from lens_jax.losses import triplet
+from lens_jax.ops import color
 from lens_jax.tasks.base import Augment, Loss, Views
 from lens_jax.tasks.exemplar import Exemplar
 
 SHARDED = """
 import json, jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_disable_most_optimizations", True)
-from lens_jax.ops import colour
+from lens_jax.ops import color
 from lens_jax.tasks.exemplar import Exemplar
-from lens_jax.train import mesh
+from lens_jax.devices import mesh
 
 task = Exemplar(copies=4, embedding=16)
 images = np.random.default_rng(0).uniform(-1, 1, (16, 8, 8, 3)).astype(np.float32)
 weights = np.random.default_rng(1).normal(size=(192, 16)).astype(np.float32)
 
 def value(weights, images):
-    augment = lambda x: colour.random_flip(jax.random.key(1), x)
+    augment = lambda x: color.random_flip(jax.random.key(1), x)
     views = task.views(jax.random.key(0), {"image": images}, augment)
     found = task.loss(views.inputs.reshape(-1, 192) @ weights, views.targets, None)
     return found.value, (found.metrics, views.inputs)
@@ -76,11 +76,11 @@ def accuracy_by_definition(z: np.ndarray, labels: list[int]) -> float:
 
 
 def random_case(images: int, copies: int, length: int, spread: float, seed: int = 0):
-    """Embeddings around one centre an image in shuffled order; the numbers of the images start at 5."""
+    """Embeddings around one center an image in shuffled order; the numbers of the images start at 5."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(images) + 5, copies))
-    centres = rng.normal(size=(images, length))
-    return centres[labels - 5] + spread * rng.normal(size=(images * copies, length)), labels
+    centers = rng.normal(size=(images, length))
+    return centers[labels - 5] + spread * rng.normal(size=(images * copies, length)), labels
 
 
 def loss_of(task: Exemplar, outputs: np.ndarray, labels: np.ndarray) -> Loss:
@@ -98,7 +98,13 @@ def random_batch(count: int, side: int = 8) -> dict[str, jax.Array]:
 
 @pytest.mark.parametrize(
     ("images", "copies", "length", "spread", "margin"),
-    [(2, 2, 3, 1.0, 0.5), (5, 3, 4, 0.5, 0.5), (4, 8, 6, 0.3, 0.2), (9, 2, 2, 3.0, 1.5), (3, 4, 1, 1.0, 0.5)],
+    [
+        (2, 2, 3, 1.0, 0.5),
+        (5, 3, 4, 0.5, 0.5),
+        (4, 8, 6, 0.3, 0.2),
+        (9, 2, 2, 3.0, 1.5),
+        (3, 4, 1, 1.0, 0.5),
+    ],
 )
 def test_the_loss_is_that_of_its_definition(x64, images, copies, length, spread, margin):
     outputs, labels = random_case(images, copies, length, spread)
@@ -109,8 +115,12 @@ def test_the_loss_is_that_of_its_definition(x64, images, copies, length, spread,
     np.testing.assert_allclose(found.value, np.mean(expected), rtol=1e-9)
     np.testing.assert_allclose(found.metrics["active"], np.mean(np.array(expected) > 0), rtol=1e-12)
     assert found.memory == {"kept": 1}
-    if length > 1:  # in one dimension all of them are 1 or -1, and which is the nearest is anybody's guess
-        np.testing.assert_allclose(found.metrics["accuracy"], accuracy_by_definition(z, labels), rtol=1e-12)
+    if (
+        length > 1
+    ):  # in one dimension all of them are 1 or -1, and which is the nearest is anybody's guess
+        np.testing.assert_allclose(
+            found.metrics["accuracy"], accuracy_by_definition(z, labels), rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -128,29 +138,33 @@ def test_negatives_are_those_of_the_definition_among_many_ties(seed: int):
     }
     assert every == set(triplets_by_definition(z, labels))
     hinges = triplet.triplet_hinges(jnp.asarray(z, jnp.float32), found, 1.5)
-    np.testing.assert_allclose(jnp.sum(hinges), sum(losses_by_definition(z, labels, 1.5)), rtol=1e-6)
+    np.testing.assert_allclose(
+        jnp.sum(hinges), sum(losses_by_definition(z, labels, 1.5)), rtol=1e-6
+    )
     assert not np.asarray(hinges)[~np.asarray(found.valid)].any()
 
 
 def test_pairs_may_lack_a_semi_hard_negative_or_have_one():
     """Points on a line: 0 and 3 are of one label, 1 and -2 of the other.
 
-    From 0, the positive is 9 off and the negatives 1 and 4: the farthest, 4. From 3: 9, and 4 and 25: 25.
-    From 1: 9, and 1 and 4: 4. From -2: 9, and 4 and 25: 25.
+    From 0, the positive is 9 off and the negatives 1 and 4: the farthest, 4. From 3: 9, and 4 and
+    25: 25. From 1: 9, and 1 and 4: 4. From -2: 9, and 4 and 25: 25.
     """
     z, labels = jnp.array([[0.0], [3], [1], [-2]]), jnp.array([0, 0, 1, 1])
     distances = triplet.squared_distances(z)
     found = jax.jit(triplet.semi_hard_triplets, static_argnums=2)(distances, labels, 2)
     hinges = triplet.triplet_hinges(z, found, 0.5)
     np.testing.assert_allclose(jnp.sum(hinges, axis=1), [5.5, 0, 5.5, 0])
-    np.testing.assert_allclose(jnp.sum(triplet.triplet_hinges(z, found, 20), axis=1), [25, 4, 25, 4])
+    np.testing.assert_allclose(
+        jnp.sum(triplet.triplet_hinges(z, found, 20), axis=1), [25, 4, 25, 4]
+    )
 
 
 def test_four_unit_vectors_by_hand():
-    """At 0, 90, 180 and 270 degrees; neighbours are 2 apart in squared distance, opposites 4.
+    """At 0, 90, 180 and 270 degrees; neighbors are 2 apart in squared distance, opposites 4.
 
-    The pairs (0, 90) and (180, 270) are 2 apart. Each one's other negative is 4 off, the only one that is
-    farther than 2: max(0, margin + 2 - 4).
+    The pairs (0, 90) and (180, 270) are 2 apart. Each one's other negative is 4 off, the only one
+    that is farther than 2: max(0, margin + 2 - 4).
     """
     outputs = jnp.array([[3.0, 0], [0, 0.1], [-7, 0], [0, -1]])
     for margin, expected in ((0.5, 0), (2.5, 0.5), (3, 1)):
@@ -166,7 +180,7 @@ def test_four_unit_vectors_by_hand():
 def test_accuracy_counts_crops_whose_nearest_other_one_is_of_their_image(labels, expected: float):
     """The nearest others of 0, 10, 15, 50, 52 and 90 are 10, 15, 10, 52, 50 and 52."""
     distances = triplet.squared_distances(jnp.array([[0.0], [10], [15], [50], [52], [90]]))
-    found = jax.jit(triplet.nearest_neighbour_accuracy)(distances, jnp.array(labels))
+    found = jax.jit(triplet.nearest_neighbor_accuracy)(distances, jnp.array(labels))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -180,7 +194,9 @@ def test_the_gradient_is_that_of_the_written_out_loss(x64):
         a, p, n = unit[jnp.array(chosen).T]
         return jnp.mean(jnp.maximum(0, 0.5 + jnp.sum((a - p) ** 2, 1) - jnp.sum((a - n) ** 2, 1)))
 
-    found = jax.jit(jax.grad(lambda x: Exemplar(3).loss(x, jnp.asarray(labels), None).value))(outputs)
+    found = jax.jit(jax.grad(lambda x: Exemplar(3).loss(x, jnp.asarray(labels), None).value))(
+        outputs
+    )
     np.testing.assert_allclose(found, jax.jit(jax.grad(written_out))(outputs), atol=1e-12)
     assert np.abs(found).max() > 1e-3
 
@@ -202,7 +218,9 @@ def test_neither_the_order_nor_the_names_of_the_images_nor_the_lengths_matter(x6
     expected = loss_of(Exemplar(4), outputs, labels)
     found = loss_of(Exemplar(4), (outputs * lengths)[order], 90 - labels[order])
     np.testing.assert_allclose(found.value, expected.value, rtol=1e-12)
-    assert jax.tree.map(float, found.metrics) == pytest.approx(jax.tree.map(float, expected.metrics))
+    assert jax.tree.map(float, found.metrics) == pytest.approx(
+        jax.tree.map(float, expected.metrics)
+    )
 
 
 def test_labels_that_occur_less_often_have_fewer_pairs(x64):
@@ -210,7 +228,9 @@ def test_labels_that_occur_less_often_have_fewer_pairs(x64):
     outputs, labels = outputs[:11], labels[:11]
     z = outputs / np.sqrt((outputs**2).sum(axis=1, keepdims=True))
     found = loss_of(Exemplar(4), outputs, labels)
-    np.testing.assert_allclose(found.value, np.mean(losses_by_definition(z, labels, 0.5)), rtol=1e-9)
+    np.testing.assert_allclose(
+        found.value, np.mean(losses_by_definition(z, labels, 0.5)), rtol=1e-9
+    )
 
 
 def test_every_image_gets_its_own_crops_side_by_side():
@@ -227,9 +247,11 @@ def test_every_image_gets_its_own_crops_side_by_side():
 def test_crops_are_augmented_one_by_one():
     batch, task = random_batch(2), Exemplar(copies=8)
     plain = views_of(task, batch, lambda x: x)
-    found = views_of(task, batch, lambda x: colour.random_flip(jax.random.key(3), x))
-    np.testing.assert_array_equal(found.inputs, colour.random_flip(jax.random.key(3), plain.inputs))
-    flipped = (np.asarray(found.inputs) != np.asarray(plain.inputs)).any(axis=(1, 2, 3)).reshape(2, 8)
+    found = views_of(task, batch, lambda x: color.random_flip(jax.random.key(3), x))
+    np.testing.assert_array_equal(found.inputs, color.random_flip(jax.random.key(3), plain.inputs))
+    flipped = (
+        (np.asarray(found.inputs) != np.asarray(plain.inputs)).any(axis=(1, 2, 3)).reshape(2, 8)
+    )
     assert (flipped.any(axis=1) & ~flipped.all(axis=1)).all()
     np.testing.assert_array_equal(found.targets, plain.targets)
 
@@ -250,7 +272,9 @@ def test_the_head_is_a_linear_embedding_without_classes():
     head = task.head(jnp.bfloat16)
     outputs, variables = head.init_with_output(jax.random.key(0), features, None, train=True)
     assert (outputs.shape, outputs.dtype) == ((3, 7), jnp.float32)
-    np.testing.assert_allclose(outputs, features @ variables["params"]["Dense_0"]["kernel"], rtol=1e-4)
+    np.testing.assert_allclose(
+        outputs, features @ variables["params"]["Dense_0"]["kernel"], rtol=1e-4
+    )
     assert not task.has_classes
     assert task.logits(outputs) is None
 
@@ -260,7 +284,9 @@ def test_a_batch_without_another_image_is_refused(images: int):
     def value(x: jax.Array) -> jax.Array:
         return Exemplar(4).loss(x, jnp.zeros(len(x), jnp.int32), None).value
 
-    with pytest.raises(UserError, match=f"got {images}: use at least 2.*data.batch_size or lens.raw_share"):
+    with pytest.raises(
+        UserError, match=f"got {images}: use at least 2.*data.batch_size or lens.raw_fraction"
+    ):
         jax.eval_shape(value, jnp.zeros((4 * images, 3)))
 
 
@@ -286,7 +312,9 @@ def test_options_that_cannot_be_meant_are_refused(options: dict, message: str):
 def test_eight_devices_compute_what_one_does():
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     command = [sys.executable, "-c", SHARDED]
-    output = subprocess.run(command, env=os.environ | flags, capture_output=True, text=True, check=True)
+    output = subprocess.run(
+        command, env=os.environ | flags, capture_output=True, text=True, check=True
+    )
     found = json.loads(output.stdout.splitlines()[-1])
     assert (found["devices"], found["share"]) == (8, 8)
     assert found["loss"] > 0.1

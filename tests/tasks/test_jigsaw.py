@@ -98,7 +98,9 @@ def test_downstream_an_image_is_nine_adjacent_patches_of_its_middle():
 def test_the_head_has_a_logit_for_each_order_whether_it_is_shown_or_not():
     views = TASK.views(jax.random.key(0), located_batch(3), same)
     head, features = TASK.head(jnp.float32), views.inputs.reshape(27, -1)
-    logits, variables = head.init_with_output(jax.random.key(0), features, views.arrangement, train=False)
+    logits, variables = head.init_with_output(
+        jax.random.key(0), features, views.arrangement, train=False
+    )
     assert logits.shape == (24, 20)
     shapes = jax.tree.map(jnp.shape, variables["params"])
     assert shapes["Dense_0"]["kernel"] == (12, 6)

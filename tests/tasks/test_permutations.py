@@ -47,7 +47,8 @@ def test_the_distances_in_the_documentation_are_those_that_are_found():
 
 
 def test_no_hundred_orders_have_a_larger_mean_distance():
-    # In each place 9 patches share 100 orders: at best one of them has 12 and the others have 11 each.
+    # In each place 9 patches share 100 orders: at best one of them has 12 and the others have 11
+    # each.
     agreeing = math.comb(12, 2) + 8 * math.comb(11, 2)
     assert hamming_distances(spread_permutations(100)).mean == pytest.approx(
         9 * (1 - agreeing / math.comb(100, 2))

@@ -34,10 +34,10 @@ def test_one_who_knows_the_places_of_the_patches_solves_the_task(augment):
     logits = np.zeros((40, 8), np.float32)
     for image, pairs in enumerate(views.arrangement):
         for n, (first, second) in enumerate(pairs):
-            centre, neighbour = corners[9 * image + first], corners[9 * image + second]
-            assert centre[2] == neighbour[2] == image
-            step = neighbour[:2] // 4 - centre[:2] // 4
-            assert (centre[:2] // 4).tolist() == [1, 1]
+            center, neighbor = corners[9 * image + first], corners[9 * image + second]
+            assert center[2] == neighbor[2] == image
+            step = neighbor[:2] // 4 - center[:2] // 4
+            assert (center[:2] // 4).tolist() == [1, 1]
             logits[8 * image + n, directions.index(tuple(step.tolist()))] = 100
     loss = TASK.loss(jnp.asarray(logits), views.targets, None)
     assert loss.metrics["accuracy"] == 1
@@ -45,14 +45,18 @@ def test_one_who_knows_the_places_of_the_patches_solves_the_task(augment):
     np.testing.assert_array_equal(TASK.logits(logits), logits)
 
 
-def test_every_image_is_asked_about_each_neighbour_once():
+def test_every_image_is_asked_about_each_neighbor_once():
     views = TASK.views(jax.random.key(0), located_batch(3), same)
     assert views.targets.tolist() == [0, 1, 2, 3, 4, 5, 6, 7] * 3
     assert views.arrangement[2].tolist() == [[4, n] for n in (0, 1, 2, 3, 5, 6, 7, 8)]
 
 
 def test_patches_are_drawn_in_training_with_jitter_and_central_otherwise():
-    batch, key, calm = located_batch(3, 15, 14), jax.random.key(7), RelativePatchLocation(4, 2, jitter=False)
+    batch, key, calm = (
+        located_batch(3, 15, 14),
+        jax.random.key(7),
+        RelativePatchLocation(4, 2, jitter=False),
+    )
     central = central_patches(batch["image"], 4, 2)
     for task, augment in [(TASK, None), (calm, None), (calm, same)]:
         np.testing.assert_array_equal(task.views(key, batch, augment).inputs, central)
@@ -83,11 +87,13 @@ def test_downstream_an_image_is_nine_adjacent_patches_of_its_middle():
         task.crops(images[:, :191, :196])
 
 
-def test_the_head_tells_the_eight_neighbours_of_every_image():
+def test_the_head_tells_the_eight_neighbors_of_every_image():
     views = TASK.views(jax.random.key(0), located_batch(3), same)
     features = views.inputs.reshape(27, -1)
     head = TASK.head(jnp.float32)
-    logits, variables = head.init_with_output(jax.random.key(0), features, views.arrangement, train=False)
+    logits, variables = head.init_with_output(
+        jax.random.key(0), features, views.arrangement, train=False
+    )
     assert logits.shape == (24, 8)
     shapes = jax.tree.map(jnp.shape, variables["params"])
     assert shapes["Dense_0"]["kernel"] == (12, 6)

@@ -34,7 +34,9 @@ def mirrored(images: jax.Array) -> jax.Array:
     return images[:, :, ::-1]
 
 
-def views_of(name: str, key: jax.Array, batch: dict[str, jax.Array], augment: Augment | None) -> Views:
+def views_of(
+    name: str, key: jax.Array, batch: dict[str, jax.Array], augment: Augment | None
+) -> Views:
     return jax.device_get(jax.jit(lambda batch: SMALL[name].views(key, batch, augment))(batch))
 
 
@@ -67,7 +69,9 @@ def test_all_rotations_come_image_by_image_with_their_labels():
 def test_random_rotations_cover_all_four_and_carry_their_labels():
     batch, task = random_batch(400), Rotation(all_rotations=False)
     views = jax.device_get(task.views(jax.random.key(0), batch, same))
-    for image, view, turns in zip(jax.device_get(batch["image"]), views.inputs, views.targets, strict=True):
+    for image, view, turns in zip(
+        jax.device_get(batch["image"]), views.inputs, views.targets, strict=True
+    ):
         np.testing.assert_array_equal(view, np.rot90(image, turns))
     assert all(60 <= count <= 140 for count in np.bincount(views.targets, minlength=4))
     again, other = (task.views(jax.random.key(k), batch, same).targets for k in (0, 1))
@@ -103,7 +107,9 @@ def test_images_are_augmented_before_they_are_turned(all_rotations: bool):
     assert (found.inputs != plain.inputs).any()
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if name != "exemplar"])  # which blends pixels
+@pytest.mark.parametrize(
+    "name", [name for name in TASKS if name != "exemplar"]
+)  # which blends pixels
 def test_the_views_of_an_image_lie_side_by_side_and_are_augmented_once(name: str):
     batch, asked = random_batch(5), []
 
@@ -114,10 +120,12 @@ def test_the_views_of_an_image_lie_side_by_side_and_are_augmented_once(name: str
     views = views_of(name, jax.random.key(0), batch, watched)
     assert len(asked) == 1
     assert all(len(leaf) % 5 == 0 for leaf in jax.tree.leaves(views))
-    # The image of a view is told by its colours, as no two images share one.
-    colours = [{tuple(pixel) for pixel in image.reshape(-1, 3)} for image in np.asarray(batch["image"])]
+    # The image of a view is told by its colors, as no two images share one.
+    colors = [
+        {tuple(pixel) for pixel in image.reshape(-1, 3)} for image in np.asarray(batch["image"])
+    ]
     for i, view in enumerate(views.inputs):
-        assert {tuple(pixel) for pixel in view.reshape(-1, 3)} <= colours[i * 5 // len(views.inputs)]
+        assert {tuple(pixel) for pixel in view.reshape(-1, 3)} <= colors[i * 5 // len(views.inputs)]
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -126,7 +134,9 @@ def test_what_is_asked_about_an_image_in_evaluation_depends_on_it_alone(name: st
     whole, again = (views_of(name, jax.random.key(k), batch, None) for k in (0, 1))
     first = views_of(name, jax.random.key(0), {key: x[:2] for key, x in batch.items()}, None)
     jax.tree.map(np.testing.assert_array_equal, whole, again)
-    jax.tree.map(lambda part, x: np.testing.assert_array_equal(part, x[: len(x) // 5 * 2]), first, whole)
+    jax.tree.map(
+        lambda part, x: np.testing.assert_array_equal(part, x[: len(x) // 5 * 2]), first, whole
+    )
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -141,17 +151,32 @@ def test_the_crops_of_an_image_lie_side_by_side(name: str):
 
 @pytest.mark.parametrize(
     ("name", "outputs"),
-    [("rotation", 4), ("exemplar", 6), ("relative_patch_location", 8), ("jigsaw", 7), ("supervised", 3)],
+    [
+        ("rotation", 4),
+        ("exemplar", 6),
+        ("relative_patch_location", 8),
+        ("jigsaw", 7),
+        ("supervised", 3),
+    ],
 )
-def test_every_task_has_a_head_that_answers_what_it_asks_and_a_loss_that_judges_it(name: str, outputs: int):
+def test_every_task_has_a_head_that_answers_what_it_asks_and_a_loss_that_judges_it(
+    name: str, outputs: int
+):
     task, key = SMALL[name], jax.random.key(0)
 
     @jax.jit
     def judge(batch: dict[str, jax.Array]) -> tuple:
         views = task.views(key, batch, same)
         features = views.inputs.reshape(len(views.inputs), -1)
-        found, _ = task.head(jnp.float32).init_with_output(key, features, views.arrangement, train=False)
-        return views.targets, found, task.loss(found, views.targets, {"kept": 1}), task.logits(found)
+        found, _ = task.head(jnp.float32).init_with_output(
+            key, features, views.arrangement, train=False
+        )
+        return (
+            views.targets,
+            found,
+            task.loss(found, views.targets, {"kept": 1}),
+            task.logits(found),
+        )
 
     targets, found, loss, logits = judge(random_batch(4))
     assert found.shape == (len(targets), outputs)
@@ -161,7 +186,9 @@ def test_every_task_has_a_head_that_answers_what_it_asks_and_a_loss_that_judges_
     assert task.has_classes == (logits is not None) == (name != "exemplar")
     if task.has_classes:
         np.testing.assert_array_equal(logits, found)
-        np.testing.assert_allclose(loss.value, classification_loss(found, targets, None).value, rtol=1e-6)
+        np.testing.assert_allclose(
+            loss.value, classification_loss(found, targets, None).value, rtol=1e-6
+        )
 
 
 def test_a_task_takes_its_options():
@@ -181,5 +208,7 @@ def test_supervised_without_labels_is_refused():
 
 
 def test_an_unknown_task_is_refused_with_the_known_ones():
-    with pytest.raises(UserError, match=r"'puzzle'.*rotation, exemplar, .*location, jigsaw, supervised"):
+    with pytest.raises(
+        UserError, match=r"'puzzle'.*rotation, exemplar, .*location, jigsaw, supervised"
+    ):
         make_task("puzzle", {}, 4)

@@ -39,7 +39,18 @@ def test_what_comes_out_whole_is_not_rounded_up_by_an_error_of_the_last_bit(perc
 
 @pytest.mark.parametrize(
     "duration",
-    ["5", "", " steps", "-1 epochs", "nan steps", "inf steps", "ten steps", "5 days", "5 step", "steps 5"],
+    [
+        "5",
+        "",
+        " steps",
+        "-1 epochs",
+        "nan steps",
+        "inf steps",
+        "ten steps",
+        "5 days",
+        "5 step",
+        "steps 5",
+    ],
 )
 def test_what_is_no_duration_is_refused_with_the_units(duration: str):
     with pytest.raises(UserError, match=f"{duration!r}.*steps, epochs, examples or percent"):

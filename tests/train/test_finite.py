@@ -30,11 +30,16 @@ def descend(optimizer: optax.GradientTransformation):
     return step
 
 
-@pytest.mark.parametrize("optimizer", [optax.sgd(0.1), optax.sgd(0.1, momentum=0.9), optax.adam(0.1)])
+@pytest.mark.parametrize(
+    "optimizer", [optax.sgd(0.1), optax.sgd(0.1, momentum=0.9), optax.adam(0.1)]
+)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_bad_gradient_is_found_at_its_own_step_though_the_loss_is_finite(optimizer, bad: float):
     params = jnp.ones(3)
-    state, step = {"params": params, "opt_state": optimizer.init(params)}, finite.watched(descend(optimizer))
+    state, step = (
+        {"params": params, "opt_state": optimizer.init(params)},
+        finite.watched(descend(optimizer)),
+    )
     window = []
     for number in range(5, 10):
         state, metrics = step(state, jnp.array([1.0, bad if number == 7 else 1.0, 1.0]))
@@ -56,7 +61,9 @@ def test_an_optimizer_that_overflows_is_found_though_the_parameters_stay_finite(
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_bad_metric_is_named_with_its_value_and_step(bad: float):
-    rows = [{"loss": np.float32(x), "size": np.float32(2), finite.STATE: np.True_} for x in (1, 3, bad)]
+    rows = [
+        {"loss": np.float32(x), "size": np.float32(2), finite.STATE: np.True_} for x in (1, 3, bad)
+    ]
     assert finite.mean(rows[:2], 2, "") == {"loss": 2.0, "size": 2.0}
     with pytest.raises(NotFiniteError, match=f"loss is {bad} at step 12: training stopped"):
         finite.mean(rows, 12, "")

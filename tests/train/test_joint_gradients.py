@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from lens_jax.config import base_config
 from lens_jax.lens.unet import UNet
 from lens_jax.models.network import Network
 from lens_jax.models.resnet import BasicBlock, ResNet
-from lens_jax.ops.colour import random_flip
+from lens_jax.ops.color import random_flip
+from lens_jax.recipes import base_config
 from lens_jax.tasks.base import Task, Views
 from lens_jax.tasks.exemplar import Exemplar
 from lens_jax.tasks.jigsaw import Jigsaw
@@ -59,15 +59,24 @@ def exact(x64) -> Callable[..., Exact]:
 
         views = ask(images)
         network = jax.eval_shape(
-            lambda: system.network.init(keys(Purpose.NETWORK), views.inputs, views.arrangement, False)
+            lambda: system.network.init(
+                keys(Purpose.NETWORK), views.inputs, views.arrangement, False
+            )
         )
-        shapes = network, jax.eval_shape(lambda: UNet((8,), 1, 2).init(keys(Purpose.LENS), views.inputs))
-        (network, unet) = jax.tree.map(lambda p: jnp.asarray(rng.normal(scale=0.4, size=p.shape)), shapes)
+        shapes = (
+            network,
+            jax.eval_shape(lambda: UNet((8,), 1, 2).init(keys(Purpose.LENS), views.inputs)),
+        )
+        (network, unet) = jax.tree.map(
+            lambda p: jnp.asarray(rng.normal(scale=0.4, size=p.shape)), shapes
+        )
         stats = jax.tree.map(jnp.abs, network["batch_stats"])
         if system.split:
             stats = {"lensed": stats, "raw": jax.tree.map(lambda x: x + 1, stats)}
         lens_params = unet["params"] if system.lens else {}
-        state = TrainState(0, network["params"], stats, None, lens_params, None, jnp.float64(PENALTY), {})
+        state = TrainState(
+            0, network["params"], stats, None, lens_params, None, jnp.float64(PENALTY), {}
+        )
         return Exact(system, lens, state, images, ask, keys)
 
     return make
@@ -80,11 +89,15 @@ def key_for(seed: int, purpose: Purpose) -> jax.Array:
 def make_exact(task: Task, lens: ConfigDict) -> System:
     extractor = ResNet((1,), BasicBlock, width=4, stem="patch", dtype=jnp.float64)
     unet = UNet((8,), 1, 2, jnp.float64) if lens.kind == "network" else None
-    return System(task, Network(extractor, task.head(jnp.float64)), unet, lens.batch_norm == "split")
+    return System(
+        task, Network(extractor, task.head(jnp.float64)), unet, lens.batch_norm == "split"
+    )
 
 
 def joint(exact: Exact, **state: Any) -> Gradients:
-    gradients = partial(joint_gradients, exact.system, lens=exact.lens, ask=exact.ask, keys=exact.keys)
+    gradients = partial(
+        joint_gradients, exact.system, lens=exact.lens, ask=exact.ask, keys=exact.keys
+    )
     run = jax.jit(lambda state, images: gradients(state=state, images=images))
     return run(exact.state.replace(**state), exact.images)
 
@@ -94,7 +107,11 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def pretext_loss(task: Task, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    return cross_entropy(outputs, targets) if task.has_classes else task.loss(outputs, targets, {}).value
+    return (
+        cross_entropy(outputs, targets)
+        if task.has_classes
+        else task.loss(outputs, targets, {}).value
+    )
 
 
 def adversarial_loss(name: str, task: Task, outputs: jax.Array, targets: jax.Array) -> jax.Array:
@@ -120,7 +137,7 @@ def shown(exact: Exact, changed: jax.Array) -> tuple[Views, Views]:
     """The lensed and the raw views where all that can be altered was changed to `changed`."""
     raw = exact.ask(exact.images)
     lensed = exact.ask(changed) if exact.lens.acts_on == "images" else raw._replace(inputs=changed)
-    first, last = (round(exact.lens[name] * IMAGES) for name in ("lensed_share", "raw_share"))
+    first, last = (round(exact.lens[name] * IMAGES) for name in ("lensed_fraction", "raw_fraction"))
     return rows(lensed, 0, first), rows(raw, IMAGES - last, IMAGES)
 
 
@@ -133,7 +150,9 @@ def apply(exact: Exact, params: Any, stats: Any, views: Views) -> tuple[jax.Arra
     return found, updated["batch_stats"]
 
 
-def outputs_of(exact: Exact, params: Any, lensed: Views, raw: Views) -> tuple[jax.Array, jax.Array, Any]:
+def outputs_of(
+    exact: Exact, params: Any, lensed: Views, raw: Views
+) -> tuple[jax.Array, jax.Array, Any]:
     stats = exact.state.batch_stats
     if exact.system.split:
         one, one_stats = apply(exact, params, stats["lensed"], lensed)
@@ -175,12 +194,14 @@ def adversarial_alone(exact: Exact, changed: jax.Array) -> jax.Array:
     """L_adv where the extractor is shown nothing raw."""
     stats = exact.state.batch_stats
     lensed, _ = shown(exact, changed)
-    found, _ = apply(exact, exact.state.params, stats["lensed"] if exact.system.split else stats, lensed)
+    found, _ = apply(
+        exact, exact.state.params, stats["lensed"] if exact.system.split else stats, lensed
+    )
     return adversarial_loss(exact.lens.objective, exact.system.task, found, lensed.targets)
 
 
 def squared_change(exact: Exact, changed: jax.Array) -> jax.Array:
-    first = round(exact.lens.lensed_share * IMAGES)
+    first = round(exact.lens.lensed_fraction * IMAGES)
     return jnp.mean(rows(changed - altered(exact), 0, first) ** 2)
 
 
@@ -239,7 +260,7 @@ def descent_by_hand(exact: Exact, start: jax.Array, size: float, steps: int) -> 
 def attacked_by_hand(exact: Exact) -> jax.Array:
     """All that can be altered, the first images perturbed."""
     lens, original = exact.lens, altered(exact)
-    x = rows(original, 0, round(lens.lensed_share * IMAGES))
+    x = rows(original, 0, round(lens.lensed_fraction * IMAGES))
     if lens.kind == "random":
         changed = random_signs_by_hand(exact, x)
     elif lens.kind == "fgsm":
@@ -247,12 +268,14 @@ def attacked_by_hand(exact: Exact) -> jax.Array:
     else:
         noise = jax.random.uniform(exact.keys(Purpose.ATTACK), x.shape, x.dtype, -1, 1)
         start = np.clip(x + lens.epsilon * noise, -1, 1)
-        changed = descent_by_hand(exact, start, 2.5 * lens.epsilon / lens.attack_steps, lens.attack_steps)
+        changed = descent_by_hand(
+            exact, start, 2.5 * lens.epsilon / lens.attack_steps, lens.attack_steps
+        )
     return jnp.concatenate([changed, original[len(x) :]])
 
 
 @pytest.mark.parametrize(
-    ("task", "lensed_share", "raw_share", "batch_norm", "objective", "acts_on"),
+    ("task", "lensed_fraction", "raw_fraction", "batch_norm", "objective", "acts_on"),
     [
         ("rotation", 1.0, 1.0, "joint", "full", "views"),
         ("rotation", 1.0, 1.0, "joint", "confusion", "images"),
@@ -270,12 +293,12 @@ def attacked_by_hand(exact: Exact) -> jax.Array:
     ],
 )
 def test_one_pass_gives_the_gradients_of_two_separate_passes(
-    exact, task, lensed_share, raw_share, batch_norm, objective, acts_on
+    exact, task, lensed_fraction, raw_fraction, batch_norm, objective, acts_on
 ):
     setting = exact(
         task,
-        lensed_share=lensed_share,
-        raw_share=raw_share,
+        lensed_fraction=lensed_fraction,
+        raw_fraction=raw_fraction,
         batch_norm=batch_norm,
         objective=objective,
         acts_on=acts_on,
@@ -289,15 +312,20 @@ def test_one_pass_gives_the_gradients_of_two_separate_passes(
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
-        ("random", {"raw_share": 0.5, "batch_norm": "split"}),
+        ("random", {"raw_fraction": 0.5, "batch_norm": "split"}),
         ("random", {"acts_on": "images", "objective": "reconstruction"}),
         ("fgsm", {"objective": "least_likely"}),
-        ("fgsm", {"objective": "full", "acts_on": "images", "lensed_share": 0.5, "raw_share": 0.5}),
-        ("pgd", {"objective": "full", "attack_steps": 3, "raw_share": 0.0}),
+        (
+            "fgsm",
+            {"objective": "full", "acts_on": "images", "lensed_fraction": 0.5, "raw_fraction": 0.5},
+        ),
+        ("pgd", {"objective": "full", "attack_steps": 3, "raw_fraction": 0.0}),
         ("pgd", {"objective": "confusion", "acts_on": "images", "batch_norm": "split"}),
     ],
 )
-def test_an_attack_gives_the_gradient_on_the_perturbed_inputs_held_fixed(exact, kind: str, options: dict):
+def test_an_attack_gives_the_gradient_on_the_perturbed_inputs_held_fixed(
+    exact, kind: str, options: dict
+):
     setting = exact(kind=kind, epsilon=0.1, **options)
     found, changed = joint(setting), attacked_by_hand(setting)
     expected = jax.jit(partial(extractor_pass, setting))(changed)
@@ -321,7 +349,7 @@ def twice(images: jax.Array) -> Views:
 
 
 @pytest.mark.parametrize(
-    ("lensed_share", "raw_share", "lensed", "raw"),
+    ("lensed_fraction", "raw_fraction", "lensed", "raw"),
     [
         (1.0, 1.0, {0, 1, 2, 3}, {0, 1, 2, 3}),
         (1.0, 0.0, {0, 1, 2, 3}, set()),
@@ -333,13 +361,17 @@ def twice(images: jax.Array) -> Views:
 )
 @pytest.mark.parametrize("acts_on", ["views", "images"])
 def test_the_first_images_are_altered_and_the_last_seen_as_they_are(
-    acts_on: str, lensed_share: float, raw_share: float, lensed: set, raw: set
+    acts_on: str, lensed_fraction: float, raw_fraction: float, lensed: set, raw: set
 ):
     lens = base_config("digits").lens
-    lens.update({"acts_on": acts_on, "lensed_share": lensed_share, "raw_share": raw_share})
+    lens.update(
+        {"acts_on": acts_on, "lensed_fraction": lensed_fraction, "raw_fraction": raw_fraction}
+    )
     numbered = np.arange(4.0).reshape(4, 1, 1, 1)
     seen = see(
-        lens, jnp.asarray(numbered), lambda images: Views(jnp.repeat(images, 2, axis=0), jnp.arange(8))
+        lens,
+        jnp.asarray(numbered),
+        lambda images: Views(jnp.repeat(images, 2, axis=0), jnp.arange(8)),
     )
     inputs = np.asarray(seen.show(seen.original + 10)).ravel() - 10
     assert set(inputs) == set(np.asarray(seen.original).ravel()) == lensed
@@ -348,10 +380,10 @@ def test_the_first_images_are_altered_and_the_last_seen_as_they_are(
     assert (seen.images, len(seen.raw.targets)) == ((len(lensed), len(raw)), 2 * len(raw))
 
 
-@pytest.mark.parametrize("raw_share", [0.0, 1.0])
-def test_neither_penalty_nor_objective_reaches_the_extractor(exact, raw_share: float):
-    one = joint(exact(objective="full", raw_share=raw_share), lens_penalty=0.0)
-    other = joint(exact(objective="confusion", raw_share=raw_share), lens_penalty=1e3)
+@pytest.mark.parametrize("raw_fraction", [0.0, 1.0])
+def test_neither_penalty_nor_objective_reaches_the_extractor(exact, raw_fraction: float):
+    one = joint(exact(objective="full", raw_fraction=raw_fraction), lens_penalty=0.0)
+    other = joint(exact(objective="confusion", raw_fraction=raw_fraction), lens_penalty=1e3)
     assert_close(one.params, other.params, rtol=1e-12)
     assert_close(one.batch_stats, other.batch_stats, rtol=1e-12)
     assert largest(jax.tree.map(jnp.subtract, one.lens_params, other.lens_params)) > 1
@@ -364,7 +396,9 @@ def test_the_penalty_adds_that_many_times_the_gradient_of_the_mean_squared_chang
     @jax.jit
     @jax.grad
     def of_the_change(lens_params: Any) -> jax.Array:
-        return jnp.mean((setting.system.lens.apply({"params": lens_params}, original) - original) ** 2)
+        return jnp.mean(
+            (setting.system.lens.apply({"params": lens_params}, original) - original) ** 2
+        )
 
     without = joint(setting, lens_penalty=0.0).lens_params
     change = of_the_change(setting.state.lens_params)
@@ -388,13 +422,15 @@ def test_the_lens_has_a_gradient_at_every_third_step_only_and_then_the_usual_one
     usual = joint(always)
     for step in range(5):
         found = joint(seldom, step=step)
-        expected = usual.lens_params if step % 3 == 0 else jax.tree.map(jnp.zeros_like, usual.lens_params)
+        expected = (
+            usual.lens_params if step % 3 == 0 else jax.tree.map(jnp.zeros_like, usual.lens_params)
+        )
         assert_close(found.lens_params, expected, rtol=1e-12)
         assert_close(found.params, usual.params, rtol=1e-12)
 
 
 def test_without_a_lens_the_gradient_is_that_of_the_loss_on_the_images(exact):
-    setting = exact(kind="none", batch_norm="joint", lensed_share=1.0, raw_share=0.0)
+    setting = exact(kind="none", batch_norm="joint", lensed_fraction=1.0, raw_fraction=0.0)
     system, _, state, images, ask, keys = setting
     found = jax.jit(lambda s, x: plain_gradients(system, state=s, images=x, ask=ask, keys=keys))(
         state, images

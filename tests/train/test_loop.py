@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from lens_jax.data.batches import Skipped
-from lens_jax.train import checkpoints, finite, loop, mesh, preemption
+from lens_jax.devices import mesh
+from lens_jax.train import finite, loop, preemption
 from lens_jax.train.durations import Clock
 from lens_jax.train.finite import NotFiniteError
-from lens_jax.train.log import read_metrics
+from lens_jax.workdir import checkpoints
+from lens_jax.workdir.metrics import read_metrics
 
 TOTAL, SAVE_EVERY, TRAP = 12, 3, 9
 
@@ -28,7 +30,9 @@ class Toy:
     lens_params: jax.Array
 
 
-def toy_step(trap: float, state: Toy, batch: dict[str, jax.Array]) -> tuple[Toy, dict[str, jax.Array]]:
+def toy_step(
+    trap: float, state: Toy, batch: dict[str, jax.Array]
+) -> tuple[Toy, dict[str, jax.Array]]:
     """Depends on every batch and on their order; falls into the trap at a batch of exactly that mean."""
     mean = jnp.mean(batch["image"].astype(jnp.float32))
     params = 0.9 * state.params + jnp.where(mean == trap, jnp.nan, mean)
@@ -36,11 +40,13 @@ def toy_step(trap: float, state: Toy, batch: dict[str, jax.Array]) -> tuple[Toy,
 
 
 @pytest.fixture
-def train(tiny_config, colourful, tmp_path) -> Callable[..., checkpoints.Restored]:
+def train(tiny_config, colorful, tmp_path) -> Callable[..., checkpoints.Restored]:
     """Trains the toy as `loop.train` does, and gives its last checkpoint."""
-    source, devices = colourful(10), mesh.make_mesh()
+    source, devices = colorful(10), mesh.make_mesh()
 
-    def run(name: str, trap: float = -1, rollbacks: int = 0, stop_at: int = 0) -> checkpoints.Restored:
+    def run(
+        name: str, trap: float = -1, rollbacks: int = 0, stop_at: int = 0
+    ) -> checkpoints.Restored:
         config = tiny_config({"train.rollbacks": rollbacks, "data.batch_size": 4})
         init = partial(Toy, jnp.zeros(()), jnp.zeros(()))
         step = jax.jit(finite.watched(partial(toy_step, trap)))
@@ -48,7 +54,9 @@ def train(tiny_config, colourful, tmp_path) -> Callable[..., checkpoints.Restore
         workdir = str(tmp_path / name)
         pathlib.Path(workdir).mkdir(exist_ok=True)
         with checkpoints.open_for_training(workdir, keep=20) as manager:
-            session = loop.Session(config, workdir, devices, plan, manager, Skipped(source), time.monotonic())
+            session = loop.Session(
+                config, workdir, devices, plan, manager, Skipped(source), time.monotonic()
+            )
             place = loop._start(session)
             while place.step < TOTAL:
                 place = loop._train_or_roll_back(session, place, step, lambda step: step == stop_at)
@@ -98,7 +106,9 @@ def test_a_run_that_is_told_to_end_at_its_last_step_has_ended(train):
     assert train("last", stop_at=TOTAL).step == TOTAL
 
 
-def test_a_rollback_leaves_the_batch_that_broke_it_and_is_kept_through_a_preemption(train, tmp_path, capsys):
+def test_a_rollback_leaves_the_batch_that_broke_it_and_is_kept_through_a_preemption(
+    train, tmp_path, capsys
+):
     train("first")
     trap = trap_of(tmp_path / "first")
     with pytest.raises(NotFiniteError, match="not finite at step 9: training stopped"):
@@ -110,7 +120,16 @@ def test_a_rollback_leaves_the_batch_that_broke_it_and_is_kept_through_a_preempt
     assert "at step 9: rolling back, 1 of 1 times" in capsys.readouterr().out
     assert (saved.step, saved.run["rollbacks"]) == (TOTAL, 1)
     assert np.isfinite(saved.state.params)
-    assert [row["step"] for row in read_metrics(str(tmp_path / "trapped"))] == [2, 3, 4, 6, 8, 9, 10, 12]
+    assert [row["step"] for row in read_metrics(str(tmp_path / "trapped"))] == [
+        2,
+        3,
+        4,
+        6,
+        8,
+        9,
+        10,
+        12,
+    ]
 
     preempt(train, "broken", trap=trap, rollbacks=1, stop_at=10)
     check_equal(train("broken", trap, rollbacks=1), saved)

@@ -7,7 +7,9 @@ import pytest
 from lens_jax.train.durations import Clock
 from lens_jax.train.optimizers import extractor_optimizer, learning_rate, lens_optimizer
 
-CLOCK = Clock(batch_size=512, epoch_size=5120, total_steps=110)  # twice the batch that the rate is for
+CLOCK = Clock(
+    batch_size=512, epoch_size=5120, total_steps=110
+)  # twice the batch that the rate is for
 
 
 def rates(config, steps: list[int], clock: Clock = CLOCK) -> list[float]:
@@ -36,7 +38,9 @@ def test_the_step_schedule_drops_to_a_tenth_at_each_of_its_times(tiny_config):
         }
     )
     found = rates(config, [0, 5, 10, 29, 30, 54, 55, 110])
-    np.testing.assert_allclose(found, [0, 0.1, 0.2, 0.2, 0.02, 0.02, 0.002, 0.002], rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(
+        found, [0, 0.1, 0.2, 0.2, 0.02, 0.02, 0.002, 0.002], rtol=1e-5, atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("batch_size", [64, 256, 1024])
@@ -46,7 +50,9 @@ def test_the_rate_is_proportional_to_the_batch(tiny_config, batch_size: int):
     np.testing.assert_allclose(found, [0.3 * batch_size / 256], rtol=1e-6)
 
 
-def test_weight_decay_pulls_on_kernels_only_and_on_those_of_the_head_by_a_weight_of_its_own(tiny_config):
+def test_weight_decay_pulls_on_kernels_only_and_on_those_of_the_head_by_a_weight_of_its_own(
+    tiny_config,
+):
     config = tiny_config(
         {
             "optimizer.weight_decay": 0.01,
@@ -59,14 +65,19 @@ def test_weight_decay_pulls_on_kernels_only_and_on_those_of_the_head_by_a_weight
     optimizer = extractor_optimizer(config, Clock(256, 2560, 100))
     zeros = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimizer.update(zeros, optimizer.init(params), params)
-    for found, decay in ((updates["extractor"]["Conv_0"], 0.01), (updates["head"]["Dense_0"], 0.03)):
+    for found, decay in (
+        (updates["extractor"]["Conv_0"], 0.01),
+        (updates["head"]["Dense_0"], 0.03),
+    ):
         np.testing.assert_allclose(found["kernel"], -0.5 * decay * 2, rtol=1e-6)
         np.testing.assert_array_equal(found["bias"], 0)
         np.testing.assert_array_equal(found["scale"], 0)
 
 
 @pytest.mark.parametrize(("part", "decay"), [("extractor", 0.02), ("head", 0.3)])
-def test_the_network_moves_as_sgd_with_momentum_worked_out_by_hand(x64, tiny_config, part: str, decay: float):
+def test_the_network_moves_as_sgd_with_momentum_worked_out_by_hand(
+    x64, tiny_config, part: str, decay: float
+):
     config = tiny_config(
         {
             "optimizer.weight_decay": 0.02,
@@ -98,7 +109,9 @@ def test_the_lens_moves_as_adam_worked_out_by_hand_at_a_rate_of_its_own(x64, tin
     for step in range(1, 6):
         gradient = rng.normal(size=4)
         mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
-        kernel = kernel - 0.01 * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+        kernel = kernel - 0.01 * (mean / (1 - 0.9**step)) / (
+            np.sqrt(square / (1 - 0.999**step)) + 1e-8
+        )
         updates, state = optimizer.update({"kernel": jnp.asarray(gradient)}, state, params)
         params = optax.apply_updates(params, updates)
         np.testing.assert_allclose(params["kernel"], kernel, rtol=1e-6)

@@ -33,8 +33,8 @@ def random_batch(count: int, seed: int = 0) -> dict[str, np.ndarray]:
     return {"image": images, "label": rng.integers(0, 3, count).astype(np.int32)}
 
 
-def coloured_batch(count: int, seed: int) -> dict[str, np.ndarray]:
-    """Labels that the colour tells."""
+def colored_batch(count: int, seed: int) -> dict[str, np.ndarray]:
+    """Labels that the color tells."""
     batch = random_batch(count, seed)
     batch["image"] //= 8
     batch["image"][np.arange(count), :, :, batch["label"]] += 200
@@ -43,7 +43,12 @@ def coloured_batch(count: int, seed: int) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def augmented(tiny_config) -> tuple[Callable, TrainState]:
-    overrides = {"augment.flip": True, "augment.colour": True, "shortcut": "arrow", "lens.raw_share": 0.5}
+    overrides = {
+        "augment.flip": True,
+        "augment.color": True,
+        "shortcut": "arrow",
+        "lens.raw_fraction": 0.5,
+    }
     return make(tiny_config(overrides, {"name": "rotation", "all_rotations": False}))
 
 
@@ -62,7 +67,9 @@ def test_a_step_is_a_pure_function_of_state_and_batch_and_moves_all_of_the_state
     for part in ("params", "batch_stats", "opt_state", "lens_params", "lens_opt_state"):
         changed = [
             (a != b).any()
-            for a, b in zip(*(jax.tree.leaves(getattr(s, part)) for s in (first, state)), strict=True)
+            for a, b in zip(
+                *(jax.tree.leaves(getattr(s, part)) for s in (first, state)), strict=True
+            )
         ]
         assert any(changed), part
     assert metrics.keys() == {
@@ -100,7 +107,9 @@ def test_the_optimizers_get_the_gradients_and_the_states_that_belong_to_them(tin
             keys=partial(make_key, 0, state.step),
         )
         updates, opt_state = both[0].update(found.params, state.opt_state, state.params)
-        moves, lens_opt_state = both[1].update(found.lens_params, state.lens_opt_state, state.lens_params)
+        moves, lens_opt_state = both[1].update(
+            found.lens_params, state.lens_opt_state, state.lens_params
+        )
         return state.replace(
             params=optax.apply_updates(state.params, updates),
             lens_params=optax.apply_updates(state.lens_params, moves),
@@ -127,7 +136,9 @@ def assert_alike(found: Any, expected: Any, atol: float = 1e-6) -> None:
 
 
 def test_updated_at_every_third_step_the_lens_moves_then_as_it_would_at_every_step(tiny_config):
-    (always, _), (seldom, state) = (make(tiny_config({"lens.update_every": every})) for every in (1, 3))
+    (always, _), (seldom, state) = (
+        make(tiny_config({"lens.update_every": every})) for every in (1, 3)
+    )
     for number in range(7):
         batch = random_batch(4, seed=number)
         new, usual = seldom(state, batch)[0], always(state, batch)[0]
@@ -148,17 +159,25 @@ def test_updated_at_every_third_step_the_lens_moves_then_as_it_would_at_every_st
     ("budget", "first", "second"),
     [("penalty", 50.0, 50.0), ("bound", 0.0, 0.0), ("target", 50.0, 50 * np.exp(-0.02))],
 )
-def test_the_penalty_is_fixed_or_none_or_steered(tiny_config, budget: str, first: float, second: float):
-    step, state = make(tiny_config({"lens.budget": budget, "lens.lambda_": 50.0, "lens.update_every": 2}))
+def test_the_penalty_is_fixed_or_none_or_steered(
+    tiny_config, budget: str, first: float, second: float
+):
+    step, state = make(
+        tiny_config({"lens.budget": budget, "lens.lambda_": 50.0, "lens.update_every": 2})
+    )
     for expected in (first, second):
         state, metrics = step(state, random_batch(4))
         np.testing.assert_allclose(metrics["lens_penalty"], expected, rtol=1e-6)
     if budget == "bound":
-        assert metrics["lens_reconstruction"] > 0.9 * 0.05**2  # a mean square is at least a squared mean
+        assert (
+            metrics["lens_reconstruction"] > 0.9 * 0.05**2
+        )  # a mean square is at least a squared mean
 
 
 @pytest.mark.parametrize(("start", "above"), [(0.1, True), (300.0, False)])
-def test_a_steered_lens_comes_to_change_as_much_as_the_target(tiny_config, start: float, above: bool):
+def test_a_steered_lens_comes_to_change_as_much_as_the_target(
+    tiny_config, start: float, above: bool
+):
     target = 0.02
     overrides = {
         "lens.budget": "target",
@@ -166,7 +185,7 @@ def test_a_steered_lens_comes_to_change_as_much_as_the_target(tiny_config, start
         "lens.lambda_": start,
         "lens.objective": "full",
         "lens.learning_rate": 1e-2,
-        "lens.raw_share": 0.0,
+        "lens.raw_fraction": 0.0,
         "lens.widths": (8,),
         "optimizer.learning_rate": 0.05,
     }
@@ -180,18 +199,22 @@ def test_a_steered_lens_comes_to_change_as_much_as_the_target(tiny_config, start
 
 
 @pytest.mark.parametrize("kind", ["network", "fgsm", "pgd"])
-def test_an_objective_that_the_task_cannot_have_is_refused_before_a_step_is_made(tiny_config, kind: str):
+def test_an_objective_that_the_task_cannot_have_is_refused_before_a_step_is_made(
+    tiny_config, kind: str
+):
     exemplar = {"name": "exemplar", "copies": 2, "embedding": 8}
     config = tiny_config({"lens.kind": kind, "lens.objective": "least_likely"}, exemplar)
-    with pytest.raises(UserError, match="'least_likely' needs a task with classes: choose full") as caught:
+    with pytest.raises(
+        UserError, match="'least_likely' needs a task with classes: choose full"
+    ) as caught:
         make_step(config, make_system(config, 3), None, None)
     assert "\n" not in str(caught.value)
 
 
 def test_images_without_others_to_compare_with_are_refused_before_a_step_is_taken(tiny_config):
-    overrides = {"lens.objective": "full", "lens.raw_share": 0.25}
+    overrides = {"lens.objective": "full", "lens.raw_fraction": 0.25}
     step, state = make(tiny_config(overrides, {"name": "exemplar", "copies": 2, "embedding": 8}))
-    with pytest.raises(UserError, match=r"got 1: use at least 2 .*lens.raw_share") as caught:
+    with pytest.raises(UserError, match=r"got 1: use at least 2 .*lens.raw_fraction") as caught:
         jax.eval_shape(step, state, random_batch(4))
     assert "\n" not in str(caught.value)
 
@@ -199,12 +222,14 @@ def test_images_without_others_to_compare_with_are_refused_before_a_step_is_take
 def test_another_seed_gives_other_networks(tiny_config):
     first, other = (make(tiny_config({"seed": seed, "lens.widths": (8,)}))[1] for seed in (0, 1))
     for name in ("params", "lens_params"):
-        pairs = zip(*(jax.tree.leaves(getattr(state, name)) for state in (first, other)), strict=True)
+        pairs = zip(
+            *(jax.tree.leaves(getattr(state, name)) for state in (first, other)), strict=True
+        )
         assert max(abs(a - b).max() for a, b in pairs) > 0.1
 
 
 @pytest.mark.parametrize(("kind", "most"), [("none", 0.3), ("network", 1.0), ("fgsm", 1.0)])
-def test_a_few_images_are_learnt_by_heart(tiny_config, kind: str, most: float):
+def test_a_few_images_are_learned_by_heart(tiny_config, kind: str, most: float):
     overrides = {
         "data.batch_size": 16,
         "model.width": 8,
@@ -220,18 +245,20 @@ def test_a_few_images_are_learnt_by_heart(tiny_config, kind: str, most: float):
 
 
 @pytest.mark.parametrize("shuffled", [True, False])
-def test_labels_are_learnt_only_where_they_belong_to_their_images(tiny_config, shuffled: bool):
+def test_labels_are_learned_only_where_they_belong_to_their_images(tiny_config, shuffled: bool):
     config = tiny_config({"data.batch_size": 48, "lens.kind": "none"}, {"name": "supervised"})
     step, state = make(config)
     rng = np.random.default_rng(0)
     for number in range(60):
-        batch = coloured_batch(48, seed=number % 4)
+        batch = colored_batch(48, seed=number % 4)
         labels = rng.permutation(batch["label"]) if shuffled else batch["label"]
         state, _ = step(state, batch | {"label": labels})
-    held_out = coloured_batch(90, seed=99)
+    held_out = colored_batch(90, seed=99)
     network = Network(make_system(config, 3).network.extractor, Supervised(3).head(jnp.float32))
     logits = jax.jit(
-        lambda s, x: network.apply({"params": s.params, "batch_stats": s.batch_stats}, x, None, False)
+        lambda s, x: network.apply(
+            {"params": s.params, "batch_stats": s.batch_stats}, x, None, False
+        )
     )(state, jnp.asarray(held_out["image"], jnp.float32) / 127.5 - 1)
     sure = jax.nn.softmax(logits)[np.arange(90), held_out["label"]]
     if shuffled:
@@ -247,7 +274,9 @@ def test_an_accumulated_step_takes_the_mean_gradient_of_its_parts(kind: str, tin
     config = tiny_config({"dtype": "float64", "lens.kind": kind, "train.accumulate": 2}, task)
     system = make_system(config, 3)
     sgd = optax.sgd(1.0)
-    state = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), init_state(config, system, sgd, sgd))
+    state = jax.tree.map(
+        lambda x: jnp.asarray(x, jnp.float64), init_state(config, system, sgd, sgd)
+    )
     state = state.replace(step=jnp.int32(5))
     batch = random_batch(4)
     new, metrics = jax.jit(make_step(config, system, sgd, sgd))(state, batch)
@@ -265,7 +294,9 @@ def test_an_accumulated_step_takes_the_mean_gradient_of_its_parts(kind: str, tin
         mean = jax.tree.map(lambda a, b: (a + b) / 2, *(getattr(after, name) for after, _ in parts))
         assert_close(getattr(new, name), mean)
     assert_close(new.batch_stats, stats)
-    assert_close(metrics, jax.tree.map(lambda a, b: (a + b) / 2, *(metrics for _, metrics in parts)))
+    assert_close(
+        metrics, jax.tree.map(lambda a, b: (a + b) / 2, *(metrics for _, metrics in parts))
+    )
 
 
 @pytest.mark.parametrize("kind", ["network", "pgd"])

@@ -23,7 +23,8 @@ def upscale(scan: np.ndarray) -> np.ndarray:
 def splits(labels: np.ndarray) -> dict[str, np.ndarray]:
     """Indices of the scans of the splits "train" and "test", given all scans' labels, int [n].
 
-    Every fifth scan is a test image once they are sorted by label, so that each class gives its fifth.
+    Every fifth scan is a test image once they are sorted by label, so that each class gives its
+    fifth.
     """
     order = np.argsort(labels, kind="stable")
     test = order[::_TEST_EVERY]

@@ -1,4 +1,4 @@
-"""Glyphs: letters that look different in all four orientations, drawn on soft colour gradients.
+"""Glyphs: letters that look different in all four orientations, drawn on soft color gradients.
 
 Every image is a pure function of (seed, split, index), so any of them can be made again, and every
 factor that went into it is known.
@@ -58,13 +58,14 @@ class Factors:
     Attributes:
       label: index into `LETTERS`.
       font: index into `FONTS`.
-      x: centre of the letter from the left, as a share of the side, in (0, 1).
-      y: centre of the letter from the top, as a share of the side, in (0, 1).
+      x: center of the letter from the left, as a share of the side, in (0, 1).
+      y: center of the letter from the top, as a share of the side, in (0, 1).
       scale: longer side of the letter's bounding box as a share of the image's, in `SCALE_RANGE`.
       tilt: rotation of the letter in degrees, counter-clockwise, in `TILT_RANGE`.
       letter_color: RGB in [0, 1].
       background_colors: RGB in [0, 1] at the start and at the end of the gradient.
-      gradient_angle: direction of the gradient in degrees, from rightwards towards downwards, in [0, 360).
+      gradient_angle: direction of the gradient in degrees, from rightwards towards downwards, in
+        [0, 360).
       noise_std: standard deviation of the pixel noise, of a full range of 1, in `NOISE_RANGE`.
 
     """
@@ -130,7 +131,7 @@ def coverage(factors: Factors, size: int) -> np.ndarray:
 
 
 def gradient(colors: Any, angle: float, size: int) -> np.ndarray:
-    """A linear gradient between two colours, [2, 3], along `angle` degrees: float [size, size, 3]."""
+    """A linear gradient between two colors, [2, 3], along `angle` degrees: float [size, size, 3]."""
     start, end = np.asarray(colors)
     ramp = (np.arange(size) + 0.5) / size - 0.5
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -139,7 +140,7 @@ def gradient(colors: Any, angle: float, size: int) -> np.ndarray:
 
 
 def contrast(letter: Any, start: Any, end: Any) -> float:
-    """The least luma difference between a letter colour and the gradient between two others.
+    """The least luma difference between a letter color and the gradient between two others.
 
     It is negative where the letter's luma lies between the two.
     """
@@ -148,7 +149,7 @@ def contrast(letter: Any, start: Any, end: Any) -> float:
 
 
 def _colors(rng: np.random.Generator) -> list[tuple[float, float, float]]:
-    """Draws the letter's colour and the background's two, anew until the letter stands out."""
+    """Draws the letter's color and the background's two, anew until the letter stands out."""
     while True:
         colors = rng.uniform(size=(3, 3))
         if contrast(*colors) >= MIN_CONTRAST:
@@ -156,7 +157,7 @@ def _colors(rng: np.random.Generator) -> list[tuple[float, float, float]]:
 
 
 def _center(position: float, extent: float) -> float:
-    """Places something `extent` long in [0, 1]: its centre, for a `position` in [0, 1]."""
+    """Places something `extent` long in [0, 1]: its center, for a `position` in [0, 1]."""
     return MARGIN + extent / 2 + position * (1 - extent - 2 * MARGIN)
 
 

@@ -1,15 +1,17 @@
-"""Places205 (Zhou et al., 2014, Learning Deep Features for Scene Recognition using Places Database).
+"""Places205 (Zhou et al., 2014, Learning Deep Features for Scene Recognition using Places
+Database).
 
-The source is the folder into which the two official archives were unpacked, the one of the images resized
-to 256x256 and the one of the lists:
+The source is the folder into which the two official archives were unpacked, the one of the images
+resized to 256x256 and the one of the lists:
 
     data/vision/torralba/deeplearning/images256/a/abbey/gsun_0003586c3eedd97457b2d729ebfe18b5.jpg
     trainvalsplit_places205/train_places205.csv
     trainvalsplit_places205/val_places205.csv
 
-The lists may also lie in the folder itself. Their lines name an image below `images256` and its label, as
-in `a/abbey/gsun_0003586c3eedd97457b2d729ebfe18b5.jpg 0`; the images of both lists are in the same folders.
-A class is named by the folders between the first letter and the file, such as `abbey` or `field/wild`.
+The lists may also lie in the folder itself. Their lines name an image below `images256` and its
+label, as in `a/abbey/gsun_0003586c3eedd97457b2d729ebfe18b5.jpg 0`; the images of both lists are in
+the same folders. A class is named by the folders between the first letter and the file, such as
+`abbey` or `field/wild`.
 """
 
 import os
@@ -38,17 +40,20 @@ class Entry(NamedTuple):
 
 
 def prepare(source: str, data_dir: str) -> None:
-    """Prepares the release in the folder `source`, and prints what was skipped and what is there now.
+    """Prepares the release in the folder `source`, and prints what was skipped and what is there
+    now.
 
     Raises:
-      UserError: the folder or a list is missing or malformed, images are missing, or the data is there
-        already.
+      UserError: the folder or a list is missing or malformed, images are missing, or the data is
+        there already.
 
     """
     folder = pathlib.Path(source).expanduser()
     images = folder / IMAGES
     if not source or not images.is_dir():
-        raise UserError(f"no {IMAGES} in {source!r}: set --source to the folder of the unpacked archives")
+        raise UserError(
+            f"no {IMAGES} in {source!r}: set --source to the folder of the unpacked archives"
+        )
     lists = {split: _find_list(folder, name) for split, name in LISTS.items()}
     entries = {split: read_list(path) for split, path in lists.items()}
     names = class_names([entry for split in entries.values() for entry in split])
@@ -67,15 +72,17 @@ def read_list(path: pathlib.Path) -> list[Entry]:
     """Reads a list.
 
     Raises:
-      UserError: a malformed line, a path that is not of the form letter/class/file or is there twice; the
-        text names the line.
+      UserError: a malformed line, a path that is not of the form letter/class/file or is there
+        twice; the text names the line.
 
     """
     entries: dict[str, int] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         name, _, label = line.rpartition(" ")
         if not (label.isascii() and label.isdigit() and _is_inside(name)):
-            raise UserError(f"{path}:{number}: expected a line like 'a/abbey/x.jpg 0', not {line!r}")
+            raise UserError(
+                f"{path}:{number}: expected a line like 'a/abbey/x.jpg 0', not {line!r}"
+            )
         if name in entries:
             raise UserError(f"{path}:{number}: {name} is there twice: keep one of the lines")
         entries[name] = int(label)
@@ -100,7 +107,9 @@ def class_names(entries: list[Entry]) -> list[str]:
     if missing or len(set(names.values())) < len(names):
         gaps = ", ".join(map(str, missing[:_NAMED]))
         wrong = f"no image for label {gaps}" if missing else "two labels for one class"
-        raise UserError(f"the lists have {wrong}: use the official ones, with labels from 0 upwards")
+        raise UserError(
+            f"the lists have {wrong}: use the official ones, with labels from 0 upwards"
+        )
     return [names[label] for label in sorted(names)]
 
 
@@ -141,14 +150,19 @@ class Places205(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, entries: list[Entry]) -> Iterator[tuple[str, dict[str, Any]]]:
         for path, label in entries:
-            yield path, {"image": (self._images / path).read_bytes(), "label": label, "file_name": path}
+            yield (
+                path,
+                {"image": (self._images / path).read_bytes(), "label": label, "file_name": path},
+            )
 
 
 def _find_list(folder: pathlib.Path, name: str) -> pathlib.Path:
     for path in (folder / LISTS_FOLDER / name, folder / name):
         if path.is_file():
             return path
-    raise UserError(f"no {name} in {folder / LISTS_FOLDER} or {folder}: unpack the official lists there")
+    raise UserError(
+        f"no {name} in {folder / LISTS_FOLDER} or {folder}: unpack the official lists there"
+    )
 
 
 def _is_inside(name: str) -> bool:
@@ -164,7 +178,9 @@ def _present(images: pathlib.Path, path: pathlib.Path, entries: list[Entry]) -> 
     named = ", ".join(missing[:_NAMED]) + (" and others" if len(missing) > _NAMED else "")
     count = f"{len(missing):,} of the {len(entries):,} images that {path.name} names"
     if len(missing) > MAX_MISSING * len(entries):
-        raise UserError(f"{images} lacks {count}, more than {MAX_MISSING:.0%}: unpack it anew ({named})")
+        raise UserError(
+            f"{images} lacks {count}, more than {MAX_MISSING:.0%}: unpack it anew ({named})"
+        )
     if missing:
         print(f"skipped {count}, which are not in {images}: {named}")
     return [entry for entry, found in zip(entries, there, strict=True) if found]

@@ -1,13 +1,15 @@
-"""Frames of the videos of YouTube-8M (Abu-El-Haija et al., 2016, arXiv 1609.08675), or of any videos.
+"""Frames of the videos of YouTube-8M (Abu-El-Haija et al., 2016, arXiv 1609.08675), or of any
+videos.
 
-YouTube-8M itself ships features only, so the videos have to be at hand: one file for each in one folder,
-named by its id, such as `dQw4w9WgXcQ.mp4`. Labels are optional: a CSV file with the header `id,label`, then
-one line for each video. Further columns are not looked at, and videos without a line are "unlabeled".
+YouTube-8M itself ships features only, so the videos have to be at hand: one file for each in one
+folder, named by its id, such as `dQw4w9WgXcQ.mp4`. Labels are optional: a CSV file with the header
+`id,label`, then one line for each video. Further columns are not looked at, and videos without a
+line are "unlabeled".
 
 Videos of which nothing decodes are left out; one that breaks off gives the frames up to there.
 
-Whether a video is in "train" or in "validation" is decided by its id alone, see `split_of`, so that the
-frames of a video are never in both, and a video stays where it is when others come or go.
+Whether a video is in "train" or in "validation" is decided by its id alone, see `split_of`, so that
+the frames of a video are never in both, and a video stays where it is when others come or go.
 """
 
 import csv
@@ -49,7 +51,8 @@ def prepare(
     sampling: video.Sampling,
     beam_options: list[str] | None = None,
 ) -> None:
-    """Prepares the videos in the folder `source`, and prints what was skipped and what is there now.
+    """Prepares the videos in the folder `source`, and prints what was skipped and what is there
+    now.
 
     Args:
       source: folder of videos.
@@ -59,7 +62,8 @@ def prepare(
       beam_options: options of the Beam pipeline to run; None decodes in this process.
 
     Raises:
-      UserError: no videos, none that decodes, labels that do not fit them, or data that is there already.
+      UserError: no videos, none that decodes, labels that do not fit them, or data that is there
+        already.
 
     """
     videos = find_videos(source, labels)
@@ -78,8 +82,8 @@ def find_videos(source: str, labels: str = "") -> list[Video]:
     """The videos in a folder with their labels, in the order of their ids.
 
     Raises:
-      UserError: there is no such folder or no video in it, two of them have one id, or the labels are
-        malformed or name a video that is not there.
+      UserError: there is no such folder or no video in it, two of them have one id, or the labels
+        are malformed or name a video that is not there.
 
     """
     folder = epath.Path(source).expanduser()
@@ -95,8 +99,13 @@ def find_videos(source: str, labels: str = "") -> list[Video]:
         by_id[path.stem] = path
     known = read_labels(labels) if labels else {}
     if unknown := [name for name in known if name not in by_id]:
-        raise UserError(f"{labels} names {_some(unknown)}, which are not in {folder}: remove those lines")
-    return [Video(name, os.fspath(path), known.get(name, UNLABELED)) for name, path in sorted(by_id.items())]
+        raise UserError(
+            f"{labels} names {_some(unknown)}, which are not in {folder}: remove those lines"
+        )
+    return [
+        Video(name, os.fspath(path), known.get(name, UNLABELED))
+        for name, path in sorted(by_id.items())
+    ]
 
 
 def read_labels(path: str) -> dict[str, str]:
@@ -109,7 +118,9 @@ def read_labels(path: str) -> dict[str, str]:
     try:
         text = epath.Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read labels {path!r}: {error}; set --labels to a CSV file") from error
+        raise UserError(
+            f"cannot read labels {path!r}: {error}; set --labels to a CSV file"
+        ) from error
     rows = csv.reader(text.removeprefix("\ufeff").splitlines())
     if next(rows, [])[:2] != ["id", "label"]:
         raise UserError(f"{path}:1: expected the header 'id,label'")
@@ -118,7 +129,9 @@ def read_labels(path: str) -> dict[str, str]:
         if len(row) < 2 or not row[0] or not row[1]:
             raise UserError(f"{path}:{rows.line_num}: expected 'id,label', not {','.join(row)!r}")
         if row[0] in labels:
-            raise UserError(f"{path}:{rows.line_num}: second line for id {row[0]!r}: keep one of them")
+            raise UserError(
+                f"{path}:{rows.line_num}: second line for id {row[0]!r}: keep one of them"
+            )
         labels[row[0]] = row[1]
     return labels
 
@@ -132,11 +145,15 @@ def readable_videos(videos: Sequence[Video]) -> list[Video]:
     """
     with ThreadPoolExecutor() as pool:
         readable = list(pool.map(video.is_readable, [each.path for each in videos]))
-    broken = [os.path.basename(each.path) for each, good in zip(videos, readable, strict=True) if not good]
+    broken = [
+        os.path.basename(each.path) for each, good in zip(videos, readable, strict=True) if not good
+    ]
     if len(broken) == len(videos):
         raise UserError(f"none of {len(videos)} videos decodes ({_some(broken)}): check the files")
     if broken:
-        print(f"skipped {len(broken)} of {len(videos)} videos, which do not decode: {_some(broken)}")
+        print(
+            f"skipped {len(broken)} of {len(videos)} videos, which do not decode: {_some(broken)}"
+        )
     return list(itertools.compress(videos, readable))
 
 
@@ -170,10 +187,14 @@ class Youtube8mFrames(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
 
-    def __init__(self, *, videos: Sequence[Video], sampling: video.Sampling, beam: bool, **kwargs: Any):
+    def __init__(
+        self, *, videos: Sequence[Video], sampling: video.Sampling, beam: bool, **kwargs: Any
+    ):
         """Frames of `videos`, which all decode, made through Beam or in this process."""
         self._videos, self._sampling, self._beam = videos, sampling, beam
-        description = f"Shorter side of {sampling.size} pixels, {sampling.number:g} {sampling.unit}."
+        description = (
+            f"Shorter side of {sampling.size} pixels, {sampling.number:g} {sampling.unit}."
+        )
         config = tfds.core.BuilderConfig(name=sampling.name, description=description)
         super().__init__(config=config, **kwargs)
 
@@ -194,8 +215,12 @@ class Youtube8mFrames(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        by_split = {split: [each for each in self._videos if split_of(each.id) == split] for split in SPLITS}
-        return {split: self._generate_examples(videos) for split, videos in by_split.items() if videos}
+        by_split = {
+            split: [each for each in self._videos if split_of(each.id) == split] for split in SPLITS
+        }
+        return {
+            split: self._generate_examples(videos) for split, videos in by_split.items() if videos
+        }
 
     def _generate_examples(self, videos: Sequence[Video]) -> Any:
         # A partial of a plain function, so that Beam sends no builder to its workers.
@@ -207,7 +232,9 @@ class Youtube8mFrames(tfds.core.GeneratorBasedBuilder):
         return beam.Create(videos) | beam.FlatMap(read)
 
     def _example_writer(self) -> tfds.core.writer.ExampleWriter:
-        writer = BucketWriter if "://" in os.fspath(self.data_dir) else tfds.core.writer.ExampleWriter
+        writer = (
+            BucketWriter if "://" in os.fspath(self.data_dir) else tfds.core.writer.ExampleWriter
+        )
         return writer(file_format=self.info.file_format)
 
 

@@ -1,0 +1,1 @@
+"""Tells whether a machine is fit to train."""

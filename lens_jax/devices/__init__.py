@@ -1,0 +1,1 @@
+"""The devices and processes that share the work: the mesh, the cluster, and how XLA compiles."""

@@ -1,0 +1,1 @@
+"""Losses as pure functions, each with its formula and its source."""

@@ -1,0 +1,41 @@
+"""The line of progress that a training prints."""
+
+import math
+import sys
+
+from lens_jax.workdir.metrics import Scalars
+
+SHOWN = ("loss", "accuracy_lensed", "accuracy_raw", "lens_reconstruction")
+BAR_LENGTH = 20
+# The fraction of the time spent in waiting for images from which on it is worth a look.
+NOTABLE_WAIT = 0.02
+
+
+def report_progress(step: int, total: int, scalars: Scalars) -> None:
+    """Prints one line; on a terminal it stays in its place and starts with a bar."""
+    line = describe_progress(step, total, scalars)
+    if not sys.stdout.isatty():
+        print(line, flush=True)
+        return
+    filled = math.floor(BAR_LENGTH * step / total)
+    bar = "#" * filled + "." * (BAR_LENGTH - filled)
+    end = "\n" if step == total else ""
+    print(f"\r\x1b[K[{bar}] {line}", end=end, flush=True)
+
+
+def describe_progress(step: int, total: int, scalars: Scalars) -> str:
+    """Where a training is, how fast, how long it will take, and what it reached."""
+    seconds_left = int((total - step) * scalars["seconds_per_step"])
+    minutes, seconds = divmod(seconds_left, 60)
+    fields = [
+        f"step {step}/{total}",
+        f"epoch {scalars['epoch']:.1f}",
+        f"{scalars['images_per_second']:.0f} images/s",
+        f"eta {minutes}:{seconds:02d}",
+    ]
+    for name in SHOWN:
+        if name in scalars:
+            fields.append(f"{name} {scalars[name]:.4g}")
+    if scalars["input_wait"] >= NOTABLE_WAIT:
+        fields.append(f"{scalars['input_wait']:.0%} waiting for images")
+    return "  ".join(fields)

@@ -1,0 +1,1 @@
+"""All that knows what the folder of a run holds."""

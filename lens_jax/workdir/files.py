@@ -1,0 +1,93 @@
+"""The files in a run's folder: their names, and how they are read and written whole."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from etils import epath
+
+from lens_jax.errors import UserError, reason
+
+CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.jsonl"
+RESULTS_FILE = "linear_eval.json"
+FAILURE_FILE = "failure.txt"
+LOCK_FILE = ".lock"
+CHECKPOINTS_FOLDER = "checkpoints"
+DAMAGED_FOLDER = "checkpoints_damaged"
+CACHE_FOLDER = "compilation_cache"
+REPORT_FOLDER = "report"
+SUMMARY_FILE = "summary.json"
+
+# The layout of what a run leaves behind. Raised whenever older code could not read it.
+FORMAT = 2
+
+
+def is_run(workdir: str) -> bool:
+    """Whether a training was ever started in the folder `workdir`."""
+    return (epath.Path(workdir) / CONFIG_FILE).exists()
+
+
+def write_config(workdir: str, config: dict[str, Any]) -> None:
+    """Writes the config of a run, plain JSON values, with the number of the format."""
+    record = {"format": FORMAT, "config": config}
+    with explained(workdir):
+        epath.Path(workdir).mkdir(parents=True, exist_ok=True)
+        write_whole(epath.Path(workdir) / CONFIG_FILE, json.dumps(record, indent=2) + "\n")
+
+
+def read_config(workdir: str) -> dict[str, Any]:
+    """The config of the run in `workdir`; raises `UserError` for one of another format."""
+    path = epath.Path(workdir) / CONFIG_FILE
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise UserError(f"{path} holds no config: restore it or remove its folder")
+    check_format(record, workdir)
+    return record["config"]
+
+
+def check_format(record: dict[str, Any], where: str) -> None:
+    """Raises `UserError` unless what a run left behind is of this code's format."""
+    found = record.get("format", 1)
+    if found != FORMAT:
+        raise UserError(
+            f"{where} was written in format {found}, and this code reads format {FORMAT}: use the "
+            "version of lens_jax that wrote it, or train again in another --workdir"
+        )
+
+
+def read_json(path: epath.Path) -> Any:
+    """What a JSON file holds; raises `UserError` where it is none."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}; restore it or remove its folder") from error
+
+
+def write_whole(path: epath.Path, text: str) -> None:
+    """Writes a file under another name and renames it when it is complete.
+
+    A reader never sees half of it, a process that is killed leaves the old one as it was, and of
+    several writers the last one wins.
+    """
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.unfinished")
+    try:
+        unfinished.write_text(text)
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def explained(workdir: str) -> Iterator[None]:
+    """Turns what the file system refuses into a `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write to --workdir {workdir}: {reason(error)}; make room there, or give "
+            "another one"
+        ) from error

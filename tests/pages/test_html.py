@@ -1,0 +1,67 @@
+import base64
+import html.parser
+
+import pytest
+
+from lens_jax.pages import html as pages
+
+HOSTILE = "<script>alert(1)</script> & \"quoted\" 'too'"
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects the tags, the texts and the images' attributes."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.texts, self.images = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag == "img":
+            self.images.append(dict(attrs))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.mark.parametrize("make", [pages.heading, pages.subheading, pages.paragraph, pages.command])
+def test_text_is_escaped(make):
+    reader = Reader(make(HOSTILE))
+    assert "script" not in reader.tags
+    assert "".join(reader.texts) == HOSTILE
+
+
+def test_tables_escape_every_cell():
+    reader = Reader(pages.table([HOSTILE, "b"], [["c", HOSTILE]]))
+    assert "script" not in reader.tags
+    assert [text for text in reader.texts if text.strip()] == [HOSTILE, "b", "c", HOSTILE]
+
+
+def test_pictures_are_embedded_and_described():
+    text = pages.gallery([pages.Picture("a.png", b"png's bytes", HOSTILE, "seen & named")])
+    reader = Reader(text)
+    assert reader.images == [
+        {
+            "alt": HOSTILE,
+            "src": "data:image/png;base64," + base64.b64encode(b"png's bytes").decode(),
+        }
+    ]
+    assert "seen & named" in reader.texts
+
+
+def test_a_folded_part_keeps_its_html():
+    reader = Reader(pages.folded(HOSTILE, pages.command("ls")))
+    assert reader.tags == ["details", "summary", "pre"]
+    assert reader.texts == [HOSTILE, "ls"]
+
+
+def test_a_document_needs_nothing_else():
+    picture = pages.Picture("a.png", b"bytes", "alt", "caption")
+    text = pages.document(HOSTILE, [pages.paragraph("one"), [picture]])
+    reader = Reader(text)
+    assert not {"script", "link", "iframe"} & set(reader.tags)
+    assert reader.texts.count(HOSTILE) == 2
+    assert '<meta name="viewport"' in text
+    for outside in ("http://", "https://", "url(", "@import"):
+        assert outside not in text

@@ -1,0 +1,60 @@
+import json
+
+import pytest
+
+from lens_jax.errors import UserError
+from lens_jax.workdir.files import RESULTS_FILE
+from lens_jax.workdir.results import add_result, read_results
+
+FIRST = {
+    "step": 100,
+    "dataset": "digits",
+    "representation": "concat",
+    "solver": "lbfgs",
+    "train_examples": 1437,
+    "taps": {"block1": 0.5, "pre_logits": 1 / 3},
+}
+
+
+def test_a_folder_without_evaluations_has_none_and_stays_empty(tmp_path):
+    assert read_results(str(tmp_path)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_added_reads_back_the_same_and_is_plain_json(tmp_path):
+    add_result(str(tmp_path), FIRST)
+    assert read_results(str(tmp_path)) == [FIRST]
+    assert json.loads((tmp_path / RESULTS_FILE).read_text()) == [FIRST]
+    assert [path.name for path in tmp_path.iterdir()] == [RESULTS_FILE]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"step": 200},
+        {"dataset": "glyphs"},
+        {"representation": "raw"},
+        {"solver": "sgd"},
+        {"train_examples": 100},
+    ],
+)
+def test_another_evaluation_is_added_at_the_end(other: dict, tmp_path):
+    add_result(str(tmp_path), FIRST)
+    add_result(str(tmp_path), FIRST | other)
+    assert read_results(str(tmp_path)) == [FIRST, FIRST | other]
+
+
+def test_the_same_evaluation_takes_the_place_of_the_older_one(tmp_path):
+    again, other = FIRST | {"taps": {"block1": 0.75}}, FIRST | {"step": 200}
+    for result in (FIRST, other, again):
+        add_result(str(tmp_path), result)
+    assert read_results(str(tmp_path)) == [other, again]
+
+
+def test_a_file_that_is_not_json_is_refused_by_name_and_left_alone(tmp_path):
+    path = tmp_path / RESULTS_FILE
+    path.write_text('[{"step": 1')
+    for touch in (lambda: read_results(str(tmp_path)), lambda: add_result(str(tmp_path), FIRST)):
+        with pytest.raises(UserError, match=f"{RESULTS_FILE} is not JSON.*remove"):
+            touch()
+    assert path.read_text() == '[{"step": 1'

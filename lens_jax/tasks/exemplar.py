@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from lens_jax.errors import UserError
 from lens_jax.losses import triplet
-from lens_jax.models.network import LinearHead
+from lens_jax.models.heads import LinearHead
 from lens_jax.ops import crop
 from lens_jax.tasks.base import Augment, Batch, Loss, Views
 

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lens_jax.models.network import LinearHead
+from lens_jax.models.heads import LinearHead
 from lens_jax.ops import rotate
 from lens_jax.tasks.base import Augment, Batch, Loss, Views, classification_loss
 

@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from lens_jax.models.network import LinearHead
+from lens_jax.models.heads import LinearHead
 from lens_jax.tasks.base import Augment, Batch, Loss, Views, classification_loss
 
 

@@ -70,10 +70,10 @@ def environment(*values: str) -> dict[str, str]:
 
 
 def test_a_cluster_is_described_by_the_environment():
-    assert find_cluster(environment("10.0.0.1:8476", "4", "3"), 1) == Cluster("10.0.0.1:8476", 4, 3)
-    assert find_cluster(environment("[fd00::1]:8476", "1", "0"), 1) == Cluster(
-        "[fd00::1]:8476", 1, 0
-    )
+    four = environment("10.0.0.1:8476", "4", "3")
+    assert find_cluster(four, 1) == Cluster("10.0.0.1:8476", 4, 3)
+    single = environment("[fd00::1]:8476", "1", "0")
+    assert find_cluster(single, 1) == Cluster("[fd00::1]:8476", 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,10 @@ def test_a_cluster_is_described_by_the_environment():
     ],
 )
 def test_a_cluster_that_is_half_described_is_refused_with_all_values(values):
+    variables = environment(*values)
     with pytest.raises(UserError) as refusal:
-        find_cluster(environment(*values), 1)
-    assert all(
-        f"{name}={value}" in str(refusal.value) for name, value in environment(*values).items()
-    )
+        find_cluster(variables, 1)
+    assert all(f"{name}={value}" in str(refusal.value) for name, value in variables.items())
 
 
 def test_slurm_is_detected(monkeypatch):

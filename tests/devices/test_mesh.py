@@ -52,7 +52,7 @@ print(json.dumps({"devices": jax.device_count(), "runs": runs}))
 
 
 def trajectories(devices: int) -> dict[str, np.ndarray]:
-    """By the size of the axis "fsdp": the losses of each step, then what fraction a device holds."""
+    """By the size of the axis "fsdp": the losses of each step, then fractions on one device."""
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     output = subprocess.run(
         [sys.executable, "-c", TRAJECTORY],

@@ -158,6 +158,7 @@ def workdir(folder: str, config: ConfigDict) -> str:
     needed = checkpoint_bytes(config)
     path = epath.Path(folder).absolute()
     existing = next(each for each in (path, *path.parents) if each.exists())
+    # A file of each process, as all of them write there at once.
     trial = existing / f".lens_jax_check_{jax.process_index()}"
     trial.write_text("trial")
     trial.unlink()
@@ -186,7 +187,8 @@ def one_step(config: ConfigDict, with_data: bool) -> str:
     """
     devices = mesh.make_mesh(config.mesh.fsdp)
     source = _open_train_source(config) if with_data else None
-    init, traced = compiling.trace(config, *_extent(config, source), devices)
+    classes, clock = _extent(config, source)
+    init, traced = compiling.trace(config, classes, clock, devices)
     step, compile_seconds = compiling.compile_step(traced)
     batch = mesh.put_batch(devices, compiling.black_batch(config))
 
@@ -210,7 +212,9 @@ def one_step(config: ConfigDict, with_data: bool) -> str:
 
 def checkpoint_bytes(config: ConfigDict) -> float:
     """The most bytes of checkpoints on disk: those that are kept, and the one being written."""
-    init, _ = compiling.trace(config, *_extent(config, None), mesh.make_mesh())
+    # With the classes of ImageNet, as the data may not be readable here.
+    classes, clock = _extent(config, None)
+    init, _ = compiling.trace(config, classes, clock, mesh.make_mesh())
     arrays = jax.tree.leaves(jax.eval_shape(init))
     once = sum(array.size * array.dtype.itemsize for array in arrays)
     return max(LEAST_DISK, once * (config.train.keep_checkpoints + 1))

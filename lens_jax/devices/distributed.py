@@ -90,6 +90,7 @@ def find_cluster(environment: Mapping[str, str], seconds: int) -> Cluster | None
       UserError: only some of `VARIABLES` are set, or they do not fit together.
 
     """
+    # What the user has set comes before what JAX detects.
     values = [environment.get(name, "") for name in VARIABLES]
     if any(values):
         return _parse_cluster(*values)

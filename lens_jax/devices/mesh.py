@@ -41,6 +41,7 @@ def state_sharding(mesh: Mesh, state: Any) -> Any:
     def choose(array: jax.ShapeDtypeStruct) -> NamedSharding:
         if devices == 1 or array.size < LEAST_SHARDED:
             return replicated(mesh)
+        # The first of the longest axes that this number of devices divides.
         longest, longest_axis = 0, None
         for axis, length in enumerate(array.shape):
             if length % devices == 0 and length > longest:

@@ -50,6 +50,7 @@ class MLP(nn.Module):
         *hidden, last = self.widths
         x = features
         for width in hidden:
+            # BatchNorm would take a bias away again.
             x = nn.Dense(width, use_bias=not self.norm, dtype=self.dtype)(x)
             if self.norm:
                 x = BatchNorm(use_running_average=not train, dtype=self.dtype)(x)
@@ -115,9 +116,11 @@ class PatchHead(nn.Module):
         patches lies at each of k places. An image's logits lie side by side. Training needs the
         random stream "dropout".
         """
+        # Each patch by itself.
         x = nn.Dense(self.embedding, dtype=self.dtype)(features)
         x = x.reshape(len(context), -1, self.embedding)
-        # A bias would be taken away again by BatchNorm.
+
+        # The patches of an image, in each order; BatchNorm would take a bias away again.
         x = ArrangedDense(self.hidden, self.dtype)(x, context)
         x = x.reshape(-1, self.hidden)
         x = BatchNorm(use_running_average=not train, dtype=self.dtype)(x)
@@ -149,6 +152,7 @@ class ArrangedDense(nn.Module):
         places = orders.shape[2]
         shape = (places, depth, self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        # Which patch lies at each place, as rows of zeros and a one.
         chosen = jax.nn.one_hot(orders, count, dtype=self.dtype)
         patches = patches.astype(self.dtype)
         kernel = kernel.astype(self.dtype)

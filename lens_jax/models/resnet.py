@@ -35,6 +35,7 @@ class BasicBlock(nn.Module):
 
         y = norm()(x)
         y = nn.relu(y)
+        # The shortcut is the input, projected where the shape changes.
         if self.stride > 1 or x.shape[-1] != self.width:
             x = conv((1, 1), self.stride, name="projection")(y)
 
@@ -61,6 +62,7 @@ class BottleneckBlock(nn.Module):
 
         y = norm()(x)
         y = nn.relu(y)
+        # The shortcut is the input, projected where the shape changes.
         if self.stride > 1 or x.shape[-1] != width_out:
             x = conv(width_out, (1, 1), self.stride, name="projection")(y)
 
@@ -115,7 +117,7 @@ class ResNet(nn.Module):
         make_block = self.block
         if self.remat:
             make_block = nn.remat(self.block, static_argnums=(2,))
-        # Named here, as `nn.remat` would change the names of the parameters.
+        # With names of their own, as `nn.remat` would change the names of the parameters.
         block_names = (f"{self.block.__name__}_{index}" for index in itertools.count())
 
         stem = STEMS[self.stem](self.width, self.dtype)
@@ -125,11 +127,13 @@ class ResNet(nn.Module):
         for stage, size in enumerate(self.stage_sizes):
             width = self.width * 2**stage
             for index in range(size):
+                # The first block of a stage changes the resolution.
                 stride = self._stride(stage) if index == 0 else 1
                 block = make_block(width, stride, self.dtype, name=next(block_names))
                 x = block(x, train)
             taps.append(x)
 
+        # The blocks end before their activation, so the last one's is here.
         x = BatchNorm(use_running_average=not train, dtype=self.dtype)(x)
         x = nn.relu(x)
         at_least_float32 = jnp.promote_types(self.dtype, jnp.float32)

@@ -155,9 +155,11 @@ def restore(manager: ocp.CheckpointManager, step: int, like: Any, sharding: Any 
         types silently.
 
     """
+    # What cannot be right is refused before the arrays are read.
     _check_intact(manager, step, ".")
     run = _read_run(manager, step)
     _check_fits(manager, step, like)
+
     if sharding is None:
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         sharding = jax.tree.map(lambda _: device, like)
@@ -180,6 +182,7 @@ def restore_newest(
     """
     with _saving_to(manager.directory):
         manager.wait_until_finished()
+
     damaged: dict[int, DamagedError] = {}
     for step in sorted(manager.all_steps(), reverse=True):
         try:
@@ -188,6 +191,7 @@ def restore_newest(
             damaged[step] = error
             continue
         multihost_utils.assert_equal(step, "the processes read different checkpoints")
+        # Only now, as the damaged ones stay where none is intact.
         for newer, error in damaged.items():
             _set_aside(manager, newer, error)
         return restored
@@ -202,6 +206,7 @@ def restore_newest(
 
 def _set_aside(manager: ocp.CheckpointManager, step: int, error: DamagedError) -> None:
     """Moves a damaged checkpoint out of the way, to a name that is free."""
+    # The first process moves it for all, and the others wait.
     if jax.process_index() == 0:
         folder = manager.directory.parent / files.DAMAGED_FOLDER
         folder.mkdir(exist_ok=True)

@@ -27,6 +27,7 @@ def add_result(workdir: str, result: Result) -> None:
 
     The first process writes for all.
     """
+    # Every process reads, so that all fail alike where the file is damaged.
     rows = [row for row in read_results(workdir) if _identity(row) != _identity(result)]
     rows.append(result)
     if jax.process_index() == 0:

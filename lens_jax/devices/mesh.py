@@ -42,6 +42,13 @@ def state_sharding(mesh: Mesh, state: Any) -> Any:
     return jax.tree.map(place, state)
 
 
+def with_sharding(shapes: Any, sharding: Any) -> Any:
+    """Shapes and types of arrays -> the same, with where each array lies."""
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, sharding
+    )
+
+
 def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, Any]:
     """The process's own part of a batch -> global arrays, sharded over all devices along the first axis."""
     sharding = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))

@@ -89,7 +89,7 @@ def apply_lens(frozen: Frozen, images: jax.Array) -> jax.Array:
 def apply_head(frozen: Frozen, views: Views, *, lensed: bool) -> jax.Array:
     """Outputs of the head for a task's views; `lensed` says whether these went through the lens."""
     return frozen.system.network.apply(
-        _variables(frozen, lensed), views.inputs, views.arrangement, train=False
+        _variables(frozen, lensed), views.inputs, views.context, train=False
     )
 
 
@@ -168,6 +168,6 @@ def _count(frozen: Frozen, batch: Batch, shortcut: str, *, lensed: bool) -> jax.
     """How many views' labels are found, and how many views there are, in images that `mask` says to count."""
     views = eval_views(frozen, batch, shortcut, lensed=lensed)
     logits = frozen.system.task.logits(apply_head(frozen, views, lensed=lensed))
-    found = jnp.argmax(logits, axis=-1) == views.targets
+    found = jnp.argmax(logits, axis=-1) == views.labels
     counted = jnp.repeat(batch["mask"], len(found) // len(batch["mask"]))
     return jnp.stack([jnp.sum(found & counted), jnp.sum(counted)])

@@ -10,6 +10,19 @@ from lens_jax.errors import UserError
 from lens_jax.models.resnet import BatchNorm
 
 
+class LinearHead(nn.Module):
+    """One dense layer on the pooled features, with outputs in at least float32."""
+
+    outputs: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: jax.Array, context: Any, train: bool) -> jax.Array:
+        """[N, features] -> [N, outputs]."""
+        del context, train
+        return nn.Dense(self.outputs, dtype=jnp.promote_types(self.dtype, jnp.float32))(features)
+
+
 class ArrangedDense(nn.Module):
     """A dense layer on the concatenation of some patches of an image, in every order that is asked
     for.
@@ -63,17 +76,17 @@ class PatchHead(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, features: jax.Array, arrangement: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, features: jax.Array, context: jax.Array, train: bool) -> jax.Array:
         """Features [n * B, f] of n patches an image, and orders -> logits [P * B, outputs].
 
-        `arrangement`, int [B, P, k] in [0, n), holds which of the image's patches lies at each of k
+        `context`, int [B, P, k] in [0, n), holds which of the image's patches lies at each of k
         places, for each of P orders. An image's logits lie side by side. Training needs the random
         stream "dropout".
         """
         x = nn.Dense(self.embedding, dtype=self.dtype)(features)
-        x = x.reshape(len(arrangement), -1, self.embedding)
+        x = x.reshape(len(context), -1, self.embedding)
         # A bias would be taken away again by BatchNorm.
-        x = ArrangedDense(self.hidden, self.dtype)(x, arrangement).reshape(-1, self.hidden)
+        x = ArrangedDense(self.hidden, self.dtype)(x, context).reshape(-1, self.hidden)
         x = nn.relu(BatchNorm(use_running_average=not train, dtype=self.dtype)(x))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(self.outputs, dtype=jnp.promote_types(self.dtype, jnp.float32))(x)
@@ -88,3 +101,34 @@ def check_head(embedding: int, hidden: int, dropout: float) -> None:
         raise UserError(
             f"dropout is the share of units left out, not {dropout}: use 0 or more, below 1"
         )
+
+
+class MLP(nn.Module):
+    widths: tuple[int, ...]
+    dtype: Any = jnp.float32
+    norm: bool = True
+
+    @nn.compact
+    def __call__(self, features, context=None, train=True):
+        x = features
+        *hidden, last = self.widths
+        for width in hidden:
+            x = nn.Dense(width, use_bias=not self.norm, dtype=self.dtype)(x)
+            if self.norm:
+                x = BatchNorm(use_running_average=not train, dtype=self.dtype)(x)
+            x = nn.relu(x)
+        return nn.Dense(last, dtype=jnp.promote_types(self.dtype, jnp.float32))(x)
+
+    def target(self, features, context, train):
+        return self(features, context, train)
+
+
+class PredictorHead(nn.Module):
+    projector: nn.Module
+    predictor: nn.Module
+
+    def __call__(self, features, context, train):
+        return self.predictor(self.projector(features, context, train), context, train)
+
+    def target(self, features, context, train):
+        return self.projector(features, context, train)

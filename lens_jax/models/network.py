@@ -7,25 +7,12 @@ import jax
 import jax.numpy as jnp
 
 
-class LinearHead(nn.Module):
-    """One dense layer on the pooled features, with outputs in at least float32."""
-
-    outputs: int
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, features: jax.Array, arrangement: Any, train: bool) -> jax.Array:
-        """[N, features] -> [N, outputs]."""
-        del arrangement, train
-        return nn.Dense(self.outputs, dtype=jnp.promote_types(self.dtype, jnp.float32))(features)
-
-
 class Network(nn.Module):
     """Extractor and head.
 
     Attributes:
         extractor: images -> taps by name, "pre_logits" last.
-        head: (features, arrangement, train) -> outputs.
+        head: (features, context, train) -> outputs.
         standardize: give the extractor every input with mean 0 and deviation 1, see `standardized`.
 
     """
@@ -34,9 +21,13 @@ class Network(nn.Module):
     head: nn.Module
     standardize: bool = False
 
-    def __call__(self, images: jax.Array, arrangement: Any, train: bool) -> jax.Array:
-        """Images [N, h, w, 3] in [-1, 1] and the task's arrangement -> the head's outputs."""
-        return self.head(self.taps(images, train)["pre_logits"], arrangement, train)
+    def __call__(self, images: jax.Array, context: Any, train: bool) -> jax.Array:
+        """Images [N, h, w, 3] in [-1, 1] and the task's context -> the head's outputs."""
+        return self.head(self.taps(images, train)["pre_logits"], context, train)
+
+    def target(self, images: jax.Array, context: Any, train: bool) -> jax.Array:
+        """The outputs of the head's method `target`."""
+        return self.head.target(self.taps(images, train)["pre_logits"], context, train)
 
     def taps(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
         """Images [N, h, w, 3] in [-1, 1] -> the extractor's taps by name."""

@@ -1,4 +1,4 @@
-"""Run folders as plain values: what was trained, what was measured, and what a lens won back."""
+"""Run folders as plain values: what was trained, what was measured, what a lens recovered."""
 
 import shlex
 from typing import Any, NamedTuple
@@ -25,10 +25,16 @@ VARIANTS = {settings["data"]["name"]: variant for variant, settings in DATASETS.
 Numbers = dict[str, float]
 
 
-class Run(NamedTuple):
-    """One run: its folder's name and path, its config, its metrics' rows and its newest evaluation.
+class TrainedRun(NamedTuple):
+    """A run as its folder holds it.
 
-    `evaluation` is empty where nothing was evaluated yet, and `rows` where nothing was logged.
+    Attributes:
+      name: name of the folder, printable.
+      workdir: path of the folder.
+      config: the run's config.
+      rows: rows of its metrics, oldest first; empty where nothing was logged.
+      evaluation: its newest evaluation; empty where nothing was evaluated yet.
+
     """
 
     name: str
@@ -47,19 +53,30 @@ class Run(NamedTuple):
         """Whether a lens was trained."""
         return self.kind == "network"
 
+    @property
+    def linear_accuracy(self) -> float | None:
+        """The linear accuracy of the newest evaluation, if there is one."""
+        return self.evaluation.get("linear_accuracy")
+
 
 class References(NamedTuple):
-    """The two runs on unaltered inputs that another is judged by: with its shortcut, and with none."""
+    """The two runs on unaltered inputs that a run with altered inputs is compared with.
 
-    shortcut: Run
-    clean: Run
+    Attributes:
+      shortcut: trained with its shortcut.
+      clean: trained without a shortcut.
+
+    """
+
+    shortcut: TrainedRun
+    clean: TrainedRun
 
 
-def find_runs(workdir: str) -> list[Run]:
-    """The run in `workdir`, or those in its direct subfolders: clean ones first, those with a lens
-    last.
+def find_runs(workdir: str) -> list[TrainedRun]:
+    """The run in `workdir`, or the runs in its direct subfolders.
 
-    Raises `UserError` where there is none, or where a file of one is not JSON.
+    Clean runs come first, those with a lens last. Raises `UserError` where there is none, or where
+    a file of one is not JSON.
     """
     root = epath.Path(workdir)
     if files.is_run(workdir):
@@ -70,115 +87,134 @@ def find_runs(workdir: str) -> list[Run]:
         raise UserError(
             f"no run in {workdir}: train first, with python -m lens_jax.main --workdir={workdir}"
         )
-    return sorted(
-        runs,
-        key=lambda run: (
-            run.has_lens,
-            run.kind != "none",
-            run.config["shortcut"] != "none",
-            run.name,
-        ),
-    )
+    return sorted(runs, key=_order)
 
 
-def _read_run(folder: epath.Path) -> Run:
-    return Run(
-        _printable(folder.absolute().name),
-        str(folder),
-        files.read_config(str(folder)),
-        read_metrics(str(folder)),
-        next(reversed(read_results(str(folder))), {}),
+def _read_run(folder: epath.Path) -> TrainedRun:
+    workdir = str(folder)
+    evaluations = read_results(workdir)
+    return TrainedRun(
+        name=_printable(folder.absolute().name),
+        workdir=workdir,
+        config=files.read_config(workdir),
+        rows=read_metrics(workdir),
+        evaluation=evaluations[-1] if evaluations else {},
     )
 
 
 def _printable(name: str) -> str:
-    """A folder may be named by bytes that are no text, or that steer a terminal."""
-    return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
-    )
+    """A folder's name may hold bytes that are no text, or that steer a terminal."""
+    letters = [letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name]
+    return "".join(letters)
 
 
-def recovered(lens: float, shortcut: float, clean: float) -> float | None:
-    """The share of what the shortcut cost that the lens won back; 1 is all of it, below 0 it cost
-    more.
+def _order(run: TrainedRun) -> tuple[bool, bool, bool, str]:
+    has_shortcut = run.config["shortcut"] != "none"
+    return run.has_lens, run.kind != "none", has_shortcut, run.name
 
-    Takes linear accuracies: with the lens (or an attack), with the shortcut and no lens, with
-    neither. None where the shortcut cost nothing, as there is nothing to win back then.
+
+def recovered_fraction(lens: float, shortcut: float, clean: float) -> float | None:
+    """The fraction of what the shortcut cost that the lens won back.
+
+    Formula: (lens - shortcut) / (clean - shortcut). 1 is all of it; below 0, the lens cost more.
+
+    Args:
+      lens: linear accuracy with the shortcut and the lens (or an attack).
+      shortcut: linear accuracy with the shortcut and no lens.
+      clean: linear accuracy with neither.
+
+    Returns:
+      The fraction; None where the shortcut cost nothing, as there is nothing to win back then.
+
     """
-    return (lens - shortcut) / (clean - shortcut) if clean > shortcut else None
+    if clean > shortcut:
+        return (lens - shortcut) / (clean - shortcut)
+    return None
 
 
-def find_references(run: Run, runs: list[Run]) -> References | None:
-    """What to judge a run with altered inputs by: runs of its data set, task and seed, evaluated as
-    it was.
+def find_references(run: TrainedRun, runs: list[TrainedRun]) -> References | None:
+    """The runs to compare a run with altered inputs with.
 
-    Of several that fit, the first one in `runs` counts; None where one of the two is missing.
+    They have its data set, task and seed, and were evaluated as it was. Of several that fit, the
+    first one in `runs` counts; None where one of the two is missing.
     """
-    by_shortcut = {
-        other.config["shortcut"]: other
-        for other in reversed(runs)
-        if other.kind == "none" and _evaluated_alike(run, other)
-    }
     shortcut = run.config["shortcut"]
-    if run.kind == "none" or shortcut == "none" or not {shortcut, "none"} <= by_shortcut.keys():
+    if run.kind == "none" or shortcut == "none":
         return None
-    return References(by_shortcut[shortcut], by_shortcut["none"])
+    by_shortcut = {}
+    for other in runs:
+        if other.kind == "none" and _comparable(run, other):
+            by_shortcut.setdefault(other.config["shortcut"], other)
+    if shortcut in by_shortcut and "none" in by_shortcut:
+        return References(by_shortcut[shortcut], by_shortcut["none"])
+    return None
 
 
-def _evaluated_alike(one: Run, other: Run) -> bool:
-    def described(run: Run) -> list[Any]:
-        config, evaluation = run.config, run.evaluation
-        names = config["data"]["name"], config["task"]["name"], config["seed"]
-        return [
-            *names,
-            *(evaluation.get(key) for key in EVALUATED_AS),
-            "linear_accuracy" in evaluation,
-        ]
-
-    return described(one) == described(other) and "linear_accuracy" in one.evaluation
+def _comparable(one: TrainedRun, other: TrainedRun) -> bool:
+    if one.linear_accuracy is None or other.linear_accuracy is None:
+        return False
+    return _setup(one) == _setup(other)
 
 
-def summarize(run: Run, runs: list[Run]) -> Numbers:
+def _setup(run: TrainedRun) -> list[Any]:
+    config = run.config
+    trained_as = [config["data"]["name"], config["task"]["name"], config["seed"]]
+    evaluated_as = [run.evaluation.get(key) for key in EVALUATED_AS]
+    return trained_as + evaluated_as
+
+
+def summarize(run: TrainedRun, runs: list[TrainedRun]) -> Numbers:
     """The numbers of one run among `runs`; what is not known is left out."""
     numbers = {key: run.evaluation[key] for key in MEASURED if key in run.evaluation}
     if run.rows:
         numbers["seconds"] = run.rows[-1]["seconds"]
     references = find_references(run, runs)
-    accuracies = (
-        (each.evaluation["linear_accuracy"] for each in (run, *references)) if references else ()
+    if references is None:
+        return numbers
+    fraction = recovered_fraction(
+        lens=run.linear_accuracy,
+        shortcut=references.shortcut.linear_accuracy,
+        clean=references.clean.linear_accuracy,
     )
-    share = recovered(*accuracies) if references else None
-    return numbers if share is None else numbers | {"recovered": share}
+    if fraction is not None:
+        numbers["recovered"] = fraction
+    return numbers
 
 
-def differing_settings(runs: list[Run]) -> dict[str, list[Any]]:
-    """The settings that are not the same in all runs, each with its value in each run (None: not there)."""
-    flat = [flatten(run.config) for run in runs]
-    values = {key: [each.get(key) for each in flat] for key in sorted(set().union(*flat))}
-    return {key: each for key, each in values.items() if any(value != each[0] for value in each)}
+def differing_settings(runs: list[TrainedRun]) -> dict[str, list[Any]]:
+    """The settings that are not the same in all runs, each with its value in each run.
+
+    The value is None in a run that does not have the setting.
+    """
+    settings = [flatten(run.config) for run in runs]
+    differing = {}
+    for key in sorted(set().union(*settings)):
+        values = [each.get(key) for each in settings]
+        if any(value != values[0] for value in values):
+            differing[key] = values
+    return differing
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by their dotted names: {"lens": {"blocks": 1}} -> {"lens.blocks": 1}."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        flat |= (
-            flatten(value, f"{prefix}{key}.")
-            if isinstance(value, dict)
-            else {f"{prefix}{key}": value}
-        )
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[name] = value
     return flat
 
 
-def training_command(run: Run) -> str:
-    """The command that trains such a run again, every setting spelled out and safe for a shell."""
+def training_command(run: TrainedRun) -> str:
+    """The command that trains such a run again, with every setting, quoted for a shell."""
+    task = run.config["task"]["name"]
+    # A data set may be named with its TFDS config: glyphs/large.
     variant = VARIANTS[run.config["data"]["name"].partition("/")[0]]
-    settings = {
-        key: tuple(v) if isinstance(v, list) else v for key, v in flatten(run.config).items()
-    }
-    words = [
-        f"--config=configs/{run.config['task']['name']}.py:{variant}",
-        f"--workdir={run.workdir}-again",
-        *(f"--config.{key}={value}" for key, value in settings.items()),
-    ]
+    words = [f"--config=configs/{task}.py:{variant}", f"--workdir={run.workdir}-again"]
+    for key, value in flatten(run.config).items():
+        # JSON has no tuples, and the config no lists.
+        setting = tuple(value) if isinstance(value, list) else value
+        words.append(f"--config.{key}={setting}")
     return " \\\n  ".join(["python -m lens_jax.main", *map(shlex.quote, words)])

@@ -1,0 +1,201 @@
+"""The sections of the page: their order, their tables and their sentences."""
+
+import shlex
+from typing import Any
+
+from lens_jax.pages import page
+from lens_jax.pages.page import Part
+from lens_jax.report import pictures, runs
+from lens_jax.report.curves import curve_pictures
+from lens_jax.report.measure import MeasuredLens
+from lens_jax.report.runs import Numbers, TrainedRun
+
+TITLE = "What the lens removed"
+LEAD = (
+    "A lens is a small network that redraws every image before the feature extractor sees it. It "
+    "learns to take away what makes the pretext task too easy and to leave the rest as it is. "
+    "Below, images stand beside what the lens made of them."
+)
+GLOSSARY = (
+    "Linear accuracy: how well a linear classifier names the classes from the frozen features. "
+    "Pretext: how often the extractor solves the task it was trained on, for images without a "
+    "shortcut and with one; high with it and low without it means that the extractor looks at the "
+    "shortcut; a task without classes has none. Lens: what altered images in training, a network "
+    "(the lens) or, to compare it with, perturbations that are random or found by fgsm or pgd; "
+    "runs with these are judged on images as they are."
+)
+TILED = (
+    "The task shows the extractor nine patches of an image. They are laid out here as they lie in "
+    "it, without what is between them."
+)
+NO_LENS = "No lens was trained here, so there is nothing removed to show."
+# The columns of numbers, in the tables of runs.
+NUMBER_COLUMNS = {
+    "linear_accuracy": "linear accuracy",
+    "pretext_accuracy_clean": "pretext clean",
+    "pretext_accuracy_shortcut": "pretext with shortcut",
+    "seconds": "seconds",
+    "recovered": "recovered",
+}
+SETTING_COLUMNS = ("data set", "task", "shortcut", "lens", "objective", "epochs")
+UNKNOWN = "-"
+
+
+def all_sections(
+    workdir: str,
+    found: list[TrainedRun],
+    lenses: dict[str, MeasuredLens],
+    numbers: dict[str, Numbers],
+) -> list[Part]:
+    """The whole page on the runs `found` in `workdir`; `lenses` and `numbers` are by run name."""
+    parts = [page.paragraph(LEAD), *runs_section(found, numbers)]
+    for name, lens in lenses.items():
+        parts += lens_section(name, lens, numbers[name])
+    if not lenses:
+        parts.append(page.paragraph(NO_LENS))
+    parts += training_section(found)
+    parts += settings_section(found)
+    parts += commands_section(workdir, found)
+    return parts
+
+
+def runs_section(found: list[TrainedRun], numbers: dict[str, Numbers]) -> list[Part]:
+    """The table of the runs, and in words what each lens or attack recovered."""
+    header = ["run", *NUMBER_COLUMNS.values(), *SETTING_COLUMNS]
+    rows = []
+    sentences = []
+    for run in found:
+        rows.append([run.name, *_number_cells(numbers[run.name]), *_setting_cells(run)])
+        if "recovered" in numbers[run.name]:
+            sentences.append(page.paragraph(_recovery(run, found, numbers[run.name])))
+    title = "The runs" if len(found) > 1 else "The run"
+    return [page.heading(title), page.table(header, rows), *sentences, page.paragraph(GLOSSARY)]
+
+
+def text_table(numbers: dict[str, Numbers]) -> str:
+    """The numbers of each run, by its name, as columns of plain text."""
+    rows = [["run", *NUMBER_COLUMNS.values()]]
+    for name, run_numbers in numbers.items():
+        rows.append([name, *_number_cells(run_numbers)])
+    columns = zip(*rows, strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    lines = ["  ".join(map(str.rjust, row, widths)) for row in rows]
+    return "\n".join(lines)
+
+
+def _number_cells(numbers: Numbers) -> list[str]:
+    cells = []
+    for key in NUMBER_COLUMNS:
+        if key not in numbers:
+            cells.append(UNKNOWN)
+        elif key == "seconds":
+            cells.append(f"{numbers[key]:.0f}")
+        else:
+            cells.append(_percent(numbers[key]))
+    return cells
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def _setting_cells(run: TrainedRun) -> list[str]:
+    config = run.config
+    # The baselines without an objective: no change of images, and a random one.
+    has_objective = run.kind not in ("none", "random")
+    return [
+        config["data"]["name"],
+        config["task"]["name"],
+        config["shortcut"],
+        run.kind,
+        config["lens"]["objective"] if has_objective else UNKNOWN,
+        f"{run.rows[-1]['epoch']:.1f}" if run.rows else UNKNOWN,
+    ]
+
+
+def _recovery(run: TrainedRun, found: list[TrainedRun], numbers: Numbers) -> str:
+    references = runs.find_references(run, found)
+    clean = references.clean
+    shortcut = references.shortcut
+    means = "the lens" if run.has_lens else f"{run.kind} perturbations"
+    return (
+        f"{run.name} recovered {100 * numbers['recovered']:.0f} % of what the shortcut cost: "
+        f"linear accuracy is {_percent(clean.linear_accuracy)} without the shortcut "
+        f"({clean.name}), {_percent(shortcut.linear_accuracy)} with it ({shortcut.name}), and "
+        f"{_percent(run.linear_accuracy)} with it and {means}."
+    )
+
+
+def lens_section(name: str, lens: MeasuredLens, numbers: Numbers) -> list[Part]:
+    """What the lens of the run `name` does to images."""
+    parts = [page.heading(f"The lens of run {name}"), *_pretext_through_lens(numbers)]
+    if lens.tiled:
+        parts.append(page.paragraph(TILED))
+    parts.append(page.paragraph(pictures.difference_key(lens)))
+
+    views = pictures.view_pictures(name, lens)
+    if views:
+        parts += [page.subheading("The same image in every view"), views]
+    parts += [page.subheading("Images"), pictures.example_pictures(name, lens)]
+
+    parts += [page.subheading("Where it changes images"), *_change_in_shortcut(numbers)]
+    parts.append(pictures.map_pictures(name, lens.statistics))
+
+    parts.append(page.subheading("What it changes most and least"))
+    parts.append(pictures.ranked_pictures(name, lens.statistics))
+    return parts
+
+
+def _pretext_through_lens(numbers: Numbers) -> list[Part]:
+    clean = numbers.get("pretext_accuracy_clean_lensed")
+    shortcut = numbers.get("pretext_accuracy_shortcut_lensed")
+    if clean is None or shortcut is None:
+        return []
+    sentence = (
+        f"Through the lens, the extractor solves the pretext task in {_percent(clean)} of the "
+        f"cases without the shortcut and in {_percent(shortcut)} of those with it."
+    )
+    return [page.paragraph(sentence)]
+
+
+def _change_in_shortcut(numbers: Numbers) -> list[Part]:
+    if "change_share_in_mask" not in numbers:
+        return []
+    sentence = (
+        f"{_percent(numbers['change_share_in_mask'])} of the squared change lies inside the "
+        f"shortcut's mask, which covers {_percent(numbers['mask_share'])} of the pixels; "
+        f"{_percent(numbers['change_share_in_places'])} lies in the places where the shortcut can "
+        f"be in some view, {_percent(numbers['places_share'])} of the pixels."
+    )
+    return [page.paragraph(sentence)]
+
+
+def training_section(found: list[TrainedRun]) -> list[Part]:
+    """The training curves."""
+    curves = curve_pictures(found) or page.paragraph("Nothing was logged yet.")
+    return [page.heading("Training"), curves]
+
+
+def settings_section(found: list[TrainedRun]) -> list[Part]:
+    """The settings that are not the same in all runs; none where all are, or of one run."""
+    differing = runs.differing_settings(found)
+    if not differing:
+        return []
+    header = ["setting", *(run.name for run in found)]
+    rows = [[key, *map(_setting, values)] for key, values in differing.items()]
+    return [page.heading("Settings that differ"), page.table(header, rows)]
+
+
+def _setting(value: Any) -> str:
+    return UNKNOWN if value is None else str(value)
+
+
+def commands_section(workdir: str, found: list[TrainedRun]) -> list[Part]:
+    """The commands that make this page again, show the metrics, and train each run again."""
+    folder = shlex.quote(workdir)
+    commands = f"python -m lens_jax.report --workdir={folder}\ntensorboard --logdir={folder}"
+    parts = [page.heading("Look further"), page.command(commands)]
+    for run in found:
+        again = page.command(runs.training_command(run))
+        parts.append(page.folded(f"Train {run.name} again", again))
+    return parts

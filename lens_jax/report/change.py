@@ -31,6 +31,7 @@ class ChangeStatistics(NamedTuple):
     change_in_mask: np.ndarray
 
 
+# The fields with one entry an image.
 PER_IMAGE = ("inputs", "lensed", "image_change")
 
 
@@ -48,15 +49,23 @@ def compute_statistics(
     """
     difference = lensed - inputs
     squared = np.mean(difference**2, axis=-1)
+
+    # Image by image: the views of one are a row.
     images = len(inputs) // views_per_image
+    squared_by_image = squared.reshape(images, -1)
+    image_change = squared_by_image.mean(axis=1)
+
+    # Pixel by pixel, over all views.
+    signed_change = difference.mean(axis=(0, -1))
+    change_in_mask = (squared * mask).mean(axis=0)
     return ChangeStatistics(
-        inputs[::views_per_image],
-        lensed[::views_per_image],
-        image_change=squared.reshape(images, -1).mean(axis=1),
+        inputs=inputs[::views_per_image],
+        lensed=lensed[::views_per_image],
+        image_change=image_change,
         pixel_change=squared.mean(axis=0),
-        signed_change=difference.mean(axis=(0, -1)),
+        signed_change=signed_change,
         mask=mask.mean(axis=0),
-        change_in_mask=(squared * mask).mean(axis=0),
+        change_in_mask=change_in_mask,
     )
 
 
@@ -70,6 +79,7 @@ def merge(parts: Iterable[ChangeStatistics]) -> ChangeStatistics:
         if field in PER_IMAGE:
             merged[field] = np.concatenate(values)
         else:
+            # Means over a part's images: a part weighs as much as it has images.
             merged[field] = np.average(values, axis=0, weights=image_counts)
     return ChangeStatistics(**merged)
 
@@ -85,7 +95,10 @@ def shortcut_fractions(statistics: ChangeStatistics) -> dict[str, float]:
     if not mask.any():
         return {}
     places = mask > 0
-    fractions = {"mask_share": float(mask.mean()), "places_share": float(places.mean())}
+    fractions = {
+        "mask_share": float(mask.mean()),
+        "places_share": float(places.mean()),
+    }
 
     total = statistics.pixel_change.sum()
     if total:

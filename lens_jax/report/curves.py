@@ -28,21 +28,30 @@ PANELS = (
 
 def curve_pictures(runs: list[TrainedRun]) -> list[Picture]:
     """The training curves of all runs in one picture; none where nothing was logged."""
-    rows_by_run = {run.name: _plotted_rows(run) for run in runs if run.rows}
+    rows_by_run = {}
+    for run in runs:
+        if run.rows:
+            rows_by_run[run.name] = _plotted_rows(run)
     if not rows_by_run:
         return []
+
     caption = "Measured on training images."
     if any(run.kind != "none" for run in runs):
         caption += " Accuracy: solid on altered images, dashed on images as they are."
+
     alt = "training curves: pretext loss, pretext accuracy, and how much images are changed"
-    return [Picture("curves.png", draw_curves(rows_by_run), alt, caption)]
+    png = draw_curves(rows_by_run)
+    return [Picture("curves.png", png, alt, caption)]
 
 
 def _plotted_rows(run: TrainedRun) -> Rows:
     """A run's rows; without the penalty where it is a setting that never changes."""
     if run.config["lens"]["budget"] == "target":
         return run.rows
-    return [{name: row[name] for name in row if name != "lens_penalty"} for row in run.rows]
+    plotted = []
+    for row in run.rows:
+        plotted.append({name: row[name] for name in row if name != "lens_penalty"})
+    return plotted
 
 
 def draw_curves(rows_by_run: dict[str, Rows]) -> bytes:
@@ -53,20 +62,24 @@ def draw_curves(rows_by_run: dict[str, Rows]) -> bytes:
     panels = []
     for title, scale, styles in PANELS:
         lines = []
-        for index, rows in enumerate(rows_by_run.values()):
+        for series, rows in enumerate(rows_by_run.values()):
             for metric, style in styles.items():
-                lines += _lines(index, rows, metric, style)
+                lines += _lines(series, rows, metric, style)
         if lines:
             panels.append(Panel(title, scale, lines))
     return figures.line_panels(panels, "epoch", list(rows_by_run))
 
 
-def _lines(index: int, rows: Rows, metric: str, style: str) -> list[Line]:
+def _lines(series: int, rows: Rows, metric: str, style: str) -> list[Line]:
     """The line of a metric of one run; none where it was not logged."""
-    logged = [row for row in rows if metric in row]
-    if not logged:
+    # Accuracies are drawn in percent.
+    factor = 100 if metric.startswith("accuracy") else 1
+    epochs = []
+    values = []
+    for row in rows:
+        if metric in row:
+            epochs.append(row["epoch"])
+            values.append(factor * row[metric])
+    if not epochs:
         return []
-    unit = 100 if metric.startswith("accuracy") else 1
-    epochs = [row["epoch"] for row in logged]
-    values = [unit * row[metric] for row in logged]
-    return [Line(index, epochs, values, style)]
+    return [Line(series, epochs, values, style)]

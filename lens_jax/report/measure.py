@@ -60,27 +60,28 @@ def measure_lens(run: TrainedRun, examples: int, data_dir: str | None) -> Measur
 
     # The examples, in all their views.
     example_images = images[:examples]
-    untiled = lens_effect(example_images)
-    shown = _tile_effect(tile, untiled)
+    example_effect = lens_effect(example_images)
+    shown = _tile_effect(tile, example_effect)
     views = len(shown.inputs) // len(example_images)
 
     # The statistics, batch by batch: all views of all images may not fit in memory.
     parts = []
     for start in range(0, len(images), BATCH_SIZE):
-        effect = lens_effect(images[start : start + BATCH_SIZE])
-        parts.append(change.compute_statistics(*_tile_effect(tile, effect), views))
+        batch = images[start : start + BATCH_SIZE]
+        effect = _tile_effect(tile, lens_effect(batch))
+        parts.append(change.compute_statistics(*effect, views))
 
     return MeasuredLens(
         inputs=shown.inputs,
         lensed=shown.lensed,
         views_per_image=views,
         statistics=change.merge(parts),
-        tiled=len(shown.inputs) < len(untiled.inputs),
+        tiled=len(shown.inputs) < len(example_effect.inputs),
     )
 
 
 def _tile_effect(tile: Tile, effect: frozen.Effect) -> frozen.Effect:
-    return frozen.Effect(*(tile(views) for views in effect))
+    return frozen.Effect(*[tile(views) for views in effect])
 
 
 def _tile(task: Task) -> Tile:

@@ -59,8 +59,13 @@ def _comparison(lens: MeasuredLens, chosen: np.ndarray, columns: list[str]) -> b
     """The chosen inputs, what the lens makes of them, and the difference, row by row."""
     inputs = lens.inputs[chosen]
     lensed = lens.lensed[chosen]
-    difference = figures.signed_difference(lensed - inputs, _difference_scale(lens))
-    rows = [figures.to_light(inputs), figures.to_light(lensed), difference]
+    # One scale for all pictures of a lens, so that they can be compared.
+    scale = _difference_scale(lens)
+    rows = [
+        figures.to_light(inputs),
+        figures.to_light(lensed),
+        figures.signed_difference(lensed - inputs, scale),
+    ]
     return figures.image_grid(np.stack(rows), ROW_LABELS, columns)
 
 
@@ -71,18 +76,20 @@ def _difference_scale(lens: MeasuredLens) -> float:
 def difference_key(lens: MeasuredLens) -> str:
     """How to read the rows of differences, which are amplified alike in all pictures of a lens."""
     scale = _difference_scale(lens)
+    factor = f"{1 / scale:.2g}"
+    levels = f"{GRAY_LEVELS * scale:.0f}"
     return (
         "Rows named difference are gray where nothing changed, brighter where the lens added "
         "light and darker where it removed some, in each color channel. They are amplified "
-        f"{1 / scale:.2g} times: full strength is a change of {GRAY_LEVELS * scale:.0f} of 255 "
-        "gray levels or more."
+        f"{factor} times: full strength is a change of {levels} of 255 gray levels or more."
     )
 
 
 def map_pictures(name: str, statistics: ChangeStatistics) -> list[Picture]:
     """Where a lens changes images: the mean squared and the mean signed change of each pixel."""
     outlined = change.outline(statistics.mask)
-    measured_on = f"mean over all views of {len(statistics.image_change)} images."
+    count = len(statistics.image_change)
+    measured_on = f"mean over all views of {count} images."
     if outlined.any():
         measured_on += " The outline is where the shortcut is drawn."
     squared = Picture(
@@ -103,22 +110,22 @@ def map_pictures(name: str, statistics: ChangeStatistics) -> list[Picture]:
 
 def ranked_pictures(name: str, statistics: ChangeStatistics) -> list[Picture]:
     """The images that a lens changes most and least, with their mean squared change."""
-    image_change = statistics.image_change
-    chosen = {
-        "most": change.most_changed(image_change, COLUMNS),
-        "least": change.least_changed(image_change, COLUMNS),
-    }
-    return [_ranked(name, statistics, rank, images) for rank, images in chosen.items()]
+    most = change.most_changed(statistics.image_change, COLUMNS)
+    least = change.least_changed(statistics.image_change, COLUMNS)
+    return [
+        _ranked(name, statistics, "most", most),
+        _ranked(name, statistics, "least", least),
+    ]
 
 
 def _ranked(name: str, statistics: ChangeStatistics, rank: str, chosen: np.ndarray) -> Picture:
     inputs = figures.to_light(statistics.inputs[chosen])
     lensed = figures.to_light(statistics.lensed[chosen])
     columns = [f"{value:.2g}" for value in statistics.image_change[chosen]]
+    count = len(statistics.image_change)
     return Picture(
         f"{name}-{rank}.png",
         figures.image_grid(np.stack([inputs, lensed]), ROW_LABELS[:2], columns),
         f"the images that the lens changes {rank}",
-        f"Changed {rank} of {len(statistics.image_change)} images, with the mean squared change "
-        "over their views.",
+        f"Changed {rank} of {count} images, with the mean squared change over their views.",
     )

@@ -18,7 +18,7 @@ MEASURED = (
     "pretext_accuracy_clean_lensed",
     "pretext_accuracy_shortcut_lensed",
 )
-# Two linear accuracies are only compared where these are the same.
+# Two linear accuracies are only compared where these settings of the evaluation are the same.
 EVALUATED_AS = ("dataset", "solver", "train_examples")
 # The variant of a config file that trains on a data set.
 VARIANTS = {settings["data"]["name"]: variant for variant, settings in DATASETS.items()}
@@ -81,8 +81,11 @@ def find_runs(workdir: str) -> list[TrainedRun]:
     root = epath.Path(workdir)
     if files.is_run(workdir):
         return [_read_run(root)]
+    runs = []
     folders = sorted(root.iterdir()) if root.is_dir() else []
-    runs = [_read_run(folder) for folder in folders if files.is_run(str(folder))]
+    for folder in folders:
+        if files.is_run(str(folder)):
+            runs.append(_read_run(folder))
     if not runs:
         raise UserError(
             f"no run in {workdir}: train first, with python -m lens_jax.main --workdir={workdir}"
@@ -104,8 +107,10 @@ def _read_run(folder: epath.Path) -> TrainedRun:
 
 def _printable(name: str) -> str:
     """A folder's name may hold bytes that are no text, or that steer a terminal."""
-    letters = [letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name]
-    return "".join(letters)
+    printable = ""
+    for letter in name:
+        printable += letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}"
+    return printable
 
 
 def _order(run: TrainedRun) -> tuple[bool, bool, bool, str]:
@@ -141,6 +146,8 @@ def find_references(run: TrainedRun, runs: list[TrainedRun]) -> References | Non
     shortcut = run.config["shortcut"]
     if run.kind == "none" or shortcut == "none":
         return None
+
+    # The comparable runs on unaltered inputs, by the shortcut that was drawn into them.
     by_shortcut = {}
     for other in runs:
         if other.kind == "none" and _comparable(run, other):
@@ -157,17 +164,25 @@ def _comparable(one: TrainedRun, other: TrainedRun) -> bool:
 
 
 def _setup(run: TrainedRun) -> list[Any]:
+    """What must be the same in two runs for their linear accuracies to be compared."""
     config = run.config
-    trained_as = [config["data"]["name"], config["task"]["name"], config["seed"]]
-    evaluated_as = [run.evaluation.get(key) for key in EVALUATED_AS]
-    return trained_as + evaluated_as
+    return [
+        config["data"]["name"],
+        config["task"]["name"],
+        config["seed"],
+        *(run.evaluation.get(key) for key in EVALUATED_AS),
+    ]
 
 
 def summarize(run: TrainedRun, runs: list[TrainedRun]) -> Numbers:
     """The numbers of one run among `runs`; what is not known is left out."""
-    numbers = {key: run.evaluation[key] for key in MEASURED if key in run.evaluation}
+    numbers = {}
+    for key in MEASURED:
+        if key in run.evaluation:
+            numbers[key] = run.evaluation[key]
     if run.rows:
         numbers["seconds"] = run.rows[-1]["seconds"]
+
     references = find_references(run, runs)
     if references is None:
         return numbers
@@ -187,8 +202,9 @@ def differing_settings(runs: list[TrainedRun]) -> dict[str, list[Any]]:
     The value is None in a run that does not have the setting.
     """
     settings = [flatten(run.config) for run in runs]
+    keys = set().union(*settings)
     differing = {}
-    for key in sorted(set().union(*settings)):
+    for key in sorted(keys):
         values = [each.get(key) for each in settings]
         if any(value != values[0] for value in values):
             differing[key] = values
@@ -212,9 +228,13 @@ def training_command(run: TrainedRun) -> str:
     task = run.config["task"]["name"]
     # A data set may be named with its TFDS config: glyphs/large.
     variant = VARIANTS[run.config["data"]["name"].partition("/")[0]]
-    words = [f"--config=configs/{task}.py:{variant}", f"--workdir={run.workdir}-again"]
+    words = [
+        f"--config=configs/{task}.py:{variant}",
+        f"--workdir={run.workdir}-again",
+    ]
     for key, value in flatten(run.config).items():
-        # JSON has no tuples, and the config no lists.
+        # A config has tuples where its JSON has lists.
         setting = tuple(value) if isinstance(value, list) else value
         words.append(f"--config.{key}={setting}")
-    return " \\\n  ".join(["python -m lens_jax.main", *map(shlex.quote, words)])
+    quoted = [shlex.quote(word) for word in words]
+    return " \\\n  ".join(["python -m lens_jax.main", *quoted])

@@ -65,11 +65,17 @@ def runs_section(found: list[TrainedRun], numbers: dict[str, Numbers]) -> list[P
     rows = []
     sentences = []
     for run in found:
-        rows.append([run.name, *_number_cells(numbers[run.name]), *_setting_cells(run)])
-        if "recovered" in numbers[run.name]:
-            sentences.append(page.paragraph(_recovery(run, found, numbers[run.name])))
+        run_numbers = numbers[run.name]
+        rows.append([run.name, *_number_cells(run_numbers), *_setting_cells(run)])
+        if "recovered" in run_numbers:
+            sentences.append(_recovery(run, found, run_numbers))
     title = "The runs" if len(found) > 1 else "The run"
-    return [page.heading(title), page.table(header, rows), *sentences, page.paragraph(GLOSSARY)]
+    return [
+        page.heading(title),
+        page.table(header, rows),
+        *map(page.paragraph, sentences),
+        page.paragraph(GLOSSARY),
+    ]
 
 
 def text_table(numbers: dict[str, Numbers]) -> str:
@@ -77,9 +83,12 @@ def text_table(numbers: dict[str, Numbers]) -> str:
     rows = [["run", *NUMBER_COLUMNS.values()]]
     for name, run_numbers in numbers.items():
         rows.append([name, *_number_cells(run_numbers)])
-    columns = zip(*rows, strict=True)
-    widths = [max(map(len, column)) for column in columns]
-    lines = ["  ".join(map(str.rjust, row, widths)) for row in rows]
+    # A column is as wide as its longest cell.
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        padded = map(str.rjust, row, widths)
+        lines.append("  ".join(padded))
     return "\n".join(lines)
 
 
@@ -101,15 +110,20 @@ def _percent(fraction: float) -> str:
 
 def _setting_cells(run: TrainedRun) -> list[str]:
     config = run.config
-    # The baselines without an objective: no change of images, and a random one.
-    has_objective = run.kind not in ("none", "random")
+    objective = config["lens"]["objective"]
+    if run.kind in ("none", "random"):
+        # These have none: images are not altered, or at random.
+        objective = UNKNOWN
+    epochs = UNKNOWN
+    if run.rows:
+        epochs = f"{run.rows[-1]['epoch']:.1f}"
     return [
         config["data"]["name"],
         config["task"]["name"],
         config["shortcut"],
         run.kind,
-        config["lens"]["objective"] if has_objective else UNKNOWN,
-        f"{run.rows[-1]['epoch']:.1f}" if run.rows else UNKNOWN,
+        objective,
+        epochs,
     ]
 
 
@@ -117,30 +131,38 @@ def _recovery(run: TrainedRun, found: list[TrainedRun], numbers: Numbers) -> str
     references = runs.find_references(run, found)
     clean = references.clean
     shortcut = references.shortcut
+    clean_accuracy = _percent(clean.linear_accuracy)
+    shortcut_accuracy = _percent(shortcut.linear_accuracy)
+    accuracy = _percent(run.linear_accuracy)
+    recovered = f"{100 * numbers['recovered']:.0f} %"
     means = "the lens" if run.has_lens else f"{run.kind} perturbations"
     return (
-        f"{run.name} recovered {100 * numbers['recovered']:.0f} % of what the shortcut cost: "
-        f"linear accuracy is {_percent(clean.linear_accuracy)} without the shortcut "
-        f"({clean.name}), {_percent(shortcut.linear_accuracy)} with it ({shortcut.name}), and "
-        f"{_percent(run.linear_accuracy)} with it and {means}."
+        f"{run.name} recovered {recovered} of what the shortcut cost: linear accuracy is "
+        f"{clean_accuracy} without the shortcut ({clean.name}), {shortcut_accuracy} with it "
+        f"({shortcut.name}), and {accuracy} with it and {means}."
     )
 
 
 def lens_section(name: str, lens: MeasuredLens, numbers: Numbers) -> list[Part]:
     """What the lens of the run `name` does to images."""
-    parts = [page.heading(f"The lens of run {name}"), *_pretext_through_lens(numbers)]
+    parts = [page.heading(f"The lens of run {name}")]
+    parts += _pretext_through_lens(numbers)
     if lens.tiled:
         parts.append(page.paragraph(TILED))
     parts.append(page.paragraph(pictures.difference_key(lens)))
 
+    # Its examples.
     views = pictures.view_pictures(name, lens)
     if views:
-        parts += [page.subheading("The same image in every view"), views]
-    parts += [page.subheading("Images"), pictures.example_pictures(name, lens)]
+        parts.append(page.subheading("The same image in every view"))
+        parts.append(views)
+    parts.append(page.subheading("Images"))
+    parts.append(pictures.example_pictures(name, lens))
 
-    parts += [page.subheading("Where it changes images"), *_change_in_shortcut(numbers)]
+    # Its statistics.
+    parts.append(page.subheading("Where it changes images"))
+    parts += _change_in_shortcut(numbers)
     parts.append(pictures.map_pictures(name, lens.statistics))
-
     parts.append(page.subheading("What it changes most and least"))
     parts.append(pictures.ranked_pictures(name, lens.statistics))
     return parts
@@ -161,11 +183,14 @@ def _pretext_through_lens(numbers: Numbers) -> list[Part]:
 def _change_in_shortcut(numbers: Numbers) -> list[Part]:
     if "change_share_in_mask" not in numbers:
         return []
+    change_in_mask = _percent(numbers["change_share_in_mask"])
+    mask = _percent(numbers["mask_share"])
+    change_in_places = _percent(numbers["change_share_in_places"])
+    places = _percent(numbers["places_share"])
     sentence = (
-        f"{_percent(numbers['change_share_in_mask'])} of the squared change lies inside the "
-        f"shortcut's mask, which covers {_percent(numbers['mask_share'])} of the pixels; "
-        f"{_percent(numbers['change_share_in_places'])} lies in the places where the shortcut can "
-        f"be in some view, {_percent(numbers['places_share'])} of the pixels."
+        f"{change_in_mask} of the squared change lies inside the shortcut's mask, which covers "
+        f"{mask} of the pixels; {change_in_places} lies in the places where the shortcut can be "
+        f"in some view, {places} of the pixels."
     )
     return [page.paragraph(sentence)]
 
@@ -182,7 +207,9 @@ def settings_section(found: list[TrainedRun]) -> list[Part]:
     if not differing:
         return []
     header = ["setting", *(run.name for run in found)]
-    rows = [[key, *map(_setting, values)] for key, values in differing.items()]
+    rows = []
+    for key, values in differing.items():
+        rows.append([key, *map(_setting, values)])
     return [page.heading("Settings that differ"), page.table(header, rows)]
 
 
@@ -193,8 +220,12 @@ def _setting(value: Any) -> str:
 def commands_section(workdir: str, found: list[TrainedRun]) -> list[Part]:
     """The commands that make this page again, show the metrics, and train each run again."""
     folder = shlex.quote(workdir)
-    commands = f"python -m lens_jax.report --workdir={folder}\ntensorboard --logdir={folder}"
-    parts = [page.heading("Look further"), page.command(commands)]
+    report = f"python -m lens_jax.report --workdir={folder}"
+    tensorboard = f"tensorboard --logdir={folder}"
+    parts = [
+        page.heading("Look further"),
+        page.command(f"{report}\n{tensorboard}"),
+    ]
     for run in found:
         again = page.command(runs.training_command(run))
         parts.append(page.folded(f"Train {run.name} again", again))

@@ -23,24 +23,37 @@ def write_report(workdir: str, *, examples: int, data_dir: str | None) -> None:
 
     """
     found = runs.find_runs(workdir)
-    lenses = {run.name: measure_lens(run, examples, data_dir) for run in found if run.has_lens}
-    numbers = {run.name: runs.summarize(run, found) for run in found}
-    for name, lens in lenses.items():
-        numbers[name] |= change.shortcut_fractions(lens.statistics)
 
+    # What is known of each run: from its files, and by applying its lens.
+    numbers = {}
+    lenses = {}
+    for run in found:
+        numbers[run.name] = runs.summarize(run, found)
+        if run.has_lens:
+            lens = measure_lens(run, examples, data_dir)
+            lenses[run.name] = lens
+            numbers[run.name] |= change.shortcut_fractions(lens.statistics)
+
+    # The page, its pictures and the summary.
     root = epath.Path(workdir)
     folder = root / files.REPORT_FOLDER
-    _write_page(folder, sections.all_sections(workdir, found, lenses, numbers))
+    parts = sections.all_sections(workdir, found, lenses, numbers)
+    _write_page(folder, parts)
     if not files.is_run(workdir):
-        (root / files.SUMMARY_FILE).write_text(json.dumps(numbers, indent=2) + "\n")
-    print(f"the report is {folder / 'index.html'}\n\n{sections.text_table(numbers)}")
+        summary = json.dumps(numbers, indent=2) + "\n"
+        (root / files.SUMMARY_FILE).write_text(summary)
+
+    print(f"the report is {folder / 'index.html'}\n")
+    print(sections.text_table(numbers))
 
 
 def _write_page(folder: epath.Path, parts: list[page.Part]) -> None:
     """Writes the page, and its pictures as files beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    galleries = [part for part in parts if isinstance(part, list)]
-    for gallery in galleries:
-        for picture in gallery:
-            (folder / picture.file).write_bytes(picture.png)
-    (folder / "index.html").write_text(page.document(sections.TITLE, parts))
+    for part in parts:
+        if isinstance(part, list):
+            for picture in part:
+                path = folder / picture.file
+                path.write_bytes(picture.png)
+    document = page.document(sections.TITLE, parts)
+    (folder / "index.html").write_text(document)

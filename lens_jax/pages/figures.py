@@ -10,9 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 DPI = 120
-WIDTH = 7.0  # inches
 FONT = 16
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#555555")
+
+# Sizes of maps and panels, in inches.
+MAP_SIZE = (5.6, 4.55)
+WIDTH = 7.0
+PANEL_HEIGHT = 3.2
+LEGEND_HEIGHT = 0.7
 
 # Sizes in a grid of images, in pixels.
 GAP = 8
@@ -72,40 +77,42 @@ def image_grid(images: np.ndarray, rows: list[str], columns: list[str]) -> bytes
     zoom = max(1, CELL // images.shape[2])
     cells = images.repeat(zoom, axis=2).repeat(zoom, axis=3)
     row_count, column_count, cell_height, cell_width = cells.shape[:4]
-    step_y = cell_height + GAP
-    step_x = cell_width + GAP
+
+    # The pixels where rows and columns start, and last where the next ones would.
+    top = LABEL if columns else GAP
+    row_starts = top + np.arange(row_count + 1) * (cell_height + GAP)
+    column_starts = LABEL + np.arange(column_count + 1) * (cell_width + GAP)
+    height = row_starts[-1]
+    width = column_starts[-1]
 
     # The images on a white canvas.
-    top = LABEL if columns else GAP
-    height = top + row_count * step_y
-    width = LABEL + column_count * step_x
     canvas = np.ones((height, width, 3))
-    for row, column in np.ndindex(row_count, column_count):
-        y = top + row * step_y
-        x = LABEL + column * step_x
-        canvas[y : y + cell_height, x : x + cell_width] = cells[row, column]
+    for row in range(row_count):
+        y = row_starts[row]
+        for column in range(column_count):
+            x = column_starts[column]
+            canvas[y : y + cell_height, x : x + cell_width] = cells[row, column]
 
-    # The canvas pixel by pixel: axes would resample it.
+    # The canvas is drawn pixel by pixel: axes would resample it.
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     figure.figimage(canvas, origin="upper")
 
-    # The labels, in fractions of the figure, whose origin is the lower left corner.
-    for row, label in enumerate(rows):
-        middle = top + row * step_y + cell_height / 2
-        _write_label(figure, LABEL / 2 / width, 1 - middle / height, label, rotation="vertical")
-    for column, label in enumerate(columns):
-        middle = LABEL + column * step_x + cell_width / 2
-        _write_label(figure, middle / width, 1 - LABEL / 2 / height, label)
+    # The labels, beside the middle of each row and above that of each column.
+    for label, start in zip(rows, row_starts, strict=False):
+        middle = start + cell_height / 2
+        _label(figure, label, LABEL / 2 / width, 1 - middle / height, "vertical")
+    for label, start in zip(columns, column_starts, strict=False):
+        middle = start + cell_width / 2
+        _label(figure, label, middle / width, 1 - LABEL / 2 / height, "horizontal")
     return _png(figure)
 
 
-def _write_label(
-    figure: Figure, x: float, y: float, label: str, rotation: str = "horizontal"
-) -> None:
+def _label(figure: Figure, text: str, x: float, y: float, rotation: str) -> None:
+    """Centers a text on (x, y), fractions of the figure from its lower left corner."""
     figure.text(
         x,
         y,
-        label,
+        text,
         rotation=rotation,
         ha="center",
         va="center",
@@ -127,13 +134,18 @@ def diverging_map(values: np.ndarray, outlined: np.ndarray) -> bytes:
 
 
 def _draw_map(
-    values: np.ndarray, outlined: np.ndarray, colors: str, limits: tuple[float, float], edge: str
+    values: np.ndarray,
+    outlined: np.ndarray,
+    colors: str,
+    limits: tuple[float, float],
+    edge_color: str,
 ) -> bytes:
-    figure = Figure(figsize=(WIDTH * 0.8, WIDTH * 0.65), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=MAP_SIZE, dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     low, high = limits
     image = axes.imshow(values, cmap=colors, vmin=low, vmax=high, interpolation="nearest")
-    axes.add_collection(LineCollection(edges(outlined), colors=edge, linewidths=2.5))
+    outline = LineCollection(edges(outlined), colors=edge_color, linewidths=2.5)
+    axes.add_collection(outline)
     axes.set_axis_off()
     bar = figure.colorbar(image, ax=axes, format="%.2g")
     bar.ax.tick_params(labelsize=FONT)
@@ -149,13 +161,15 @@ def edges(mask: np.ndarray) -> np.ndarray:
     padded = np.pad(mask, 1).astype(int)
 
     # Horizontal lines, where a pixel differs from the one above it.
-    y, x = np.nonzero(np.diff(padded, axis=0)[:, 1:-1])
+    differs = np.diff(padded, axis=0)[:, 1:-1]
+    y, x = np.nonzero(differs)
     left = np.stack([x - 0.5, y - 0.5], axis=-1)
     right = np.stack([x + 0.5, y - 0.5], axis=-1)
     horizontal = np.stack([left, right], axis=1)
 
     # Vertical lines, where a pixel differs from the one on its left.
-    y, x = np.nonzero(np.diff(padded, axis=1)[1:-1])
+    differs = np.diff(padded, axis=1)[1:-1]
+    y, x = np.nonzero(differs)
     upper = np.stack([x - 0.5, y - 0.5], axis=-1)
     lower = np.stack([x - 0.5, y + 0.5], axis=-1)
     vertical = np.stack([upper, lower], axis=1)
@@ -167,7 +181,8 @@ def line_panels(panels: list[Panel], x_label: str, names: list[str]) -> bytes:
 
     `names` are the series of the legend, each in a color of its own (of seven, then repeated).
     """
-    figure = Figure(figsize=(WIDTH, 3.2 * len(panels) + 0.7), dpi=DPI, layout="constrained")
+    height = PANEL_HEIGHT * len(panels) + LEGEND_HEIGHT
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     all_axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     for axes, panel in zip(all_axes, panels, strict=True):
         _draw_panel(axes, panel)

@@ -38,7 +38,7 @@ PER_IMAGE = ("inputs", "lensed", "image_change")
 def compute_statistics(
     inputs: np.ndarray, lensed: np.ndarray, mask: np.ndarray, views_per_image: int
 ) -> ChangeStatistics:
-    """The statistics of N inputs [N, h, w, 3] before and after a lens.
+    """The statistics of images in all their views, before and after a lens.
 
     Args:
       inputs: float [N, h, w, 3], all views of an image next to each other.

@@ -30,7 +30,7 @@ class MeasuredLens(NamedTuple):
       lensed: the same through the lens, not clipped.
       views_per_image: number of views of an image.
       statistics: what the lens changes, over more images.
-      tiled: whether a view is made of several inputs of the extractor, laid out as one picture.
+      tiled: whether each view is several inputs of the extractor, laid out side by side.
 
     """
 
@@ -85,7 +85,7 @@ def _tile_effect(tile: Tile, effect: frozen.Effect) -> frozen.Effect:
 
 
 def _tile(task: Task) -> Tile:
-    """The function that lays out a task's inputs of an image, [N, h, w, ...], for pictures."""
+    """The function that lays out the extractor's inputs, [N, h, w, ...], as pictures."""
     return tile_patches if hasattr(task, "patch") else lambda views: views
 
 

@@ -1,4 +1,4 @@
-"""Run folders as plain values: what was trained, what was measured, what a lens recovered."""
+"""Run folders as plain values: what was trained, what was measured, how they compare."""
 
 import shlex
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ MEASURED = (
 EVALUATED_AS = ("dataset", "solver", "train_examples")
 # The variant of a config file that trains on a data set.
 VARIANTS = {settings["data"]["name"]: variant for variant, settings in DATASETS.items()}
+# What is known of a run, by name: `MEASURED`, "seconds" of training, "recovered".
 Numbers = dict[str, float]
 
 
@@ -106,7 +107,7 @@ def _read_run(folder: epath.Path) -> TrainedRun:
 
 
 def _printable(name: str) -> str:
-    """A folder's name may hold bytes that are no text, or that steer a terminal."""
+    """The name without characters that are no text or that steer a terminal."""
     printable = ""
     for letter in name:
         printable += letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}"
@@ -114,14 +115,15 @@ def _printable(name: str) -> str:
 
 
 def _order(run: TrainedRun) -> tuple[bool, bool, bool, str]:
+    # False sorts before True: clean, shortcut, attack, lens; then by name.
     has_shortcut = run.config["shortcut"] != "none"
     return run.has_lens, run.kind != "none", has_shortcut, run.name
 
 
 def recovered_fraction(lens: float, shortcut: float, clean: float) -> float | None:
-    """The fraction of what the shortcut cost that the lens won back.
+    """The fraction of the accuracy lost to a shortcut that a lens recovers.
 
-    Formula: (lens - shortcut) / (clean - shortcut). 1 is all of it; below 0, the lens cost more.
+    (lens - shortcut) / (clean - shortcut): 1 is all of it; below 0, the lens loses even more.
 
     Args:
       lens: linear accuracy with the shortcut and the lens (or an attack).
@@ -129,7 +131,7 @@ def recovered_fraction(lens: float, shortcut: float, clean: float) -> float | No
       clean: linear accuracy with neither.
 
     Returns:
-      The fraction; None where the shortcut cost nothing, as there is nothing to win back then.
+      The fraction, or None where the shortcut cost nothing: there is nothing to recover then.
 
     """
     if clean > shortcut:
@@ -138,10 +140,10 @@ def recovered_fraction(lens: float, shortcut: float, clean: float) -> float | No
 
 
 def find_references(run: TrainedRun, runs: list[TrainedRun]) -> References | None:
-    """The runs to compare a run with altered inputs with.
+    """The references of a run with altered inputs; None where one of the two is missing.
 
     They have its data set, task and seed, and were evaluated as it was. Of several that fit, the
-    first one in `runs` counts; None where one of the two is missing.
+    first one in `runs` counts.
     """
     shortcut = run.config["shortcut"]
     if run.kind == "none" or shortcut == "none":
@@ -158,13 +160,14 @@ def find_references(run: TrainedRun, runs: list[TrainedRun]) -> References | Non
 
 
 def _comparable(one: TrainedRun, other: TrainedRun) -> bool:
+    """Whether the linear accuracies of two runs can be compared."""
     if one.linear_accuracy is None or other.linear_accuracy is None:
         return False
     return _setup(one) == _setup(other)
 
 
 def _setup(run: TrainedRun) -> list[Any]:
-    """What must be the same in two runs for their linear accuracies to be compared."""
+    """What must be the same in two runs that are compared."""
     config = run.config
     return [
         config["data"]["name"],

@@ -19,10 +19,10 @@ LEAD = (
 GLOSSARY = (
     "Linear accuracy: how well a linear classifier names the classes from the frozen features. "
     "Pretext: how often the extractor solves the task it was trained on, for images without a "
-    "shortcut and with one; high with it and low without it means that the extractor looks at the "
+    "shortcut and with one; high with it and low without it means that the extractor uses the "
     "shortcut; a task without classes has none. Lens: what altered images in training, a network "
     "(the lens) or, to compare it with, perturbations that are random or found by fgsm or pgd; "
-    "runs with these are judged on images as they are."
+    "runs with these are evaluated on images as they are."
 )
 TILED = (
     "The task shows the extractor nine patches of an image. They are laid out here as they lie in "
@@ -79,7 +79,7 @@ def runs_section(found: list[TrainedRun], numbers: dict[str, Numbers]) -> list[P
 
 
 def text_table(numbers: dict[str, Numbers]) -> str:
-    """The numbers of each run, by its name, as columns of plain text."""
+    """The numbers of each run, by its name, as columns of plain text, aligned on the right."""
     rows = [["run", *NUMBER_COLUMNS.values()]]
     for name, run_numbers in numbers.items():
         rows.append([name, *_number_cells(run_numbers)])
@@ -112,7 +112,7 @@ def _setting_cells(run: TrainedRun) -> list[str]:
     config = run.config
     objective = config["lens"]["objective"]
     if run.kind in ("none", "random"):
-        # These have none: images are not altered, or at random.
+        # Images were not altered, or at random: no objective was followed.
         objective = UNKNOWN
     epochs = UNKNOWN
     if run.rows:
@@ -223,7 +223,7 @@ def commands_section(workdir: str, found: list[TrainedRun]) -> list[Part]:
     report = f"python -m lens_jax.report --workdir={folder}"
     tensorboard = f"tensorboard --logdir={folder}"
     parts = [
-        page.heading("Look further"),
+        page.heading("Commands"),
         page.command(f"{report}\n{tensorboard}"),
     ]
     for run in found:

@@ -40,7 +40,7 @@ class Frozen(NamedTuple):
     state: TrainState
 
 
-class Effect(NamedTuple):
+class LensEffect(NamedTuple):
     """Views before and after the lens, [N, h, w, 3] (the latter not clipped), and the shortcut's mask."""
 
     inputs: np.ndarray
@@ -123,14 +123,14 @@ def _ask(frozen: Frozen, batch: Batch, images: jax.Array) -> Views:
     return frozen.system.task.views(key, batch | {"image": images}, None)
 
 
-def make_lens_effect(frozen: Frozen) -> Callable[[np.ndarray], Effect]:
+def make_lens_effect(frozen: Frozen) -> Callable[[np.ndarray], LensEffect]:
     """The function from uint8 images [B, h, w, 3] to what the lens does to their N views.
 
     The run's own shortcut is drawn into the images first.
     """
 
     @partial(jax.jit, compiler_options=compiler_options())
-    def effect(state: TrainState, pixels: jax.Array) -> Effect:
+    def effect(state: TrainState, pixels: jax.Array) -> LensEffect:
         batch = {"image": pixels, "label": jnp.zeros(len(pixels), jnp.int32)}
         shortcut, given = frozen.config.shortcut, frozen._replace(state=state)
         inputs, lensed = (
@@ -138,7 +138,7 @@ def make_lens_effect(frozen: Frozen) -> Callable[[np.ndarray], Effect]:
         )
         mask = shortcuts.inject(shortcut, color.to_unit(pixels)).mask
         as_image = jnp.repeat(mask[..., None], 3, axis=-1).astype(inputs.dtype)
-        return Effect(inputs, lensed, _ask(frozen, batch, as_image).inputs[..., 0] > 0.5)
+        return LensEffect(inputs, lensed, _ask(frozen, batch, as_image).inputs[..., 0] > 0.5)
 
     return lambda images: jax.tree.map(np.asarray, effect(frozen.state, images))
 

@@ -96,16 +96,16 @@ def shortcut_fractions(statistics: ChangeStatistics) -> dict[str, float]:
         return {}
     places = mask > 0
     fractions = {
-        "mask_share": float(mask.mean()),
-        "places_share": float(places.mean()),
+        "mask_fraction": float(mask.mean()),
+        "places_fraction": float(places.mean()),
     }
 
     total = statistics.pixel_change.sum()
     if total:
         in_mask = statistics.change_in_mask.sum()
         in_places = statistics.pixel_change[places].sum()
-        fractions["change_share_in_mask"] = float(in_mask / total)
-        fractions["change_share_in_places"] = float(in_places / total)
+        fractions["change_fraction_in_mask"] = float(in_mask / total)
+        fractions["change_fraction_in_places"] = float(in_places / total)
     return fractions
 
 

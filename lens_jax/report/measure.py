@@ -14,7 +14,6 @@ from lens_jax.errors import UserError
 from lens_jax.eval import frozen
 from lens_jax.report import change
 from lens_jax.report.runs import TrainedRun
-from lens_jax.tasks.base import Task
 
 MEASURED_IMAGES = 256  # images that the statistics are taken over
 BATCH_SIZE = 64
@@ -56,7 +55,7 @@ def measure_lens(run: TrainedRun, examples: int, data_dir: str | None) -> Measur
     loaded = frozen.load(run.workdir)
     images = _read_images(loaded.config, data_dir, max(MEASURED_IMAGES, examples))
     lens_effect = frozen.make_lens_effect(loaded)
-    tile = _tile(loaded.system.task)
+    tile = loaded.system.task.tile
 
     # The examples, in all their views.
     example_images = images[:examples]
@@ -80,21 +79,8 @@ def measure_lens(run: TrainedRun, examples: int, data_dir: str | None) -> Measur
     )
 
 
-def _tile_effect(tile: Tile, effect: frozen.Effect) -> frozen.Effect:
-    return frozen.Effect(*[tile(views) for views in effect])
-
-
-def _tile(task: Task) -> Tile:
-    """The function that lays out the extractor's inputs, [N, h, w, ...], as pictures."""
-    return tile_patches if hasattr(task, "patch") else lambda views: views
-
-
-def tile_patches(patches: np.ndarray) -> np.ndarray:
-    """Nine patches of each of B images, [9B, p, p, ...] row by row -> [B, 3p, 3p, ...]."""
-    side, *rest = patches.shape[2:]
-    grid = patches.reshape(-1, 3, 3, side, side, *rest)  # image, row, column, y, x
-    lines = grid.swapaxes(2, 3)  # image, row, y, column, x
-    return lines.reshape(-1, 3 * side, 3 * side, *rest)
+def _tile_effect(tile: Tile, effect: frozen.LensEffect) -> frozen.LensEffect:
+    return frozen.LensEffect(*[tile(views) for views in effect])
 
 
 def _read_images(config: ConfigDict, data_dir: str | None, count: int) -> np.ndarray:

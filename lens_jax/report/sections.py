@@ -181,12 +181,12 @@ def _pretext_through_lens(numbers: Numbers) -> list[Part]:
 
 
 def _change_in_shortcut(numbers: Numbers) -> list[Part]:
-    if "change_share_in_mask" not in numbers:
+    if "change_fraction_in_mask" not in numbers:
         return []
-    change_in_mask = _percent(numbers["change_share_in_mask"])
-    mask = _percent(numbers["mask_share"])
-    change_in_places = _percent(numbers["change_share_in_places"])
-    places = _percent(numbers["places_share"])
+    change_in_mask = _percent(numbers["change_fraction_in_mask"])
+    mask = _percent(numbers["mask_fraction"])
+    change_in_places = _percent(numbers["change_fraction_in_places"])
+    places = _percent(numbers["places_fraction"])
     sentence = (
         f"{change_in_mask} of the squared change lies inside the shortcut's mask, which covers "
         f"{mask} of the pixels; {change_in_places} lies in the places where the shortcut can be "

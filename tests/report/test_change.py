@@ -29,12 +29,12 @@ def test_fractions_in_the_shortcut_are_those_of_a_loop(effect):
                 change_in_places += squared
                 places_pixels += 1
     expected = {
-        "change_share_in_mask": change_in_mask / total,
-        "mask_share": mask_pixels / (12 * 5 * 4),
-        "change_share_in_places": change_in_places / total,
-        "places_share": places_pixels / (12 * 5 * 4),
+        "change_fraction_in_mask": change_in_mask / total,
+        "mask_fraction": mask_pixels / (12 * 5 * 4),
+        "change_fraction_in_places": change_in_places / total,
+        "places_fraction": places_pixels / (12 * 5 * 4),
     }
-    assert 0 < expected["places_share"] < 1
+    assert 0 < expected["places_fraction"] < 1
     statistics = change.compute_statistics(*effect, views_per_image=2)
     assert change.shortcut_fractions(statistics) == pytest.approx(expected)
 
@@ -47,7 +47,7 @@ def test_the_mask_of_each_view_counts_for_that_view_only():
     lensed = inputs.copy()
     lensed[:, 0, 0] = 1
     statistics = change.compute_statistics(inputs, lensed, mask, views_per_image=2)
-    assert change.shortcut_fractions(statistics)["change_share_in_mask"] == 0.5
+    assert change.shortcut_fractions(statistics)["change_fraction_in_mask"] == 0.5
 
 
 def test_no_fractions_without_a_shortcut(effect):
@@ -60,7 +60,7 @@ def test_no_fractions_without_a_shortcut(effect):
 def test_no_fractions_of_a_change_of_nothing(effect):
     inputs, _, mask = effect
     statistics = change.compute_statistics(inputs, inputs, mask, views_per_image=2)
-    assert change.shortcut_fractions(statistics).keys() == {"mask_share", "places_share"}
+    assert change.shortcut_fractions(statistics).keys() == {"mask_fraction", "places_fraction"}
 
 
 def test_image_change_is_the_mean_square_over_all_views(effect):

@@ -9,19 +9,19 @@ from tests.clips import level, write_clip, write_sound
 
 
 def kept(times, rate):
-    return [index for index, _ in video.thin(enumerated(times), rate)]
+    return [index for index, _ in video.subsample(enumerated(times), rate)]
 
 
 def enumerated(times):
     return ((index, Fraction(time)) for index, time in enumerate(times))
 
 
-def test_thin_keeps_the_first_frame_of_each_interval():
+def test_subsample_keeps_the_first_frame_of_each_interval():
     assert kept(["0", "0.4", "0.5", "0.9", "1.0", "1.1", "3.2", "3.3"], Fraction(1)) == [0, 4, 6]
     assert kept(["0", "0.4", "0.5", "0.9", "1.0", "1.1", "3.2", "3.3"], Fraction(2)) == [0, 2, 4, 6]
 
 
-def test_thin_agrees_with_a_search_interval_by_interval():
+def test_subsample_agrees_with_a_search_interval_by_interval():
     rng = np.random.default_rng(0)
     for rate in (Fraction(1, 3), Fraction(1), Fraction(30_000, 1001), Fraction(7, 2)):
         times = [Fraction(int(tick), 90_000) for tick in np.cumsum(rng.integers(1, 60_000, 50)) - 1]
@@ -29,14 +29,16 @@ def test_thin_agrees_with_a_search_interval_by_interval():
         for k in range(int(times[-1] * rate) + 1):
             inside = [i for i, time in enumerate(times) if k / rate <= time < (k + 1) / rate]
             expected += inside[:1]
-        assert [index for index, _ in video.thin(enumerate(times), rate)] == expected
+        assert [index for index, _ in video.subsample(enumerate(times), rate)] == expected
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 250])
 @pytest.mark.parametrize("number", [1, 2, 8])
-def test_spread_keeps_as_many_evenly_spaced_frames_as_asked_for(count, number):
+def test_rate_for_keeps_as_many_evenly_spaced_frames_as_asked_for(count, number):
     times = [Fraction(1001 * i, 30_000) for i in range(count)]
-    found = [index for index, _ in video.thin(enumerate(times), video.spread(times[::-1], number))]
+    found = [
+        index for index, _ in video.subsample(enumerate(times), video.rate_for(times[::-1], number))
+    ]
     # Part k begins with the first frame i of which i / count is at or above k / number.
     parts = [[i for i in range(count) if i * number >= k * count][:1] for k in range(number)]
     assert found == ([i for part in parts for i in part] if count > number else list(range(count)))

@@ -18,6 +18,7 @@ from lens_jax.data.source import Record, Source
 from lens_jax.errors import UserError, check_choice
 
 Example = dict[str, np.ndarray]
+# (encoded image, side in pixels, random numbers) -> the image, uint8 [side, side, 3].
 Crop = Callable[[bytes, int, np.random.Generator | None], np.ndarray]
 
 CROPS: dict[str, Crop] = {

@@ -95,7 +95,11 @@ def resize(data: bytes, size: int) -> np.ndarray:
       ValueError: `data` does not decode.
 
     """
-    return _crop_resize(data, size, lambda height, width: Box(0, 0, height, width))
+
+    def choose(height: int, width: int) -> Box:
+        return Box(0, 0, height, width)
+
+    return _crop_resize(data, size, choose)
 
 
 def central_crop_resize(data: bytes, size: int, fraction: float = CENTRAL_FRACTION) -> np.ndarray:
@@ -111,7 +115,11 @@ def central_crop_resize(data: bytes, size: int, fraction: float = CENTRAL_FRACTI
       ValueError: `data` does not decode.
 
     """
-    return _crop_resize(data, size, lambda height, width: central_box(height, width, fraction))
+
+    def choose(height: int, width: int) -> Box:
+        return central_box(height, width, fraction)
+
+    return _crop_resize(data, size, choose)
 
 
 def random_crop_resize(data: bytes, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -124,7 +132,11 @@ def random_crop_resize(data: bytes, size: int, rng: np.random.Generator) -> np.n
       ValueError: `data` does not decode.
 
     """
-    return _crop_resize(data, size, lambda height, width: random_box(height, width, rng))
+
+    def choose(height: int, width: int) -> Box:
+        return random_box(height, width, rng)
+
+    return _crop_resize(data, size, choose)
 
 
 def central_box(height: int, width: int, fraction: float) -> Box:
@@ -180,8 +192,8 @@ def _shape(data: bytes) -> tuple[int, int]:
 def _png_shape(data: bytes) -> tuple[int, int]:
     if data[12:16] != b"IHDR":
         raise ValueError(_INVALID)
-    width = int.from_bytes(data[16:20])
-    height = int.from_bytes(data[20:24])
+    width = _integer(data, 16, 4)
+    height = _integer(data, 20, 4)
     return height, width
 
 
@@ -199,12 +211,18 @@ def _jpeg_shape(data: bytes) -> tuple[int, int]:
         position = marker.end()
         if code in _JPEG_FRAMES:
             # A frame begins with its length (2 bytes), depth (1), height (2) and width (2).
-            height = int.from_bytes(data[position + 3 : position + 5])
-            width = int.from_bytes(data[position + 5 : position + 7])
+            height = _integer(data, position + 3, 2)
+            width = _integer(data, position + 5, 2)
             return height, width
         if code not in _JPEG_BARE:
-            position += int.from_bytes(data[position : position + 2])
+            # Other segments begin with their length, and are passed over.
+            position += _integer(data, position, 2)
     raise ValueError(_INVALID)
+
+
+def _integer(data: bytes | memoryview, start: int, size: int) -> int:
+    """A big-endian integer of `size` bytes, or of fewer at the end of the data."""
+    return int.from_bytes(data[start : start + size])
 
 
 def _decode(data: bytes, min_height: int, min_width: int) -> np.ndarray:
@@ -246,7 +264,7 @@ def _png_image(data: bytes) -> bytes:
     kind = b""
     while kind != b"IEND":
         # A chunk is the length of its content (4 bytes), its kind (4), content and checksum (4).
-        end = position + 12 + int.from_bytes(view[position : position + 4])
+        end = position + 12 + _integer(view, position, 4)
         if end > len(view):
             raise ValueError(_INVALID)
         kind = view[position + 4 : position + 8]

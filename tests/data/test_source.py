@@ -158,8 +158,9 @@ def test_missing_cifar10_names_the_command(tmp_path):
 
 
 def test_missing_imagenet_names_the_folder_of_its_files(tmp_path):
-    options = f"--data_dir={tmp_path} --file_format=array_record --manual_dir=FOLDER_OF_THE_OFFICIAL_TAR_FILES"
-    assert f"`tfds build imagenet2012 {options}`" in message("imagenet2012", "train", str(tmp_path))
+    options = f"--data_dir={tmp_path} --file_format=array_record"
+    command = f"tfds build imagenet2012 {options} --manual_dir=FOLDER_OF_THE_OFFICIAL_TAR_FILES"
+    assert f"`{command}`" in message("imagenet2012", "train", str(tmp_path))
 
 
 @pytest.mark.parametrize(

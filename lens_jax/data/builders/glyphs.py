@@ -246,10 +246,11 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         size = self.builder_config.size
+        image = tfds.features.Image(shape=(size, size, 3), encoding_format="png")
         color = tfds.features.Tensor(shape=(3,), dtype=np.float32)
         two_colors = tfds.features.Tensor(shape=(2, 3), dtype=np.float32)
         features = {
-            "image": tfds.features.Image(shape=(size, size, 3), encoding_format="png"),
+            "image": image,
             "label": tfds.features.ClassLabel(names=list(LETTERS)),
             "index": tfds.features.Scalar(np.int64),
             "font": tfds.features.ClassLabel(names=list(FONTS)),

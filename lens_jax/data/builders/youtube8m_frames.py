@@ -209,9 +209,10 @@ class Youtube8mFrames(tfds.core.GeneratorBasedBuilder):
         super().__init__(config=config, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
+        image = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
         labels = {each.label for each in self._videos}
         features = {
-            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+            "image": image,
             "label": tfds.features.ClassLabel(names=sorted(labels)),
             "video": tfds.features.Text(),
             "frame": tfds.features.Scalar(np.int64),

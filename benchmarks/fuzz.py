@@ -32,9 +32,10 @@ from lens_jax import cli
 from lens_jax.data import decode
 
 SIZE = 32
-READERS: dict[str, Callable[[bytes, np.random.Generator], np.ndarray]] = {
-    "resize": lambda data, rng: decode.resize(data, SIZE),
-    "central_crop_resize": lambda data, rng: decode.central_crop_resize(data, SIZE),
+Reader = Callable[[bytes, np.random.Generator], np.ndarray]
+READERS: dict[str, Reader] = {
+    "resize": lambda data, _: decode.resize(data, SIZE),
+    "central_crop_resize": lambda data, _: decode.central_crop_resize(data, SIZE),
     "random_crop_resize": lambda data, rng: decode.random_crop_resize(data, SIZE, rng),
 }
 DECODED, REFUSED = "decoded", "refused"
@@ -76,24 +77,26 @@ def originals() -> dict[str, bytes]:
     comment.add_text("Comment", "any " * 100, zip=True)
     later = [image.rotate(90)] * 2
 
-    files = {
+    jpegs = {
         "JPEG": _encode(image, "JPEG"),
         "large JPEG": _encode(image.resize((500, 375)), "JPEG"),
         "progressive JPEG": _encode(image, "JPEG", progressive=True),
         "gray JPEG": _encode(gray, "JPEG", comment=b"any"),
         "CMYK JPEG": _encode(image.convert("CMYK"), "JPEG"),
+    }
+    pngs = {
         "PNG": _encode(image, "PNG"),
         "gray PNG": _encode(gray, "PNG"),
         "1 bit PNG": _encode(image.convert("1"), "PNG"),
         "16 bit PNG": cv2.imencode(".png", deep)[1].tobytes(),
+    }
+    special_pngs = {
         "palette PNG": _encode(image.quantize(16), "PNG", transparency=3),
         "transparent PNG": _encode(image.convert("RGBA"), "PNG", pnginfo=comment),
         "animated PNG": _encode(image, "PNG", save_all=True, append_images=later),
-        "nothing": b"",
     }
-    for kind in ("GIF", "WEBP", "BMP", "TIFF"):
-        files[kind] = _encode(image, kind)
-    return files
+    others = {kind: _encode(image, kind) for kind in ("GIF", "WEBP", "BMP", "TIFF")}
+    return {**jpegs, **pngs, **special_pngs, **others, "nothing": b""}
 
 
 def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:

@@ -103,7 +103,7 @@ def open_sources(config: ConfigDict, question: Question) -> tuple[Source, Source
     test = open_source(name, question.test_split or data.eval_split, folder)
     if train.num_classes < 2:
         raise UserError(f"data set {name!r} has no classes to learn: give a --dataset with labels")
-    return train.thinned(question.examples or len(train)), test
+    return train.subsample(question.examples or len(train)), test
 
 
 def chosen_taps(frozen: Frozen, question: Question) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ DEFAULTS = {
         "linear_crop": "",
         "batch_size": 128,  # images a step, over all devices
         "threads": 8,
-        "max_skipped": 0.01,  # share of images that may fail to decode before the run stops
+        "max_skipped": 0.01,  # fraction of images that may fail to decode before the run stops
     },
     # What is drawn for each view of an image, in this order. Probabilities are of applying it.
     "augment": {

@@ -55,7 +55,7 @@ def make_frozen(tiny_config) -> Callable[..., Frozen]:
 
 @pytest.fixture
 def make_jigsaw(make_frozen) -> Callable[..., Frozen]:
-    """Makes networks for nine patches of 4 px, with a lens on each of them or on the whole image."""
+    """Makes networks for nine patches of 4 px, with a lens on each patch or on the image."""
 
     def make(overrides: dict | None = None) -> Frozen:
         return make_frozen({"lens.patch": 1, "model.stem": "cifar"} | (overrides or {}), JIGSAW)

@@ -11,7 +11,6 @@ from lens_jax.eval.features import (
     adaptive_max_pool,
     extract,
     make_features,
-    tap_names,
 )
 from lens_jax.eval.frozen import Frozen
 
@@ -92,7 +91,7 @@ def test_raw_features_are_the_taps_and_lensed_ones_those_of_the_lensed_image(mak
         kind: jax.jit(make_features(frozen, kind, TAPS))(frozen.state, pixels)
         for kind in REPRESENTATIONS
     }
-    assert tap_names(frozen) == TAPS
+    assert frozen.system.network.extractor.tap_names == TAPS
     for tap in TAPS:
         one, other = (np.asarray(taps[tap]).reshape(3, -1) for taps in (raw, lensed))
         assert abs(one - other).max() > 0.1
@@ -119,12 +118,12 @@ def test_features_come_from_the_running_statistics_and_not_from_the_batch(make_f
 
 @pytest.mark.parametrize("kind", [kind for kind in REPRESENTATIONS if kind != "raw"])
 @pytest.mark.parametrize("lens", [kind for kind in LENS_KINDS if kind != "network"])
-def test_without_a_lens_only_raw_features_are_to_be_had(make_frozen, kind: str, lens: str):
+def test_without_a_lens_all_but_raw_features_are_refused(make_frozen, kind: str, lens: str):
     with pytest.raises(UserError, match=rf"'{kind}' needs a lens.*choose raw"):
         make_features(make_frozen({"lens.kind": lens}), kind, TAPS)
 
 
-def test_each_kind_of_input_is_normed_by_its_own_statistics(make_frozen):
+def test_each_kind_of_input_is_normalized_by_its_own_statistics(make_frozen):
     frozen, pixels = make_frozen({"lens.batch_norm": "split"}), random_pixels(3)
     images = jnp.asarray(pixels, jnp.float32) / 127.5 - 1
     of, stats = {"raw": images, "lensed": lens_of(frozen, images)}, frozen.state.batch_stats
@@ -187,7 +186,7 @@ def test_the_linear_pass_reads_its_own_size_and_crop(make_frozen, colorful, over
 
 
 @pytest.mark.parametrize(("size", "broken"), [(7, ()), (259, ()), (9, (0, 4))])
-def test_extraction_gives_every_image_once_in_order_but_those_that_do_not_decode(
+def test_extraction_returns_every_image_once_in_order_but_those_that_do_not_decode(
     make_frozen, colorful, size: int, broken: tuple[int, ...]
 ):
     source = colorful(size, broken=broken)

@@ -31,7 +31,7 @@ def head_of(frozen: Frozen, lensed: bool = False) -> Callable[..., np.ndarray]:
 
 
 def undecided(frozen: Frozen, images: np.ndarray, arrangement: np.ndarray | None = None) -> Frozen:
-    """Gives the head the bias at which it calls about every class equally often."""
+    """Sets the bias of the head so that it predicts about every class equally often."""
     logits = head_of(frozen)(images, arrangement)
     head = frozen.state.params["head"]
     last = max(name for name in head if name.startswith("Dense"))
@@ -40,7 +40,7 @@ def undecided(frozen: Frozen, images: np.ndarray, arrangement: np.ndarray | None
 
 
 @pytest.mark.parametrize("shortcut", ["none", "arrow"])
-def test_pretext_accuracy_is_the_share_of_hits_over_all_views_of_the_images_that_decode(
+def test_pretext_accuracy_is_the_fraction_of_hits_over_all_views_of_the_images_that_decode(
     make_frozen, colorful, shortcut: str
 ):
     source, broken = colorful(11, broken=(2, 10)), (2, 10)
@@ -59,9 +59,8 @@ def test_pretext_accuracy_is_the_share_of_hits_over_all_views_of_the_images_that
                 answer = int(np.argmax(outputs(shown)[0]))
                 hits[kind] += answer == turns
                 answers.add((kind, answer))
-    assert (
-        len(answers) >= 4
-    )  # a constant answer would be right a quarter of the times, whatever was asked
+    # A constant answer would be right a quarter of the times, whatever the view.
+    assert len(answers) >= 4
     found = pretext_accuracy(frozen, source, shortcut)
     assert found == {kind: pytest.approx(count / 36, abs=1e-12) for kind, count in hits.items()}
 
@@ -97,7 +96,7 @@ def nine(image: np.ndarray) -> np.ndarray:
 def patch_logits(
     frozen: Frozen, stats: dict, features: np.ndarray, order: np.ndarray
 ) -> np.ndarray:
-    """What the patch head says of nine patches' features in one order, place by place."""
+    """The logits of the patch head for nine patches' features in one order, place by place."""
     head, norm = frozen.state.params["head"], stats["head"]["BatchNorm_0"]
     hidden = np.zeros(norm["mean"].shape)
     for place, patch in enumerate(order):
@@ -237,8 +236,8 @@ def test_a_checkpoint_is_read_back_with_its_config_whatever_its_durations(
 ):
     for step in (5, 12):
         keep(make_frozen(overrides, step=step, total=20), tmp_path)
-    for asked, step in ((None, 12), (5, 5)):
-        found, expected = load(str(tmp_path), asked), make_frozen(overrides, step=step, total=20)
+    for option, step in ((None, 12), (5, 5)):
+        found, expected = load(str(tmp_path), option), make_frozen(overrides, step=step, total=20)
         assert found.step == step
         assert found.config == expected.config
         assert found.run["total_steps"] == 20

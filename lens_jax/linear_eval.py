@@ -73,9 +73,9 @@ def main() -> None:
     )
     distributed.start()
     for frozen in follow(CHECKPOINT.value, to_the_end=FOLLOW.value, wait=not ONCE.value):
+        # All processes evaluate together, and the first one writes and prints.
         result = evaluate(frozen, options)
         add_result(CHECKPOINT.value, result)
-        # The first process prints for all.
         if jax.process_index() == 0:
             print_result(result)
 

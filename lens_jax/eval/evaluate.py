@@ -78,6 +78,8 @@ def linear_results(frozen: Frozen, options: Options) -> Results:
     else:
         epochs = options.epochs
         accuracies = linear.sgd_heads(frozen, train, test, compute, epochs=epochs)
+
+    # What was measured comes with what it was measured on.
     return {
         "step": frozen.step,
         "dataset": options.dataset or config.data.name,

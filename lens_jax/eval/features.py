@@ -69,6 +69,7 @@ def _concatenate(raw: jax.Array, lensed: jax.Array) -> jax.Array:
 def _pooled_taps(frozen: Frozen, images: jax.Array, taps: tuple[str, ...], *, lensed: bool) -> Taps:
     """Images [N, h, w, 3] in [-1, 1] -> each tap [N, d], averaged over the task's crops."""
     crops = _crops(frozen, images, lensed=lensed)
+    # BatchNorm may have statistics of their own for lensed inputs.
     outputs = apply_extractor(frozen, crops, lensed=lensed)
     pooled = {}
     for tap in taps:
@@ -85,9 +86,12 @@ def _crops(frozen: Frozen, images: jax.Array, *, lensed: bool) -> jax.Array:
     task = frozen.system.task
     if not lensed:
         return task.crops(images)
+    # The lens comes before the cropping or after it, as in training.
     if frozen.config.lens.acts_on == "images":
-        return task.crops(apply_lens(frozen, images))
-    return apply_lens(frozen, task.crops(images))
+        lensed_images = apply_lens(frozen, images)
+        return task.crops(lensed_images)
+    crops = task.crops(images)
+    return apply_lens(frozen, crops)
 
 
 def adaptive_max_pool(x: jax.Array) -> jax.Array:
@@ -127,5 +131,7 @@ def extract(
         for tap, values in taps.items():
             rows[tap].append(values[mask])
 
-    joined = {tap: np.concatenate(parts) for tap, parts in rows.items()}
+    joined = {}
+    for tap, parts in rows.items():
+        joined[tap] = np.concatenate(parts)
     return joined, np.concatenate(labels)

@@ -86,10 +86,13 @@ def load(workdir: str, step: int | None = None) -> Frozen:
 
 def _load(workdir: str, step: int) -> Frozen:
     with contextlib.closing(checkpoints.open_checkpoints(workdir)) as manager:
+        # What was saved beside the state says which networks to build.
         run = checkpoints.read_run(manager, step)
         config = configs.from_json(run["config"])
         num_classes = len(run["class_names"])
         system = make_system(config, num_classes)
+
+        # Their shapes are compared with the saved ones.
         shapes = _state_shapes(config, system)
         restored = checkpoints.restore(manager, step, shapes)
     return Frozen(step, config, run, system, restored.state)
@@ -144,10 +147,13 @@ def eval_views(frozen: Frozen, batch: Batch, shortcut: str, *, lensed: bool) -> 
     images = shortcuts.inject(shortcut, unit).images
     if not lensed:
         return _task_views(frozen, batch, images)
+    # The lens comes before the task's cutting and turning, or after it.
     if frozen.config.lens.acts_on == "images":
-        return _task_views(frozen, batch, apply_lens(frozen, images))
+        lensed_images = apply_lens(frozen, images)
+        return _task_views(frozen, batch, lensed_images)
     views = _task_views(frozen, batch, images)
-    return views._replace(inputs=apply_lens(frozen, views.inputs))
+    lensed_inputs = apply_lens(frozen, views.inputs)
+    return views._replace(inputs=lensed_inputs)
 
 
 def _task_views(frozen: Frozen, batch: Batch, images: jax.Array) -> Views:
@@ -198,6 +204,7 @@ def pretext_accuracy(frozen: Frozen, source: Source, shortcut: str) -> dict[str,
     system = frozen.system
     if not system.task.has_classes:
         return {}
+    # Other perturbations than a lens are for training alone: images are evaluated as they are.
     kinds = ["raw"]
     if system.lens is not None:
         kinds.append("lensed")

@@ -51,6 +51,7 @@ def _logistic_accuracy(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    # Test images are standardized too, by the statistics of the training images.
     model = LogisticRegression(C=INVERSE_L2, max_iter=LBFGS_ITERATIONS)
     pipeline = make_pipeline(StandardScaler(), model)
     pipeline.fit(train, labels)
@@ -114,7 +115,9 @@ def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: in
 
 def _make_optimizer(batch_size: int, steps: int) -> optax.GradientTransformation:
     learning_rate = 0.1 * batch_size / 256
-    drops = {round(steps * fraction): 0.1 for fraction in (3 / 7, 5 / 7)}
+    first_drop = round(steps * 3 / 7)
+    second_drop = round(steps * 5 / 7)
+    drops = {first_drop: 0.1, second_drop: 0.1}
     schedule = optax.piecewise_constant_schedule(learning_rate, drops)
     return optax.sgd(schedule, momentum=0.9)
 
@@ -135,6 +138,7 @@ def _open_augmented(frozen: Frozen, train: Source, skipped: Skipped, batch_size:
 
 
 def _zero_heads(shapes: Taps, classes: int) -> Heads:
+    # The loss is convex, so that any start will do.
     heads = {}
     for tap, features in shapes.items():
         size = features.shape[1]
@@ -185,7 +189,8 @@ def _head_accuracies(
 ) -> dict[str, float]:
     def count(variables: tuple[TrainState, Heads], batch: Batch) -> tuple[Taps, jax.Array]:
         state, heads = variables
-        labels, mask = batch["label"], batch["mask"]
+        labels = batch["label"]
+        mask = batch["mask"]
         taps = features(state, batch["image"])
         hits = {}
         for tap, logits in _logits(heads, taps).items():
@@ -194,11 +199,12 @@ def _head_accuracies(
             hits[tap] = jnp.sum(correct & mask)
         return hits, jnp.sum(mask)
 
-    # Summed up over the batches of all devices.
+    # Summed up over the batches; of the last one, only what the mask counts.
     data = frozen.config.data
+    variables = frozen.state, heads
     total_hits = dict.fromkeys(heads, 0)
     examples = 0
-    for hits, batch_examples in run_pass(data, test, count, (frozen.state, heads), linear=True):
+    for hits, batch_examples in run_pass(data, test, count, variables, linear=True):
         examples += int(batch_examples)
         for tap in heads:
             total_hits[tap] += int(hits[tap])

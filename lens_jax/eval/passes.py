@@ -45,14 +45,16 @@ def run_pass(
     """
     skipped = Skipped(source)
     devices = mesh.make_mesh()
+    # Replicated, so that every process can fetch whole results.
     compiled = jax.jit(
         compute, out_shardings=mesh.replicated(devices), compiler_options=compiler_options()
     )
     state = replicate(state)
+
+    # Results are fetched one batch late, so that the devices already compute the next one.
     pending = None
     for batch in _open_pass(data, source, skipped, linear):
         result = compiled(state, mesh.put_batch(devices, batch))
-        # Fetched one batch late, so that the devices already compute the next one meanwhile.
         if pending is not None:
             yield jax.device_get(pending)
         pending = result

@@ -63,6 +63,7 @@ def execute(job: Job) -> bool:
     A `UserError` does not end the sweep: it is printed, and kept in the run's folder until the next
     try.
     """
+    # The reason of an earlier failure does not hold for this try.
     failure = failure_path(job)
     failure.unlink(missing_ok=True)
     try:

@@ -47,6 +47,7 @@ def make_runs(base: ConfigDict, grid: str) -> list[Run]:
     Raises `UserError` for a grid that cannot be read, an unknown key, a value of the wrong type,
     and one that `lens_jax.config.check` refuses.
     """
+    # By their folders, as only one run can be in each.
     runs = {}
     for settings in parse(grid):
         run = _make_run(base, settings)

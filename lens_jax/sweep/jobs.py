@@ -77,12 +77,14 @@ def _find_requirements(
     config: ConfigDict, options: Options, representations: tuple[str, ...]
 ) -> Requirements:
     """Checks that a config can be trained and evaluated; traces its step, but computes nothing."""
+    # Each of these refuses what cannot be: the training, the data, the taps and the shortcut.
     plan = make_plan(config, make_mesh(config.mesh.fsdp))
     system = make_system(config, plan.source.num_classes)
     train_source, _ = open_sources(config, options)
     resolve_taps(system, options)
     shortcut = resolve_shortcut(config, options)
 
+    # Without a lens there is only one representation.
     if system.lens is None:
         representations = ("raw",)
     elif not representations:
@@ -94,6 +96,7 @@ def _find_requirements(
 
 
 def _check_folder(job: Job) -> None:
+    # A run that goes on must have the config that it began with.
     if not files.is_run(job.workdir):
         return
     old = files.read_config(job.workdir)

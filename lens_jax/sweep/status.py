@@ -1,10 +1,10 @@
 """How far the runs of a sweep are, read from their folders; what "finished" means is said here."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from etils import epath
 
-from lens_jax.eval.evaluate import Options
+from lens_jax.eval.evaluate import Options, Results
 from lens_jax.sweep.grid import Run
 from lens_jax.sweep.jobs import Job
 from lens_jax.workdir import files
@@ -34,7 +34,9 @@ def read_status(job: Job) -> Status:
     """How far a run is: finished with its last checkpoint and all evaluations of it."""
     evaluations = _read_evaluations(job)
     if is_trained(job) and None not in evaluations.values():
-        return Status(job.run, "finished", _table_results(job, evaluations))
+        results = _table_results(job, evaluations)
+        return Status(job.run, "finished", results)
+    # It counts only where no later try has finished the run.
     failure = failure_path(job)
     if failure.exists():
         return Status(job.run, "failed", {}, failure.read_text().strip())
@@ -44,13 +46,17 @@ def read_status(job: Job) -> Status:
 def is_trained(job: Job) -> bool:
     """Whether the newest checkpoint is the last one of the training."""
     steps = saved_steps(job.workdir)
-    return bool(steps) and steps[-1] == job.required.total_steps
+    last_step = job.required.total_steps
+    return steps[-1:] == [last_step]
 
 
 def missing_evaluations(job: Job) -> list[Options]:
     """The evaluations of the last checkpoint that are still to be done."""
-    evaluations = _read_evaluations(job)
-    return [options for options, result in evaluations.items() if result is None]
+    missing = []
+    for options, result in _read_evaluations(job).items():
+        if result is None:
+            missing.append(options)
+    return missing
 
 
 def failure_path(job: Job) -> epath.Path:
@@ -58,15 +64,17 @@ def failure_path(job: Job) -> epath.Path:
     return epath.Path(job.workdir) / files.FAILURE_FILE
 
 
-def _read_evaluations(job: Job) -> dict[Options, dict[str, Any] | None]:
-    """The result of each required evaluation, None where there is none yet."""
-    results = read_results(job.workdir)
-    return {options: _find_result(job, options, results) for options in job.required.evaluations}
+def _read_evaluations(job: Job) -> dict[Options, Results | None]:
+    """The results of each required evaluation, None where there are none yet."""
+    found = read_results(job.workdir)
+    evaluations = {}
+    for options in job.required.evaluations:
+        evaluations[options] = _find_results(job, options, found)
+    return evaluations
 
 
-def _find_result(
-    job: Job, options: Options, results: list[dict[str, Any]]
-) -> dict[str, Any] | None:
+def _find_results(job: Job, options: Options, found: list[Results]) -> Results | None:
+    # What makes two evaluations the same; one of more taps than required will do too.
     wanted = {
         "step": job.required.total_steps,
         "dataset": options.dataset or job.run.config.data.name,
@@ -75,26 +83,29 @@ def _find_result(
         "train_examples": job.required.train_examples,
         "shortcut": options.shortcut,
     }
-    for result in results:
-        same = all(result[key] == value for key, value in wanted.items())
-        if same and result["taps"].keys() >= set(options.taps):
-            return result
+    taps = set(options.taps)
+    for results in found:
+        same = all(results[key] == value for key, value in wanted.items())
+        if same and taps <= results["taps"].keys():
+            return results
     return None
 
 
-def _table_results(job: Job, evaluations: dict[Options, dict[str, Any]]) -> dict[str, float]:
+def _table_results(job: Job, evaluations: dict[Options, Results]) -> dict[str, float]:
     results = {}
     for options, evaluation in evaluations.items():
         # An older evaluation may have had other taps after the last one of these.
         last_tap = options.taps[-1]
-        results[f"linear_accuracy_{options.representation}"] = evaluation["taps"][last_tap]
+        column = f"linear_accuracy_{options.representation}"
+        results[column] = evaluation["taps"][last_tap]
 
     # The pretext accuracy does not depend on the representation: any evaluation has it.
-    evaluation = next(iter(evaluations.values()))
-    for key, value in evaluation.items():
+    first = job.required.evaluations[0]
+    for key, value in evaluations[first].items():
         if key.startswith("pretext_accuracy"):
             results[key] = value
 
+    # Of all its tries together, as training counts them.
     metrics = read_metrics(job.workdir)
     if metrics:
         results["seconds"] = metrics[-1]["seconds"]

@@ -45,7 +45,10 @@ def welch(a: list[float], b: list[float]) -> float:
     1 where a sample has less than two values.
     """
     fewest = min(len(a), len(b))
-    if fewest < 2 or np.mean(a) == np.mean(b):
+    if fewest < 2:
+        return 1.0
+    # Equal means have a t of 0, or of 0 / 0 without any spread.
+    if np.mean(a) == np.mean(b):
         return 1.0
     # From the statistics of the samples, as `ttest_ind` warns of values that are all the same.
     test = stats.ttest_ind_from_stats(
@@ -85,6 +88,7 @@ def make_table(statuses: list[Status]) -> dict[str, Any]:
     config has it. A row's "seeds" are the numbers of its runs, "summary" their means and standard
     errors by column, and "bold" names the columns in which it is the best beyond chance.
     """
+    # Runs that differ only in their seeds make up a row.
     groups = defaultdict(list)
     for status in statuses:
         groups[row_name(status.run)].append(status)
@@ -113,7 +117,8 @@ def _make_row(group: list[Status]) -> dict[str, Any]:
 
 def _describe(status: Status) -> dict[str, Any]:
     run = status.run
-    described = {"seed": run.config[SEED], "folder": run.name, "state": status.state}
+    seed = run.config[SEED]
+    described = {"seed": seed, "folder": run.name, "state": status.state}
     described |= status.results
     if status.error:
         described["error"] = status.error
@@ -153,6 +158,8 @@ def to_markdown(table: dict[str, Any]) -> str:
     head = [*settings, *titles, "seeds"]
     rule = ["---"] * len(head)
     lines = [head, rule]
+
+    # Settings, then results, then of how many seeds these are.
     for row in rows:
         line = [_setting_cell(row, key) for key in settings]
         line += [_result_cell(row, column) for column in columns]
@@ -222,8 +229,10 @@ def write_table(workdir: str, read_all: Callable[[], list[Status]]) -> str:
     with files.explained(workdir):
         folder.mkdir(parents=True, exist_ok=True)
         while table != written:
+            text = json.dumps(table, indent=2)
             files.write_whole(folder / "table.md", to_markdown(table))
-            files.write_whole(folder / "table.json", json.dumps(table, indent=2) + "\n")
+            files.write_whole(folder / "table.json", f"{text}\n")
+            # Another process may have finished a run meanwhile.
             written = table
             table = make_table(read_all())
     return to_markdown(table)

@@ -92,6 +92,7 @@ def test_raw_features_are_the_taps_and_lensed_ones_those_of_the_lensed_image(mak
         for kind in REPRESENTATIONS
     }
     assert frozen.system.network.extractor.tap_names == TAPS
+    assert raw.keys() == set(TAPS)
     for tap in TAPS:
         one, other = (np.asarray(taps[tap]).reshape(3, -1) for taps in (raw, lensed))
         assert abs(one - other).max() > 0.1

@@ -45,10 +45,11 @@ def test_every_test_image_counts_once(make_frozen, colorful, solver: str, size: 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
 def test_what_does_not_decode_is_not_counted(make_frozen, colorful, solver: str):
-    found = evaluate(solver, make_frozen(), colorful(30), colorful(6, 1, broken=(0, 5)), mean_color)
-    assert found == {"color": 1.0}
-    missed = mislabeled(colorful(6, 1, broken=(0, 5)), (1,))
-    assert evaluate(solver, make_frozen(), colorful(30), missed, mean_color) == {"color": 0.75}
+    frozen, train = make_frozen(), colorful(30)
+    test = colorful(6, 1, broken=(0, 5))
+    assert evaluate(solver, frozen, train, test, mean_color) == {"color": 1.0}
+    missed = mislabeled(test, (1,))
+    assert evaluate(solver, frozen, train, missed, mean_color) == {"color": 0.75}
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
@@ -67,10 +68,11 @@ def test_frozen_taps_of_a_random_network_separate_colors(make_frozen, colorful, 
 
 
 def test_the_heads_of_two_taps_do_not_touch_each_other(make_frozen, colorful):
+    def both_taps(state: object, images: jax.Array) -> dict[str, jax.Array]:
+        return mean_color(state, images) | constant(state, images)
+
     train, test = colorful(30), mislabeled(colorful(30, 1), (3,))
-    both = sgd_heads(
-        make_frozen(), train, test, lambda _, x: mean_color(_, x) | constant(_, x), epochs=40
-    )
+    both = sgd_heads(make_frozen(), train, test, both_taps, epochs=40)
     assert both == {"color": pytest.approx(29 / 30), "nothing": pytest.approx(1 / 3, abs=0.04)}
 
 
@@ -113,7 +115,8 @@ def test_heads_move_as_gradient_descent_with_momentum_worked_out_in_numpy(make_f
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
 def test_random_test_labels_are_found_at_chance(make_frozen, colorful, solver: str):
-    labels, test = np.random.default_rng(0).integers(0, 3, 600), colorful(600, 1)
+    labels = np.random.default_rng(0).integers(0, 3, 600)
+    test = colorful(600, 1)
     shuffled = dataclasses.replace(test, read=lambda i: test.read(i) | {"label": int(labels[i])})
     accuracy = evaluate(solver, make_frozen(), colorful(30), shuffled, mean_color)["color"]
     # Three standard deviations of 600 guesses at one in three.

@@ -14,19 +14,26 @@ from lens_jax.sweep.table import best, make_table, standard_error, to_markdown, 
 
 def welch_by_hand(a: list[float], b: list[float]) -> float:
     """The two-sided p by Welch (1947), from the density of Student's t, integrated."""
-    means, squares = [], []
+    means, squared_errors = [], []
     for values in (a, b):
-        mean = sum(values) / len(values)
+        count = len(values)
+        mean = sum(values) / count
+        variance = sum((x - mean) ** 2 for x in values) / (count - 1)
         means.append(mean)
-        squares.append(sum((x - mean) ** 2 for x in values) / (len(values) - 1) / len(values))
-    t = abs(means[0] - means[1]) / math.sqrt(squares[0] + squares[1])
-    freedom = (squares[0] + squares[1]) ** 2 / (
-        squares[0] ** 2 / (len(a) - 1) + squares[1] ** 2 / (len(b) - 1)
-    )
-    scale = math.gamma((freedom + 1) / 2) / math.gamma(freedom / 2) / math.sqrt(freedom * math.pi)
-    tail, _ = integrate.quad(
-        lambda x: scale * (1 + x * x / freedom) ** (-(freedom + 1) / 2), t, math.inf
-    )
+        squared_errors.append(variance / count)
+    total = sum(squared_errors)
+    t = abs(means[0] - means[1]) / math.sqrt(total)
+
+    # The degrees of freedom of Welch and Satterthwaite.
+    parts = [squared_errors[0] ** 2 / (len(a) - 1), squared_errors[1] ** 2 / (len(b) - 1)]
+    freedom = total**2 / sum(parts)
+    power = (freedom + 1) / 2
+    scale = math.gamma(power) / math.gamma(freedom / 2) / math.sqrt(freedom * math.pi)
+
+    def density(x: float) -> float:
+        return scale * (1 + x * x / freedom) ** -power
+
+    tail, _ = integrate.quad(density, t, math.inf)
     return 2 * tail
 
 

@@ -17,7 +17,11 @@ def test_the_method_of_the_page_on_adding_one_trains(tmp_path):
     result = subprocess.run(
         [sys.executable, str(script)],
         cwd=REPOSITORY,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "TFDS_DATA_DIR": str(tmp_path)},
+        env={
+            "PYTHONPATH": str(REPOSITORY),
+            "PATH": "/usr/bin:/bin",
+            "TFDS_DATA_DIR": str(tmp_path),
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -1,13 +1,13 @@
 """The nets of lens_jax, layer by layer in PyTorch: the residual networks and the lens."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from ml_collections import ConfigDict
 from torch import nn
 
-from benchmarks import recipe
 from lens_jax.lens.unet import GROUP_SIZE
 from lens_jax.models.resnet import BottleneckBlock, make_resnet
 
@@ -25,10 +25,9 @@ class Block(nn.Module):
         channels = [before, *widths]
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in channels[:-1])
         self.convs = nn.ModuleList(map(conv, channels, widths, kernels, strides))
-        stride = max(strides)
-        self.projection = (
-            conv(before, widths[-1], 1, stride) if stride > 1 or before != widths[-1] else None
-        )
+        self.projection = None
+        if max(strides) > 1 or before != widths[-1]:
+            self.projection = conv(before, widths[-1], 1, max(strides))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[N, C, h, w] -> [N, C', h / stride, w / stride]."""
@@ -48,26 +47,27 @@ def conv(before: int, width: int, kernel: int, stride: int) -> nn.Conv2d:
 class Extractor(nn.Module):
     """The residual network of `lens_jax.models.resnet` and a linear head to the four rotations."""
 
-    def __init__(self, model: recipe.Config):
+    def __init__(self, model: ConfigDict):
         super().__init__()
         net = make_resnet(
             model.name, stem=model.stem, width=model.width, last_stride=model.last_stride
         )
-        self.stem = STEMS[model.stem](model.width)
-        wide, later, width, blocks = (
-            net.block is BottleneckBlock,
-            len(net.stage_sizes) - 1,
-            model.width,
-            [],
-        )
-        strides = [1, *[2] * (later - 1), *[model.last_stride] * min(later, 1)]
-        for stage, (size, stride) in enumerate(zip(net.stage_sizes, strides, strict=True)):
-            for here in [stride, *[1] * (size - 1)]:
-                blocks.append(_block(wide, width, model.width * 2**stage, here))
-                width = model.width * 2**stage * (4 if wide else 1)
+        bottleneck = net.block is BottleneckBlock
+        self.stem = make_stem(model.stem, model.width)
+        blocks, channels = [], model.width
+        for stage, size in enumerate(net.stage_sizes):
+            width = model.width * 2**stage
+            # The first unit of every stage but the first one halves the side.
+            stride = 1 if stage == 0 else 2
+            if 0 < stage == len(net.stage_sizes) - 1:
+                stride = model.last_stride
+            for unit in range(size):
+                block = make_block(bottleneck, channels, width, stride if unit == 0 else 1)
+                blocks.append(block)
+                channels = 4 * width if bottleneck else width
         self.blocks = nn.Sequential(*blocks)
-        self.norm = nn.BatchNorm2d(width)
-        self.head = nn.Linear(width, 4)
+        self.norm = nn.BatchNorm2d(channels)
+        self.head = nn.Linear(channels, 4)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images [N, 3, h, w] in [-1, 1] -> logits [N, 4], in at least float32."""
@@ -76,22 +76,22 @@ class Extractor(nn.Module):
             return self.head(torch.mean(x, (2, 3), dtype=self.head.weight.dtype))
 
 
-def _block(wide: bool, before: int, width: int, stride: int) -> Block:
-    if wide:
+def make_block(bottleneck: bool, before: int, width: int, stride: int) -> Block:
+    """A unit of two 3x3 convolutions, or of one between two of 1x1."""
+    if bottleneck:
         return Block(before, (width, width, 4 * width), (1, 3, 1), (1, stride, 1))
     return Block(before, (width, width), (3, 3), (stride, 1))
 
 
-def _imagenet_stem(width: int, stride: int = 2) -> nn.Module:
-    return nn.Sequential(conv(3, width, 7, stride), nn.MaxPool2d(3, 2, 1))
-
-
-STEMS: dict[str, Callable[[int], nn.Module]] = {
-    "imagenet": _imagenet_stem,
-    "imagenet_dense": lambda width: _imagenet_stem(width, stride=1),
-    "cifar": lambda width: nn.Sequential(conv(3, width, 3, 1)),
-    "patch": lambda width: nn.Sequential(nn.Conv2d(3, width, 4, 4, bias=False)),
-}
+def make_stem(name: str, width: int) -> nn.Sequential:
+    """The first layers, by the names of `lens_jax.models.resnet.STEMS`."""
+    stems = {
+        "imagenet": [conv(3, width, 7, 2), nn.MaxPool2d(3, 2, 1)],
+        "imagenet_dense": [conv(3, width, 7, 1), nn.MaxPool2d(3, 2, 1)],
+        "cifar": [conv(3, width, 3, 1)],
+        "patch": [nn.Conv2d(3, width, 4, 4, bias=False)],
+    }
+    return nn.Sequential(*stems[name])
 
 
 class Unit(nn.Module):
@@ -99,8 +99,8 @@ class Unit(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.norms = nn.ModuleList(group_norm(width) for _ in range(2))
-        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.norms = nn.ModuleList([group_norm(width), group_norm(width)])
+        self.convs = nn.ModuleList([conv_3x3(width, width), conv_3x3(width, width)])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[N, C, h, w] -> the same shape."""
@@ -113,21 +113,35 @@ def group_norm(width: int) -> nn.GroupNorm:
     return nn.GroupNorm(width // GROUP_SIZE, width, eps=1e-6)
 
 
-class Lens(nn.Module):
-    """The residual U-Net of `lens_jax.lens.unet`, which starts as the identity; its budget is "penalty"."""
+def conv_3x3(before: int, width: int) -> nn.Conv2d:
+    """A 3x3 convolution of the lens, with bias."""
+    return nn.Conv2d(before, width, 3, padding=1)
 
-    def __init__(self, lens: recipe.Config):
+
+class Lens(nn.Module):
+    """The residual U-Net of `lens_jax.lens.unet`, which starts as the identity.
+
+    Its budget is "penalty".
+    """
+
+    def __init__(self, lens: ConfigDict):
         super().__init__()
-        widths, self.patch, pixels = list(lens.widths), lens.patch, 3 * lens.patch**2
-        coarser = list(itertools.pairwise(widths))
-        self.first = nn.Conv2d(pixels, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, 2) for fine, coarse in coarser)
-        self.down_units = nn.ModuleList(_units(width, lens.blocks) for width in widths)
-        self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in coarser[::-1])
-        self.join = nn.ModuleList(nn.Conv2d(2 * fine, fine, 1) for fine, _ in coarser[::-1])
-        self.up_units = nn.ModuleList(_units(fine, lens.blocks) for fine, _ in coarser[::-1])
+        self.patch = lens.patch
+        widths, pixels = list(lens.widths), 3 * lens.patch**2
+        self.first = conv_3x3(pixels, widths[0])
+        self.down, self.up, self.join = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.down_units = nn.ModuleList([make_units(widths[0], lens.blocks)])
+        self.up_units = nn.ModuleList()
+        for fine, coarse in itertools.pairwise(widths):
+            self.down.append(nn.Conv2d(fine, coarse, 2, 2))
+            self.down_units.append(make_units(coarse, lens.blocks))
+        # The way up mirrors the way down, and each of its stages joins the features left there.
+        for coarse, fine in itertools.pairwise(reversed(widths)):
+            self.up.append(nn.Conv2d(coarse, 4 * fine, 1))
+            self.join.append(nn.Conv2d(2 * fine, fine, 1))
+            self.up_units.append(make_units(fine, lens.blocks))
         self.norm = group_norm(widths[0])
-        self.last = nn.Conv2d(widths[0], pixels, 3, padding=1)
+        self.last = conv_3x3(widths[0], pixels)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
@@ -138,15 +152,15 @@ class Lens(nn.Module):
         for down, units in zip(self.down, self.down_units[1:], strict=True):
             skips.append(x)
             x = units(down(x))
-        for up, join, units, skip in zip(
-            self.up, self.join, self.up_units, skips[::-1], strict=True
-        ):
-            x = units(join(torch.cat([F.pixel_shuffle(up(x), 2), skip], 1)))
+        for up, join, units in zip(self.up, self.join, self.up_units, strict=True):
+            finer = F.pixel_shuffle(up(x), 2)
+            x = units(join(torch.cat([finer, skips.pop()], 1)))
         x = F.relu(self.norm(x))
         with torch.autocast(x.device.type, enabled=False):
             change = self.last(x.to(self.last.weight.dtype))
         return images + F.pixel_shuffle(change, self.patch)
 
 
-def _units(width: int, blocks: int) -> nn.Sequential:
-    return nn.Sequential(*(Unit(width) for _ in range(blocks)))
+def make_units(width: int, blocks: int) -> nn.Sequential:
+    """The residual units at one resolution of the lens."""
+    return nn.Sequential(*[Unit(width) for _ in range(blocks)])

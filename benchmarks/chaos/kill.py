@@ -60,7 +60,8 @@ def run_until(root: Path, starting: float, kind: str, point: Point, workdir: Pat
     """
     words = make_command(root, kind, workdir, point.threads)
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(root / "compiled")}
-    errors, before = workdir.with_suffix(".stderr"), leftovers(workdir)
+    errors = workdir.with_suffix(".stderr")
+    before = leftovers(workdir)
     with (
         errors.open("a") as file,
         subprocess.Popen(
@@ -69,20 +70,23 @@ def run_until(root: Path, starting: float, kind: str, point: Point, workdir: Pat
         _signaled_after(process, *_latest(point, starting)),
     ):
         printed = _follow(process, point, workdir)
-        if ENDS[point.moment][0]:
-            process.send_signal(ENDS[point.moment][0])
+        sign, _ = ENDS[point.moment]
+        if sign:
+            process.send_signal(sign)
         sent = time.monotonic()
         printed += process.stdout.read()
         status = process.wait()
     seconds = time.monotonic() - sent
+    # What it left behind.
     steps = _STEP_LINE.findall(printed)
+    problem = _explain_status(point, status, seconds, errors) or find_unreadable(workdir)
     return Kill(
         kind=kind,
         point=point,
         step=int(steps[-1]) if steps else 0,
         status=status,
         torn=leftovers(workdir) not in (before, []),
-        problem=_explain_status(point, status, seconds, errors) or find_unreadable(workdir),
+        problem=problem,
     )
 
 

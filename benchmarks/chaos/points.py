@@ -9,11 +9,12 @@ from benchmarks.chaos.kinds import KINDS, STEPS
 from lens_jax.train.preemption import EXIT_STATUS
 
 START, STEP, SAVE, TERM, END = "start", "step", "save", "SIGTERM", "end"
+KILLED = (signal.SIGKILL, -signal.SIGKILL)
 # How each moment ends a run, and the exit status that it gives.
 ENDS = {
-    START: (signal.SIGKILL, -signal.SIGKILL),
-    STEP: (signal.SIGKILL, -signal.SIGKILL),
-    SAVE: (signal.SIGKILL, -signal.SIGKILL),
+    START: KILLED,
+    STEP: KILLED,
+    SAVE: KILLED,
     TERM: (signal.SIGTERM, EXIT_STATUS),
     END: (None, 0),
 }
@@ -59,8 +60,10 @@ def draw(points: int, seed: int) -> list[tuple[str, tuple[Point, ...]]]:
 def _draw_point(moment: str, rng: np.random.Generator) -> Point:
     # A run that gets a SIGTERM near its end may end by itself before.
     last = 3 * STEPS // 4 if moment == TERM else STEPS
-    step, threads = int(rng.integers(1, last)), int(rng.integers(2, 5))
-    return Point(moment, step, float(rng.random()), threads)
+    step = int(rng.integers(1, last))
+    threads = int(rng.integers(2, 5))
+    fraction = float(rng.random())
+    return Point(moment, step, fraction, threads)
 
 
 def _sort(points: list[Point]) -> tuple[Point, ...]:

@@ -17,6 +17,8 @@ from lens_jax.data.source import open_source
 from lens_jax.errors import UserError
 from lens_jax.eval.frozen import load
 
+TO_THE_END = Point(END, STEPS, fraction=0.0, threads=1)
+
 
 class Run(NamedTuple):
     """A run's kills, the last of which is its end, and what is wrong ("" where nothing is)."""
@@ -28,6 +30,7 @@ class Run(NamedTuple):
 def run_all(root: Path, points: int, seed: int, jobs: int) -> list[Run]:
     """Trains every kind without a break, then with the kills of `draw`, `jobs` runs at a time."""
     make_data(root)
+    # What the killed runs are compared with, and all steps compiled once.
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         list(pool.map(functools.partial(train_unbroken, root), KINDS))
         starting = time_start(root)
@@ -51,7 +54,7 @@ def train_unbroken(root: Path, kind: str) -> None:
     """Trains a kind without a break; raises `UserError` where it fails, or lacks the roll-back."""
     workdir = root / "unbroken" / kind
     workdir.parent.mkdir(exist_ok=True)
-    problem = run_until(root, 0.0, kind, Point(END, STEPS, 0.0, 1), workdir).problem
+    problem = run_until(root, 0.0, kind, TO_THE_END, workdir).problem
     if not problem and load(str(workdir)).run["rollbacks"] != KINDS[kind].poisoned:
         problem = "its count of roll-backs is not as it was planned"
     if problem:
@@ -60,8 +63,9 @@ def train_unbroken(root: Path, kind: str) -> None:
 
 def time_start(root: Path) -> float:
     """Seconds from the start of a process to its first step, with the step compiled before."""
+    first_step = Point(STEP, step=1, fraction=0.0, threads=1)
     began = time.monotonic()
-    run_until(root, 0.0, next(iter(KINDS)), Point(STEP, 1, 0.0, 1), root / "timed")
+    run_until(root, 0.0, "rotation", first_step, root / "timed")
     return time.monotonic() - began
 
 
@@ -70,7 +74,7 @@ def run_with_kills(
 ) -> Run:
     """Ends a run at each of its points, lets it end, and compares it; prints each kill."""
     kills = []
-    for point in (*points, Point(END, STEPS, 0.0, 1)):
+    for point in (*points, TO_THE_END):
         kill = run_until(root, starting, kind, point, workdir)
         kills.append(kill)
         print(describe_kill(kill), flush=True)

@@ -15,16 +15,21 @@ HEADER = ("kills", "resumed", "bit-equal", "amid a save", "too late")
 
 def tabulate(runs: Sequence[Run]) -> str:
     """The counts by kind, and below them by moment."""
+    by_kind = _count(runs, lambda kill: kill.kind)
+    by_moment = _count(runs, lambda kill: kill.point.moment)
     lines = []
-    for key in (lambda kill: kill.kind, lambda kill: kill.point.moment):
+    for counts in (by_kind, by_moment):
         lines.append(_format_row("", HEADER))
-        for name, counts in _count(runs, key).items():
-            lines.append(_format_row(name, counts.tolist()))
+        for name, numbers in counts.items():
+            lines.append(_format_row(name, numbers.tolist()))
     return "\n".join(lines)
 
 
 def _format_row(name: str, cells: Sequence[str | int]) -> str:
-    return f"{name:12}" + "".join(f"{cell:>13}" for cell in cells)
+    row = f"{name:12}"
+    for cell in cells:
+        row += f"{cell:>13}"
+    return row
 
 
 def _count(runs: Sequence[Run], key: Callable[[Kill], str]) -> dict[str, np.ndarray]:

@@ -74,9 +74,11 @@ def poolings() -> dict[str, Form]:
 
 def random_arrays(layer: Layer, images: int, dtype: str) -> dict[str, jax.Array]:
     """Inputs and kernel of a convolution."""
-    inputs = (images, layer.side, layer.side, layer.channels)
-    kernel = (layer.kernel, layer.kernel, layer.channels, layer.width)
-    return {"inputs": _normal(inputs, dtype), "kernel": _normal(kernel, dtype)}
+    side, channels, width, kernel, _ = layer
+    return {
+        "inputs": _normal((images, side, side, channels), dtype),
+        "kernel": _normal((kernel, kernel, channels, width), dtype),
+    }
 
 
 def random_maps(images: int, dtype: str) -> dict[str, jax.Array]:

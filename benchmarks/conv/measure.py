@@ -16,16 +16,19 @@ def measure(
     forms: Mapping[str, Form], arguments: Mapping[str, jax.Array], rounds: int
 ) -> dict[str, Milliseconds]:
     """Median milliseconds of each form: forward, and for the gradient to each of the arguments."""
-    found = {}
+    found: dict[str, Milliseconds] = {}
     for name, form in forms.items():
+        found[name] = {}
         seconds = timing.interleave(passes(form, arguments), rounds)
-        found[name] = {each: 1e3 / timing.speed(1, times).median for each, times in seconds.items()}
+        for each, times in seconds.items():
+            found[name][each] = 1e3 / timing.speed(1, times).median
     return found
 
 
 def passes(form: Form, arguments: Mapping[str, jax.Array]) -> dict[str, Iterator[Any]]:
     """What computes the outputs, and the gradient to each of the arguments, at each `next`."""
     arrays = tuple(arguments.values())
+    # A gradient is linear in the cotangent, whose values do not change the time.
     cotangent = jnp.ones_like(form.function(*arrays))
     runs = {"forward": repeat(form, *arrays)}
     for index, name in enumerate(arguments):
@@ -54,5 +57,7 @@ def describe(name: str, found: Mapping[str, Milliseconds]) -> str:
     """A line of what was measured of a layer, XLA's own first."""
     cells = []
     for each, ours in found["ours"].items():
-        cells.append(f"{each} {found['XLA'][each]:.1f} -> {ours:.1f}")
-    return f"{name:24}{'   '.join(cells)}"
+        xla = found["XLA"][each]
+        cells.append(f"{each} {xla:.1f} -> {ours:.1f}")
+    row = "   ".join(cells)
+    return f"{name:24}{row}"

@@ -82,7 +82,8 @@ def sample(lines: Iterable[str], process: psutil.Process) -> Iterator[Sample]:
 def find_growth(samples: Sequence[Sample]) -> Growth:
     """Compares the first `WINDOW` samples from step `WARM_UP` on with the last `WINDOW` ones."""
     warm = [each.resident for each in samples if each.step >= WARM_UP]
-    return Growth(statistics.median(warm[:WINDOW]), statistics.median(warm[-WINDOW:]))
+    first, last = warm[:WINDOW], warm[-WINDOW:]
+    return Growth(statistics.median(first), statistics.median(last))
 
 
 def describe(samples: Sequence[Sample], growth: Growth) -> str:

@@ -49,10 +49,13 @@ def measure(config: ConfigDict, setting: Setting) -> dict[str, Speed]:
     PyTorch is not written for, and where the two sides compute on different devices.
     """
     check_supported(config)
-    device, batch = prepare_torch(), programs.make_batch(config)
+    device = prepare_torch()
+    batch = programs.make_batch(config)
     layout = torch.channels_last if setting.channels_last else torch.contiguous_format
     images = torch.from_numpy(batch["image"]).to(device).permute(0, 3, 1, 2)
     images = images.contiguous(memory_format=layout)
+
+    # Both sides of both steps, to be timed in the same rounds.
     runs: dict[str, Iterator[Any]] = {}
     for name, changes in STEPS.items():
         config_of_step = variants.changed(config, PLAIN | changes)
@@ -68,10 +71,10 @@ def measure(config: ConfigDict, setting: Setting) -> dict[str, Speed]:
 
 def check_supported(config: ConfigDict) -> None:
     """Raises `UserError` for a config that the side in PyTorch is not written for."""
-    flat = config.to_dict()
     for key, legal in SUPPORTED.items():
-        section, _, name = key.rpartition(".")
-        value = flat[section][name] if section else flat[name]
+        value = config
+        for name in key.split("."):
+            value = value[name]
         if value not in legal:
             words = ", ".join(map(str, legal))
             raise UserError(f"{key} is {value!r}: the peer in PyTorch has {words} only")
@@ -88,13 +91,14 @@ def prepare_torch() -> str:
     torch.set_num_threads(cores)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    ours, theirs = jax.default_backend(), "cuda" if torch.cuda.is_available() else "cpu"
-    if (ours == "gpu") != (theirs == "cuda") or jax.device_count() > 1:
+    backend, count = jax.default_backend(), jax.device_count()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if (backend == "gpu") != (device == "cuda") or count > 1:
         raise UserError(
-            f"JAX has {jax.device_count()} {ours} device(s) and PyTorch computes on {theirs}: "
+            f"JAX has {count} {backend} device(s) and PyTorch computes on {device}: "
             "give both the same one, with JAX_PLATFORMS=cpu or CUDA_VISIBLE_DEVICES=0"
         )
-    return theirs
+    return device
 
 
 def run_jax(config: ConfigDict, batch: dict[str, np.ndarray]) -> tuple[Iterator[Any], Any]:
@@ -155,9 +159,11 @@ def describe(speeds: Mapping[str, Speed]) -> str:
 
 def ratios(speeds: Mapping[str, Speed]) -> dict[str, float]:
     """The images/s of each step in JAX by those in PyTorch, in medians."""
-    return {
-        name: speeds[f"{name}, JAX"].median / speeds[f"{name}, PyTorch"].median for name in STEPS
-    }
+    found = {}
+    for name in STEPS:
+        jax_speed, torch_speed = speeds[f"{name}, JAX"], speeds[f"{name}, PyTorch"]
+        found[name] = jax_speed.median / torch_speed.median
+    return found
 
 
 def plain(config: ConfigDict, setting: Setting, speeds: Mapping[str, Speed]) -> dict[str, Any]:

@@ -71,9 +71,11 @@ class Extractor(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images [N, 3, h, w] in [-1, 1] -> logits [N, 4], in at least float32."""
-        x = F.relu(self.norm(self.blocks(self.stem(images))))
+        x = self.blocks(self.stem(images))
+        x = F.relu(self.norm(x))
         with torch.autocast(x.device.type, enabled=False):
-            return self.head(torch.mean(x, (2, 3), dtype=self.head.weight.dtype))
+            features = torch.mean(x, (2, 3), dtype=self.head.weight.dtype)
+            return self.head(features)
 
 
 def make_block(bottleneck: bool, before: int, width: int, stride: int) -> Block:
@@ -104,8 +106,10 @@ class Unit(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[N, C, h, w] -> the same shape."""
-        y = self.convs[0](F.relu(self.norms[0](x)))
-        return x + self.convs[1](F.relu(self.norms[1](y)))
+        y = x
+        for norm, convolve in zip(self.norms, self.convs, strict=True):
+            y = convolve(F.relu(norm(y)))
+        return x + y
 
 
 def group_norm(width: int) -> nn.GroupNorm:
@@ -147,15 +151,19 @@ class Lens(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images [N, 3, h, w] in [-1, 1] -> lensed images of the same shape, not clipped."""
-        x = self.down_units[0](self.first(F.pixel_unshuffle(images, self.patch)))
+        x = self.first(F.pixel_unshuffle(images, self.patch))
+        x = self.down_units[0](x)
         skips = []
         for down, units in zip(self.down, self.down_units[1:], strict=True):
             skips.append(x)
             x = units(down(x))
+        # Back up, the coarsest features first.
         for up, join, units in zip(self.up, self.join, self.up_units, strict=True):
-            finer = F.pixel_shuffle(up(x), 2)
-            x = units(join(torch.cat([finer, skips.pop()], 1)))
+            x = F.pixel_shuffle(up(x), 2)
+            x = join(torch.cat([x, skips.pop()], 1))
+            x = units(x)
         x = F.relu(self.norm(x))
+        # The change of the pixels is not rounded to bfloat16.
         with torch.autocast(x.device.type, enabled=False):
             change = self.last(x.to(self.last.weight.dtype))
         return images + F.pixel_shuffle(change, self.patch)

@@ -62,6 +62,7 @@ def views(images: torch.Tensor, all_rotations: bool) -> tuple[torch.Tensor, torc
     if all_rotations:
         labels = torch.arange(4, device=images.device).repeat(len(images))
         return turned.flatten(0, 1), labels
+    # The turned images of an image lie along axis 1: one of each row is taken.
     labels = torch.randint(4, (len(images),), device=images.device)
     rows = torch.arange(len(images), device=images.device)
     return turned[rows, labels], labels
@@ -83,6 +84,7 @@ def lens_step(
 
     The loss is L_adv + lambda * the mean of (raw - lensed)^2.
     """
+    # The extractor passes the gradient on to the lens, and gets none itself.
     nets.extractor.requires_grad_(False)
     adversarial = OBJECTIVES[lens.objective](nets.extractor(lensed), labels)
     loss = adversarial + lens.lambda_ * F.mse_loss(lensed, raw)
@@ -117,6 +119,7 @@ def update(nets: Nets, config: ConfigDict, inputs: torch.Tensor, labels: torch.T
         extractor_step(nets, inputs, labels)
         return
     lensed = nets.lens(inputs)
+    # Detached: the lens never receives the extractor's gradient.
     extractor_step(nets, torch.cat([lensed.detach(), inputs]), labels.repeat(2))
     lens_step(nets, config.lens, inputs, lensed, labels)
 

@@ -35,10 +35,11 @@ def matrices(devices: Mesh, dtype: str, side: int) -> tuple[jax.Array, jax.Array
     Every device has rows of its own, so that none waits for another. The size is kept on average.
     """
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(len(devices.local_devices) * side, side)).astype(np.float32)
+    count = side * len(devices.local_devices)
+    rows = rng.normal(size=(count, side)).astype(np.float32)
+    batch = mesh.put_batch(devices, {"rows": rows})
     factor = jnp.asarray(rng.normal(scale=side**-0.5, size=(side, side)), dtype)
-    placed = mesh.put_batch(devices, {"rows": rows})["rows"]
-    return placed.astype(dtype), jax.device_put(factor, mesh.replicated(devices))
+    return batch["rows"].astype(dtype), jax.device_put(factor, mesh.replicated(devices))
 
 
 def multiplied(rows: jax.Array, factor: jax.Array, products: int) -> jax.Array:

@@ -30,7 +30,7 @@ class Program(NamedTuple):
       step: (state, batch) -> (state, metrics); the state is donated.
       every: steps from one update of the lens to the next; only so many together are always the
         same work.
-      flops: of a step, see `count_flops`.
+      flops: of a step, see `count_step_flops`.
       memory: bytes on each device while it runs: state, batch and temporaries.
       compile_seconds: what the compiler took.
 
@@ -47,10 +47,7 @@ class Program(NamedTuple):
 def build(config: ConfigDict, devices: Mesh) -> Program:
     """Compiles the step of a config for all devices."""
     init, lowered = lower(config, devices)
-    counted = lowered
-    if config.train.accumulate > 1:
-        # The body of a loop would be counted once, however often it runs.
-        _, counted = lower(changed(config, {"train.accumulate": 1}), devices)
+    flops = count_step_flops(config, lowered, devices)
     began = time.perf_counter()
     compiled = lowered.compile()
     seconds = time.perf_counter() - began
@@ -58,7 +55,7 @@ def build(config: ConfigDict, devices: Mesh) -> Program:
         init=init,
         step=compiled,
         every=config.lens.update_every,
-        flops=count_flops(counted),
+        flops=flops,
         memory=count_bytes(compiled),
         compile_seconds=seconds,
     )
@@ -68,6 +65,14 @@ def lower(config: ConfigDict, devices: Mesh) -> tuple[Callable[[], Any], jax.sta
     """What makes the first state of a config on all devices, and its step before compilation."""
     init, traced = compiling.trace(config, CLASSES, make_clock(config), devices)
     return init, traced.lower()
+
+
+def count_step_flops(config: ConfigDict, lowered: jax.stages.Lowered, devices: Mesh) -> float:
+    """The floating-point operations of a config's step, for the whole batch."""
+    if config.train.accumulate > 1:
+        # On GPUs and TPUs the parts are a loop, whose body would be counted once.
+        _, lowered = lower(changed(config, {"train.accumulate": 1}), devices)
+    return count_flops(lowered)
 
 
 def count_flops(lowered: jax.stages.Lowered) -> float:

@@ -14,6 +14,7 @@ from benchmarks import programs, timing, variants
 from benchmarks.step import ceiling, measure, table
 from configs import jigsaw, rotation
 from lens_jax.devices import mesh
+from lens_jax.train import compiling
 from lens_jax.train.system import make_system
 from tests.end_to_end.commands import run
 
@@ -134,19 +135,32 @@ def test_the_flops_of_the_steps_are_those_of_their_passes(command, config):
     assert cheap == pytest.approx(lens / 2, rel=0.02)
 
 
-def test_a_batch_in_parts_has_all_of_its_flops_and_more_steps_are_timed_where_the_lens_rests(
-    command, config
-):
+def test_a_batch_in_parts_has_all_of_its_flops(command, config):
     whole_batch = command.found["steps"]["baseline"]["flops"]
-    parts = {"train.accumulate": 2, "lens.update_every": 3}
-    config, devices = variants.changed(config, variants.BASELINE | parts), mesh.make_mesh()
-    program = programs.build(config, devices)
-    assert program.flops == pytest.approx(whole_batch, rel=1e-4)  # the count of steps takes a few
-    steps = programs.run(program, mesh.put_batch(devices, programs.make_batch(config)))
-    next(steps)
-    assert int(next(steps).step) == 2 * 3
-    weights = sum(4 * leaf.size for leaf in jax.tree.leaves(jax.eval_shape(program.init).params))
-    assert 2 * weights < program.memory < 2**24
+    config = variants.changed(config, variants.BASELINE | {"train.accumulate": 2})
+    devices = mesh.make_mesh()
+    _, lowered = programs.lower(config, devices)
+    flops = programs.count_step_flops(config, lowered, devices)
+    assert flops == pytest.approx(whole_batch, rel=1e-4)  # the count of steps takes a few
+
+
+def test_a_step_holds_its_parameters_and_their_momentum(command, config):
+    config = variants.changed(config, variants.BASELINE)
+    init, _ = compiling.make_functions(config, programs.CLASSES, programs.make_clock(config))
+    weights = sum(4 * leaf.size for leaf in jax.tree.leaves(jax.eval_shape(init).params))
+    assert 2 * weights < command.found["steps"]["baseline"]["memory"] < 2**24
+
+
+def test_all_steps_from_one_update_of_the_lens_to_the_next_are_taken_together():
+    def count(state: int, batch: dict) -> tuple[int, dict]:
+        return state + 1, {}
+
+    program = programs.Program(lambda: 0, count, 3, 4e9, 2**20, 1.5)
+    steps = programs.run(program, {})
+    assert next(steps) == 3
+    assert next(steps) == 6
+    # The speed is the mean over them.
+    assert measure.summarize(program, 10, [6.0]).images_per_second.median == 5.0
 
 
 def test_a_step_of_another_task_can_be_built():
@@ -177,11 +191,6 @@ def test_speeds_are_medians_and_the_overhead_is_their_ratio(config):
     assert lines[4] == "lens / baseline: time 4.00, FLOPs 3.00, time by FLOPs 1.33"
     assert lines[5].startswith("matmul: 4.0 GFLOP/s")
     assert lines[6] == "a device held 2 MiB at most, in the whole run"
-
-
-def test_the_speed_where_the_lens_rests_is_the_mean_over_the_steps_between_its_updates():
-    program = programs.Program(lambda: None, lambda state, batch: (state, {}), 3, 4e9, 2**20, 1.5)
-    assert measure.summarize(program, 10, [6.0]).images_per_second.median == 5.0
 
 
 def test_every_run_has_its_turn_in_every_round():

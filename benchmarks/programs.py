@@ -14,12 +14,13 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from benchmarks.variants import changed
+from lens_jax.tasks.base import DataFacts
 from lens_jax.train import compiling
 from lens_jax.train.durations import Clock
 
-CLASSES = 1000  # of the labels, as in ImageNet; most pretext tasks do not use them
-# ImageNet's size turns epochs into steps. The schedule decides learning rates, which cost no time.
-EXAMPLES = 1_281_167
+# Those of ImageNet. Most tasks do not use the labels, and the number of examples turns epochs into
+# steps: the schedule decides learning rates, which cost no time.
+FACTS = DataFacts(num_classes=1000, size=1_281_167)
 
 
 class Program(NamedTuple):
@@ -63,7 +64,7 @@ def build(config: ConfigDict, devices: Mesh) -> Program:
 
 def lower(config: ConfigDict, devices: Mesh) -> tuple[Callable[[], Any], jax.stages.Lowered]:
     """What makes the first state of a config on all devices, and its step before compilation."""
-    init, traced = compiling.trace(config, CLASSES, make_clock(config), devices)
+    init, traced = compiling.trace(config, FACTS, make_clock(config), devices)
     return init, traced.lower()
 
 
@@ -104,8 +105,8 @@ def run(program: Program, batch: Mapping[str, jax.Array]) -> Iterator[Any]:
 
 
 def make_clock(config: ConfigDict) -> Clock:
-    """The clock of a config's schedule, on a data set of `EXAMPLES` images."""
-    clock = Clock(config.data.batch_size, EXAMPLES)
+    """The clock of a config's schedule, on a data set of as many images as ImageNet."""
+    clock = Clock(config.data.batch_size, FACTS.size)
     return clock._replace(total_steps=clock.steps(config.train.duration))
 
 

@@ -18,7 +18,7 @@ from lens_jax.devices import mesh
 from lens_jax.errors import UserError
 
 STEPS = {"baseline": variants.BASELINE, "lens": variants.LENS}
-PLAIN = {"augment.flip": False, "augment.color": False, "augment.gray": 0.0}
+PLAIN = {"augment.flip": 0.0, "augment.jitter": 0.0, "augment.gray": 0.0}
 # What the side in PyTorch is written for.
 SUPPORTED = {
     "task.name": ("rotation",),

@@ -50,7 +50,7 @@ def config_of(changes: dict) -> ConfigDict:
 
 def make_functions(config: ConfigDict) -> tuple:
     """What makes the first state, and what takes a step."""
-    return compiling.make_functions(config, programs.CLASSES, programs.make_clock(config))
+    return compiling.make_functions(config, programs.FACTS, programs.make_clock(config))
 
 
 def random_state(config: ConfigDict) -> TrainState:
@@ -193,12 +193,12 @@ def test_with_the_same_parameters_the_nets_give_the_same_outputs(changes: dict):
     state = random_state(config)
     nets = nets_of(config, state)
     _, inputs, _ = random_views(config)
-    system = make_system(config, 0)
+    system = make_system(config, programs.FACTS, 100)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
 
     @jax.jit
     def forward(images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        lensed = system.lens.apply({"params": state.lens_params}, images)
+        lensed = system.lens_network.apply({"params": state.lens_params}, images)
         logits, _ = system.network.apply(variables, lensed, None, True, mutable=["batch_stats"])
         return lensed, logits
 

@@ -115,16 +115,16 @@ def test_flops_are_those_counted_by_hand():
 
 def test_the_flops_of_the_steps_are_those_of_their_passes(command, config):
     baseline, lens, cheap = (step["flops"] for step in command.found["steps"].values())
-    system = make_system(variants.changed(config, variants.LENS), 0)
+    system = make_system(variants.changed(config, variants.LENS), programs.FACTS, 100)
     views = jnp.zeros((16, 32, 32, 3))
     params = jax.eval_shape(lambda: system.network.init(jax.random.key(0), views, None, False))
-    lens_params = jax.eval_shape(lambda: system.lens.init(jax.random.key(0), views))
+    lens_params = jax.eval_shape(lambda: system.lens_network.init(jax.random.key(0), views))
 
     def extract(variables: dict) -> jax.Array:
         return system.network.apply(variables, views, None, True, mutable=["batch_stats"])[0]
 
     def alter(variables: dict) -> jax.Array:
-        return system.lens.apply(variables, views)
+        return system.lens_network.apply(variables, views)
 
     extracting = programs.count_flops(jax.jit(extract).lower(params))
     lensing = programs.count_flops(jax.jit(alter).lower(lens_params))
@@ -146,7 +146,7 @@ def test_a_batch_in_parts_has_all_of_its_flops(command, config):
 
 def test_a_step_holds_its_parameters_and_their_momentum(command, config):
     config = variants.changed(config, variants.BASELINE)
-    init, _ = compiling.make_functions(config, programs.CLASSES, programs.make_clock(config))
+    init, _ = compiling.make_functions(config, programs.FACTS, programs.make_clock(config))
     weights = sum(4 * leaf.size for leaf in jax.tree.leaves(jax.eval_shape(init).params))
     assert 2 * weights < command.found["steps"]["baseline"]["memory"] < 2**24
 

@@ -156,13 +156,16 @@ class Augmentation:
 
     def draw(self, key: jax.Array, count: int, height: int, width: int) -> Parameters:
         """Draws the parameters of `count` images of `height` x `width` px, each on its own."""
+        # Where the pixels come from.
         crop = self._draw_crop(key, count, height, width)
         flip = _happens(key, Draw.FLIP, count, self.flip)
 
+        # Their colors.
         jitter = _happens(key, Draw.JITTER, count, self.jitter)
         order, brightness, contrast, saturation, hue = self._draw_colors(key, jitter)
         gray = _happens(key, Draw.GRAY, count, self.gray)
 
+        # What is done to the result.
         blur = _happens(key, Draw.BLUR, count, self.blur)
         sigma = _uniform(key, Draw.SIGMA, count, self.sigma)
         solarize = _happens(key, Draw.SOLARIZE, count, self.solarize)

@@ -68,6 +68,7 @@ def random_boxes(
     """
     area_key, aspect_key, top_key, left_key = jax.random.split(key, 4)
 
+    # Area and aspect decide the size, as far as it fits.
     fraction = jax.random.uniform(area_key, shape, minval=area[0], maxval=area[1])
     pixels = height * width * fraction
     low, high = math.log(aspect[0]), math.log(aspect[1])
@@ -75,6 +76,8 @@ def random_boxes(
 
     box_height = jnp.minimum(jnp.sqrt(pixels / ratio), height)
     box_width = jnp.minimum(jnp.sqrt(pixels * ratio), width)
+
+    # The position is uniform in the room that is left.
     top = (height - box_height) * jax.random.uniform(top_key, shape)
     left = (width - box_width) * jax.random.uniform(left_key, shape)
     return Boxes(top, left, box_height, box_width)
@@ -86,6 +89,7 @@ def crop_resize(image: jax.Array, box: Boxes, size: int) -> jax.Array:
     Linear interpolation, over as many pixels as one of the output covers (antialiasing). Pixels
     right outside of the box, where there are any, take part at its edges.
     """
+    # A pixel p of the image lands at scale * p + shift.
     scale = size / jnp.stack([box.height, box.width])
     shift = -scale * jnp.stack([box.top, box.left])
     shape = (size, size, image.shape[-1])

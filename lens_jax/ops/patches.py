@@ -12,6 +12,7 @@ import numpy as np
 
 from lens_jax.errors import UserError
 
+# Cells in a row, cells in all, and the one in the middle.
 GRID = 3
 PLACES = GRID**2
 CENTER = PLACES // 2
@@ -38,6 +39,8 @@ def random_patches(key: jax.Array, images: jax.Array, cell: int, patch: int) -> 
 
     """
     room = jnp.asarray(_room(images, cell, patch))
+
+    # One crop an image, and one offset a patch.
     crop_key, offset_key = jax.random.split(key)
     crops = jax.random.randint(crop_key, (len(images), 1, 2), 0, room + 1)
     offsets = jax.random.randint(offset_key, (len(images), PLACES, 2), 0, cell - patch + 1)

@@ -14,6 +14,7 @@ import numpy as np
 
 from lens_jax.errors import UserError, check_choice
 
+# Byte 127 in [-1, 1].
 ARROW_GRAY = 127 / 127.5 - 1
 ARROW_SIDE = 12
 
@@ -74,9 +75,9 @@ def chromatic(images: jax.Array) -> jax.Array:
 
 def _arrow_mask(height: int, width: int) -> np.ndarray:
     mask = np.zeros((height, width), bool)
-    mask[5:12, 5] = True
+    mask[5:12, 5] = True  # the stem
     mask[6, 4:7] = True
-    mask[7, 3:8] = True
+    mask[7, 3:8] = True  # the widest part of the head
     return mask
 
 

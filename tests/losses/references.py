@@ -10,15 +10,18 @@ Triplet = tuple[int, int, int]
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
     """Each row of [N, f] at length 1."""
-    return np.stack([row / math.sqrt(np.dot(row, row)) for row in rows])
+    lengths = [math.sqrt(np.dot(row, row)) for row in rows]
+    return rows / np.array(lengths)[:, None]
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return np.dot(a, b) / math.sqrt(np.dot(a, a) * np.dot(b, b))
+    squares = np.dot(a, a) * np.dot(b, b)
+    return np.dot(a, b) / math.sqrt(squares)
 
 
 def squared_distance(a: np.ndarray, b: np.ndarray) -> float:
-    return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
+    difference = a - b
+    return np.dot(difference, difference)
 
 
 def softmax_loss(similarities: Mapping[int, float], partner: int, temperature: float) -> float:
@@ -38,7 +41,10 @@ def nt_xent(
     losses, hits = [], []
     for i, row in enumerate(rows):
         partner = (i + len(first)) % len(rows)
-        similarities = {k: cosine(row, rows[k]) for k in range(len(rows)) if k != i}
+        similarities = {}
+        for k, other in enumerate(rows):
+            if k != i:
+                similarities[k] = cosine(row, other)
         losses.append(softmax_loss(similarities, partner, temperature))
         hits.append(max(similarities, key=similarities.get) == partner)
     return losses, hits
@@ -50,10 +56,11 @@ def info_nce(
     """The losses and hits of the queries; all rows are taken as they are."""
     losses, hits = [], []
     for query, key in zip(queries, keys, strict=True):
-        similarities = dict(enumerate(np.dot(query, negative) for negative in negatives))
-        hits.append(np.dot(query, key) > max(similarities.values()))
-        similarities[-1] = np.dot(query, key)
+        similarities = {-1: np.dot(query, key)}
+        for k, negative in enumerate(negatives):
+            similarities[k] = np.dot(query, negative)
         losses.append(softmax_loss(similarities, -1, temperature))
+        hits.append(max(similarities, key=similarities.get) == -1)
     return losses, hits
 
 
@@ -67,10 +74,9 @@ def semi_hard_triplets(rows: np.ndarray, labels: Sequence[int]) -> list[Triplet]
     triplets = []
     for anchor, label in enumerate(labels):
         to_others = [squared_distance(rows[anchor], row) for row in rows]
+        positives = [p for p in range(len(rows)) if labels[p] == label and p != anchor]
         negatives = [n for n in range(len(rows)) if labels[n] != label]
-        for positive in range(len(rows)):
-            if positive == anchor or labels[positive] != label:
-                continue
+        for positive in positives:
             semi_hard = [n for n in negatives if to_others[n] > to_others[positive]]
             if semi_hard:
                 negative = min(semi_hard, key=to_others.__getitem__)
@@ -94,15 +100,16 @@ def nearest_neighbor_hits(rows: np.ndarray, labels: Sequence[int]) -> list[bool]
     """Whether the nearest other row has the row's label."""
     hits = []
     for i, row in enumerate(rows):
-        distances = {j: squared_distance(row, rows[j]) for j in range(len(rows)) if j != i}
-        nearest = min(distances, key=distances.get)
+        distances = [squared_distance(row, other) for other in rows]
+        distances[i] = math.inf
+        nearest = distances.index(min(distances))
         hits.append(labels[nearest] == labels[i])
     return hits
 
 
 def gradient(value: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
     """The gradient of a value in x by central differences, good to about eight digits."""
-    step = 1e-6
+    step = 1e-6  # smaller ones lose more to rounding than they gain in the formula
     found = np.zeros_like(x)
     for place in np.ndindex(x.shape):
         above, below = x.copy(), x.copy()

@@ -33,7 +33,9 @@ def test_negatives_are_those_of_the_definition_among_many_ties(seed: int):
 
     found = set()
     for a, k in np.argwhere(triplets.valid):
-        found.add((int(a), int(triplets.positives[a, k]), int(triplets.negatives[a, k])))
+        positive = int(triplets.positives[a, k])
+        negative = int(triplets.negatives[a, k])
+        found.add((int(a), positive, negative))
     assert found == set(references.semi_hard_triplets(rows, labels))
 
     hinges = triplet.triplet_hinges(embeddings, triplets, 1.5)

@@ -33,7 +33,8 @@ def flip(images: jax.Array, view: int = 0, size: int = 0) -> Augmented:
     """Mirrors images at random, those of each view anew."""
     key = jax.random.fold_in(jax.random.key(1), view)
     flips = jax.random.bernoulli(key, 0.5, (len(images), 1, 1, 1))
-    return Augmented(jnp.where(flips, images[:, :, ::-1], images), flips[:, 0, 0])
+    flipped = jnp.where(flips, images[:, :, ::-1], images)
+    return Augmented(flipped, parameters=flips[:, 0, 0])
 
 
 def results(task: Task, weights: dict[str, Any], memory: Any, batch: dict[str, Any]) -> Any:

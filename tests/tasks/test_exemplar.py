@@ -12,6 +12,8 @@ from lens_jax.tasks.exemplar import Exemplar
 from tests.losses import references
 from tests.tasks.samples import random_batch, unchanged
 
+ROOT = math.sqrt(3)
+
 
 def random_case(
     images: int, copies: int, length: int, spread: float
@@ -58,7 +60,7 @@ def test_the_loss_is_that_of_its_definition(x64, images, copies, length, spread,
 
 @pytest.mark.parametrize(
     ("margin", "expected", "active"),
-    [(0.5, 0, 0), (0.9, (1.9 - math.sqrt(3)) / 2, 0.5), (1.5, (3 - math.sqrt(3)) / 2, 1)],
+    [(0.5, 0, 0), (0.9, (1.9 - ROOT) / 2, 0.5), (1.5, (3 - ROOT) / 2, 1)],
 )
 def test_four_crops_by_hand(margin: float, expected: float, active: float):
     """Of one image at 0 and 60 degrees, of another at 150 and 270.
@@ -71,7 +73,8 @@ def test_four_crops_by_hand(margin: float, expected: float, active: float):
     angles = np.deg2rad([0, 60, 150, 270])
     lengths = np.array([3, 0.1, 7, 1])
     rows = np.stack([lengths * np.cos(angles), lengths * np.sin(angles)], axis=-1)
-    found = loss_of(Exemplar(2, margin=margin), rows.astype(np.float32), np.array([0, 0, 1, 1]))
+    labels = np.array([0, 0, 1, 1])
+    found = loss_of(Exemplar(2, margin=margin), rows.astype(np.float32), labels)
     np.testing.assert_allclose(found.value, expected, atol=1e-5)
     np.testing.assert_allclose(found.metrics["active"], active, rtol=1e-6)
     # The crop at 150 degrees is nearest to that at 60, that at 270 to that at 0.

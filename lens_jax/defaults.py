@@ -24,11 +24,14 @@ DEFAULTS = {
         "linear_crop": "",
         "batch_size": 128,  # images a step, over all devices
         "threads": 8,
-        "max_skipped": 0.01,  # share of images that may fail to decode before the run stops
+        "max_skipped": 0.01,  # fraction of images that may fail to decode before the run stops
     },
     # What is drawn for each view of an image, in this order. Probabilities are of applying it.
     "augment": {
-        "area": (1.0, 1.0),  # least and largest fraction of an image that a crop covers; (1, 1): none
+        "area": (
+            1.0,
+            1.0,
+        ),  # least and largest fraction of an image that a crop covers; (1, 1): none
         "flip": 0.0,  # probability
         "jitter": 0.0,  # probability of changing the colors
         "jitter_kind": "torchvision",  # or slim: additive brightness, one order

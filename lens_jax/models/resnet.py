@@ -84,6 +84,12 @@ class ResNet(nn.Module):
     dtype: Any = jnp.float32
     remat: bool = False
 
+    @property
+    def tap_names(self) -> tuple[str, ...]:
+        """The names of the taps, in the order of the network."""
+        blocks = (f"block{stage + 1}" for stage in range(len(self.stage_sizes)))
+        return (*blocks, "pre_logits")
+
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
         """Images [N, h, w, 3] in [-1, 1] -> taps block1, block2, ... and pre_logits [N, features]."""

@@ -1,13 +1,20 @@
 """Provisional."""
+
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
+
 from lens_jax.ops import color, crop
+
+
 class Augmented(NamedTuple):
     images: jax.Array
     parameters: jax.Array
+
+
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
     area: tuple[float, float] = (1.0, 1.0)
@@ -23,19 +30,28 @@ class Augmentation:
     blur: float = 0.0
     sigma: tuple[float, float] = (0.1, 2.0)
     solarize: float = 0.0
+
     def draw(self, key, count, height, width):
         class P(NamedTuple):
             flip: Any
             key: Any
-            def vector(self): return jnp.zeros((len(self.flip), 18))
+
+            def vector(self):
+                return jnp.zeros((len(self.flip), 18))
+
         return P(jax.random.bernoulli(key, self.flip, (count,)), key)
+
     def apply(self, images, parameters, size=0):
         if self.area != (1.0, 1.0):
-            images = crop.random_resized_crop(parameters.key, images, 1, size or images.shape[1], self.area)
+            images = crop.random_resized_crop(
+                parameters.key, images, 1, size or images.shape[1], self.area
+            )
         if self.flip:
             images = jnp.where(parameters.flip[:, None, None, None], images[:, :, ::-1], images)
-        if self.jitter: images = color.distort_color(parameters.key, images)
-        if self.gray: images = color.random_gray(parameters.key, images, self.gray)
+        if self.jitter:
+            images = color.distort_color(parameters.key, images)
+        if self.gray:
+            images = color.random_gray(parameters.key, images, self.gray)
         return images
 
 

@@ -68,7 +68,9 @@ def info_nce(
 
     partner = jnp.zeros(len(queries), jnp.int32)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, partner)
-    return Contrast(jnp.mean(losses), jnp.argmax(logits, axis=-1) == partner)
+    # Not by argmax, which gives the key, the first, also where all are alike or not finite.
+    hits = jnp.all(positive > negative, axis=1)
+    return Contrast(jnp.mean(losses), hits)
 
 
 def negative_cosine(predictions: jax.Array, targets: jax.Array) -> jax.Array:

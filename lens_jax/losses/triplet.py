@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-# The default of TPUs and GPUs rounds the factors to 8 or 11 bits, too few to put distances in order.
+# The default of TPUs and GPUs rounds the factors to 8 or 11 bits, too few to order distances.
 _PRECISION = jax.lax.Precision.HIGHEST
 
 
@@ -48,7 +48,7 @@ def triplet_hinges(embeddings: jax.Array, triplets: Triplets, margin: float) -> 
 
 
 def semi_hard_triplets(distances: jax.Array, labels: jax.Array, copies: int) -> Triplets:
-    """The triplets of the loss, as `triplet_semihard_loss` of TensorFlow's metric_learning has them.
+    """The triplets of the loss, those of TensorFlow's `triplet_semihard_loss`.
 
     The negative of a pair (anchor, positive) is the closest one that is farther from the anchor
     than the positive ("semi-hard"), or the farthest one where all are closer. Of equally far ones

@@ -17,6 +17,7 @@ The task has no classes, so the lens's objective is `full`.
 
 from ml_collections import ConfigDict
 
+from lens_jax.defaults import SLIM_JITTER
 from lens_jax.recipes import LARGE, base_config, train_long
 
 
@@ -26,7 +27,7 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
     config.task = ConfigDict(
         {"name": "exemplar", "copies": 8, "size": 0, "embedding": 1000, "margin": 0.5}
     )
-    config.augment = {"gray": 0.66, "flip": True, "color": True}
+    config.augment.update({"flip": 0.5, "gray": 0.66, "gray_kind": "mean", **SLIM_JITTER})
     config.model.standardize = True
     config.lens.objective = "full"
     config.data.batch_size = 64
@@ -42,7 +43,7 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
 
 def _laptop(config: ConfigDict) -> None:
     """Half the crops, small networks, and lensed crops only; letters are not mirrored."""
-    config.augment.flip = False
+    config.augment.flip = 0.0
     config.task.copies = 4
     config.task.embedding = 128
     config.model.width = 32

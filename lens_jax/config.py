@@ -1,106 +1,136 @@
 """Configs: checked, compared and stored."""
 
+import ast
 import json
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from lens_jax.data.batches import CROPS, EVAL_CROPS
 from lens_jax.defaults import DEFAULTS
-from lens_jax.errors import UserError, check_choice
-from lens_jax.lens.attacks import ATTACKS
-from lens_jax.lens.budgets import BUDGETS
-from lens_jax.lens.objectives import OBJECTIVES
+from lens_jax.errors import UserError, check_choice, check_range
+from lens_jax.lens.lens import Lens
 from lens_jax.models.resnet import ARCHITECTURES, STEMS
+from lens_jax.ops.augment import make_augmentations
 from lens_jax.ops.shortcuts import SHORTCUTS
 from lens_jax.tasks import TASKS
 
 DTYPES = ("float32", "bfloat16")
-LENS_KINDS = ("network", "none", *ATTACKS)
-LENS_PLACES = ("views", "images")
-BATCH_NORMS = ("joint", "split")
 SCHEDULES = ("cosine", "step")
+# A config key cannot be the word "lambda", which is Python's own.
+ALIASES = {"lens.lambda": "lens.lambda_"}
+
+# Keys that may change while a run goes on: they say where and how the same numbers are computed, or
+# how a failure is met.
 FREE = ("data.dir", "data.threads", "mesh.fsdp", "remat", "train.rollbacks")
 
 
-def key_names() -> tuple[str, ...]:
-    """Every key that a config can have, such as "lens.widths"; a task's own options are not among them."""
-    sections = (
-        (name, value if isinstance(value, dict) else None) for name, value in DEFAULTS.items()
-    )
-    return tuple(
-        name if section is None else f"{name}.{key}"
-        for name, section in sections
-        for key in section or [name]
-    )
+def key_names(config: Any = DEFAULTS, prefix: str = "") -> tuple[str, ...]:
+    """Every key of a config, such as "lens.widths"; by default those that all configs have.
+
+    A task's own options are only known from a config that has them.
+    """
+    names = []
+    for name, value in config.items():
+        if hasattr(value, "items"):
+            names += key_names(value, f"{prefix}{name}.")
+        else:
+            names.append(f"{prefix}{name}")
+    return tuple(names)
+
+
+def read_value(text: str) -> Any:
+    """The value that a text stands for: "1e-3" a float, "(8, 8)" a tuple, "arrow" the text itself.
+
+    What can be read as a Python literal is one; quotes keep a number a text, as in "'7'".
+    """
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+def assign(config: Any, key: str, value: Any) -> Any:
+    """Sets a key of a config, such as "lens.widths", and returns the value that it now has.
+
+    An int becomes a float, and a list a tuple, where the key holds one; otherwise the value must
+    have the same type as the one that it replaces. `read_value` makes values of text.
+
+    Args:
+      config: a `ConfigDict`, locked or not, or nested dictionaries.
+      key: one of `key_names(config)` or of `ALIASES`.
+      value: what to set it to.
+
+    Raises:
+      UserError: an unknown key, with all that are known; or a value of another type.
+
+    """
+    key = ALIASES.get(key, key)
+    names = key_names(config)
+    if key not in names:
+        raise UserError(f"unknown config key {key!r}: the keys are {', '.join(names)}")
+    *parents, name = key.split(".")
+    section = config
+    for parent in parents:
+        section = section[parent]
+
+    # Checked here, as a ConfigDict takes None for any value, and True for a number.
+    old = section[name]
+    if isinstance(old, float) and type(value) is int:
+        value = float(value)
+    if isinstance(old, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if type(value) is not type(old):
+        kind = type(old).__name__
+        raise UserError(f"{key} is {value!r}: it must be of type {kind}, such as {old!r}")
+    section[name] = value
+    return value
 
 
 def check(config: ConfigDict) -> None:
-    """Raises `UserError` for the first value that cannot be meant, before anything is built or written."""
+    """Raises `UserError` for the first value that cannot be meant, before anything is built."""
+    # Imported only now: all else here serves machines without the packages that data is read with.
+    from lens_jax.data.batches import CROPS, EVAL_CROPS
+
     check_choice("task", config.task.name, TASKS)
-    check_choice("model", config.model.name, tuple(ARCHITECTURES))
-    check_choice("stem", config.model.stem, tuple(STEMS))
-    check_choice("shortcut", config.shortcut, tuple(SHORTCUTS))
+    check_choice("model", config.model.name, ARCHITECTURES)
+    check_choice("stem", config.model.stem, STEMS)
+    check_choice("shortcut", config.shortcut, SHORTCUTS)
     check_choice("dtype", config.dtype, DTYPES)
     check_choice("schedule", config.optimizer.schedule, SCHEDULES)
-    check_choice("crop", config.data.crop, tuple(CROPS))
+    check_choice("crop", config.data.crop, CROPS)
     check_choice("evaluation crop", config.data.eval_crop, EVAL_CROPS)
     if config.data.linear_crop:
         check_choice("linear crop", config.data.linear_crop, EVAL_CROPS)
-    _check_lens(config.lens)
-    _check_range("augment.gray", config.augment.gray, 0, 1)
-    _check_range("seed", config.seed, 0, 2**32 - 1)
-    _check_range("data.threads", config.data.threads, 0, float("inf"))
-    _check_range("data.max_skipped", config.data.max_skipped, 0, 1)
-    _check_range("train.keep_checkpoints", config.train.keep_checkpoints, 1, float("inf"))
-    _check_range("train.rollbacks", config.train.rollbacks, 0, float("inf"))
-    _check_range("train.accumulate", config.train.accumulate, 1, float("inf"))
-    _check_shares(config)
+
+    # These two check themselves.
+    Lens(**config.lens)
+    make_augmentations(config.augment)
+
+    check_range("seed", config.seed, 0, 2**32 - 1)
+    check_range("data.threads", config.data.threads, 0)
+    check_range("data.max_skipped", config.data.max_skipped, 0, 1)
+    check_range("train.keep_checkpoints", config.train.keep_checkpoints, 1)
+    check_range("train.rollbacks", config.train.rollbacks, 0)
+    check_range("train.accumulate", config.train.accumulate, 1)
+    _check_batch(config)
 
 
-def _check_shares(config: ConfigDict) -> None:
-    devices, fsdp, parts = jax.device_count(), config.mesh.fsdp, config.train.accumulate
+def _check_batch(config: ConfigDict) -> None:
+    """Raises `UserError` for a batch that devices and parts cannot divide evenly."""
+    devices = jax.device_count()
+    fsdp = config.mesh.fsdp
     if fsdp < 1 or devices % fsdp:
         raise UserError(f"mesh.fsdp is {fsdp}: give a number that divides the {devices} devices")
-    if config.data.batch_size < 1 or config.data.batch_size % (devices * parts):
-        raise UserError(
-            f"data.batch_size {config.data.batch_size} cannot be shared by {devices} devices"
-            f"{f' in {parts} parts' if parts > 1 else ''}: use a multiple of {devices * parts}"
-        )
 
-
-def _check_lens(lens: ConfigDict) -> None:
-    check_choice("lens", lens.kind, LENS_KINDS)
-    check_choice("place of the lens", lens.acts_on, LENS_PLACES)
-    check_choice("objective", lens.objective, OBJECTIVES)
-    check_choice("budget", lens.budget, BUDGETS)
-    check_choice("batch norm", lens.batch_norm, BATCH_NORMS)
-    _check_range("lens.lambda_", lens.lambda_, 0, float("inf"))
-    for name in ("target", "epsilon"):
-        _check_range(f"lens.{name}", lens[name], 1e-9, float("inf"))
-    for name in ("attack_steps", "update_every"):
-        _check_range(f"lens.{name}", lens[name], 1, float("inf"))
-    for name in ("lensed_fraction", "raw_fraction"):
-        _check_range(f"lens.{name}", lens[name], 0, 1)
-    if lens.lensed_fraction == 0:
+    parts = config.train.accumulate
+    batch_size = config.data.batch_size
+    if batch_size < 1 or batch_size % (devices * parts):
+        in_parts = f" in {parts} parts" if parts > 1 else ""
         raise UserError(
-            "lens.lensed_fraction is 0, so that nothing is lensed: set lens.kind=none for that"
+            f"data.batch_size {batch_size} cannot be shared by {devices} devices{in_parts}: use a "
+            f"multiple of {devices * parts}"
         )
-    if lens.batch_norm == "split" and lens.raw_fraction == 0:
-        raise UserError(
-            "lens.batch_norm 'split' needs raw inputs: set lens.raw_fraction above 0, or joint"
-        )
-    if lens.kind in ("fgsm", "pgd") and lens.objective == "reconstruction":
-        raise UserError(
-            f"lens.kind {lens.kind!r} needs an objective to attack with, not 'reconstruction': choose one of "
-            f"{', '.join(OBJECTIVES[:-1])}"
-        )
-
-
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise UserError(f"{name} is {value}: it must lie between {low} and {high}")
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:
@@ -122,16 +152,17 @@ def _tuples(value: Any) -> Any:
 def difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
     """The first key at which two JSON configs differ, with both values; None where there is none.
 
-    Those in `FREE` may differ: they say where and how the same numbers are computed, or how a
-    failure is met.
+    Keys in `FREE` are left out.
     """
     for key in sorted(old.keys() | new.keys()):
-        name, a, b = f"{prefix}{key}", old.get(key), new.get(key)
-        if name in FREE or a == b:
+        name = f"{prefix}{key}"
+        before, after = old.get(key), new.get(key)
+        if name in FREE or before == after:
             continue
-        if isinstance(a, dict) and isinstance(b, dict):
-            if found := difference(a, b, f"{name}."):
+        if isinstance(before, dict) and isinstance(after, dict):
+            found = difference(before, after, f"{name}.")
+            if found:
                 return found
             continue
-        return f"{name} was {a!r} and is now {b!r}"
+        return f"{name} was {before!r} and is now {after!r}"
     return None

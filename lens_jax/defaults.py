@@ -24,9 +24,28 @@ DEFAULTS = {
         "linear_crop": "",
         "batch_size": 128,  # images a step, over all devices
         "threads": 8,
-        "max_skipped": 0.01,  # share of images that may fail to decode before the run stops
+        "max_skipped": 0.01,  # fraction of images that may fail to decode before the run stops
     },
-    "augment": {"gray": 0.0, "flip": False, "color": False},  # gray is a probability
+    # What is drawn for each view of an image, in this order. Probabilities are of applying it.
+    "augment": {
+        "area": (
+            1.0,
+            1.0,
+        ),  # least and largest fraction of an image that a crop covers; (1, 1): none
+        "flip": 0.0,  # probability
+        "jitter": 0.0,  # probability of changing the colors
+        "jitter_kind": "torchvision",  # or slim: additive brightness, one order
+        "brightness": 0.4,  # strengths: a factor within 1 - s and 1 + s
+        "contrast": 0.4,
+        "saturation": 0.4,
+        "hue": 0.1,  # a shift within -s and s turns
+        "gray": 0.0,  # probability
+        "gray_kind": "luma",  # or mean, of the three colors
+        "blur": 0.0,  # probability
+        "sigma": (0.1, 2.0),  # standard deviation of the blur, in pixels
+        "solarize": 0.0,  # probability
+        "later": {},  # settings that are different in all views but the first
+    },
     "task": {"name": ""},
     "model": {
         "name": "small",
@@ -73,17 +92,31 @@ DEFAULTS = {
 }
 
 
+# The color distortion of TF-slim's `inception_preprocessing`, which revisiting-self-supervised uses
+# for Rotation and Exemplar; of its four orders, the first.
+SLIM_JITTER = {
+    "jitter": 1.0,
+    "jitter_kind": "slim",
+    "brightness": 32 / 255,
+    "contrast": 0.5,
+    "saturation": 0.5,
+    "hue": 0.2,
+}
+
+
 def _photos(name: str, eval_split: str) -> dict[str, Any]:
-    crops = {
-        "image_size": 224,
-        "crop": "random",
-        "eval_crop": "central",
-        "batch_size": 256,
-        "threads": 32,
-    }
+    """Photographs of 224 px, on a ResNet-50."""
     return {
-        "augment": {"flip": True, "color": True},
-        "data": crops | {"name": name, "eval_split": eval_split},
+        "augment": {"flip": 0.5, **SLIM_JITTER},
+        "data": {
+            "name": name,
+            "eval_split": eval_split,
+            "image_size": 224,
+            "crop": "random",
+            "eval_crop": "central",
+            "batch_size": 256,
+            "threads": 32,
+        },
         "model": {"name": "resnet50", "stem": "imagenet"},
         "lens": {"widths": (32, 64, 128, 256), "patch": 2, "learning_rate": 1e-4},
     }

@@ -1,9 +1,12 @@
-"""What config files share: the defaults set up for a data set, a schedule, or patches."""
+"""What config files share: the defaults set up for a data set, a schedule, patches, or two views."""
 
 from ml_collections import ConfigDict
 
 from lens_jax.defaults import DATASETS, DEFAULTS
 from lens_jax.errors import check_choice
+
+LARGE = ("imagenet2012", "youtube8m", "places205")
+LAPTOP = ("glyphs", "digits")
 
 
 def base_config(dataset: str) -> ConfigDict:
@@ -11,13 +14,10 @@ def base_config(dataset: str) -> ConfigDict:
 
     Raises `UserError` for a data set that is not in `lens_jax.defaults.DATASETS`.
     """
-    check_choice("config variant", dataset, tuple(DATASETS))
+    check_choice("config variant", dataset, DATASETS)
     config = ConfigDict(DEFAULTS)
     config.update(DATASETS[dataset])
     return config
-
-
-LARGE = ("imagenet2012", "youtube8m", "places205")
 
 
 def train_long(config: ConfigDict, batch_size: int) -> None:
@@ -35,31 +35,74 @@ def train_long(config: ConfigDict, batch_size: int) -> None:
 
 
 def cut_patches(config: ConfigDict) -> dict[str, int]:
-    """Sets data, network and augmentation up for tasks on nine patches; gives their cell and patch
-    in px.
+    """Sets data, network and augmentation up for tasks on nine patches.
 
     For photographs as in revisiting-self-supervised: resized to 292 px, gray with probability 0.66,
     cells of 85 px, patches of 64 px that are standardized each, a root and a last stage of stride
     1, head weight decay 5e-4; in linear evaluation the central 192 px of a shorter side of 224.
     Small images keep these proportions, and glyphs are rendered at 64 px for it.
+
+    Returns:
+      The task's options "cell" and "patch", in pixels.
+
     """
-    config.augment = {"gray": 0.66, "flip": False, "color": False}
+    config.augment.update({"gray": 0.66, "gray_kind": "mean", "flip": 0.0, "jitter": 0.0})
     config.model.last_stride = 1
     config.model.standardize = True
     config.optimizer.head_weight_decay = 5e-4
     config.data.crop = "none"
     config.data.eval_crop = "none"
+
     if config.data.image_size == 224:
         config.data.image_size = 292
-        config.data.linear_size, config.data.linear_crop = (
-            196,
-            "central",
-        )  # 7/8 of 224, then 192 of it
+        config.data.linear_size = 196  # 7/8 of 224, of which 192 are used
+        config.data.linear_crop = "central"
         config.model.stem = "imagenet_dense"
-        config.lens.widths, config.lens.patch = (32, 64, 128), 1  # 292 px can be halved only twice
+        config.lens.widths = (32, 64, 128)
+        config.lens.patch = 1  # 292 px can be halved only twice
         return {"cell": 85, "patch": 64}
+
     if config.data.name == "glyphs":
-        config.data.name, config.data.image_size, config.data.linear_size = "glyphs/64", 64, 48
+        config.data.name = "glyphs/64"
+        config.data.image_size = 64
+        config.data.linear_size = 48
         return {"cell": 21, "patch": 16}
+
     config.data.linear_size = 24
     return {"cell": 10, "patch": 8}
+
+
+def two_views(config: ConfigDict) -> None:
+    """Sets data and lens up for methods that compare two augmented views; no lens unless asked for.
+
+    Photographs are read whole, at 256 px, and the views of 224 px are cut on the device. Of the
+    objectives of the lens only `full` needs no classes.
+    """
+    config.task.size = 0
+    config.lens.kind = "none"
+    config.lens.objective = "full"
+    if config.data.image_size == 224:
+        config.task.size = 224
+        config.data.image_size = 256
+        config.data.crop = "none"
+        config.data.eval_crop = "none"
+        config.data.linear_size = 224
+        config.data.linear_crop = "central"
+
+
+def on_a_laptop(config: ConfigDict) -> None:
+    """Minutes on a CPU for methods that compare two views of letters or digits.
+
+    Letters are not mirrored, as that makes other letters of them, and keep most of their area.
+    """
+    config.augment.update({"area": (0.3, 1.0), "flip": 0.0, "blur": 0.0})
+    config.task.hidden = 256
+    config.task.embedding = 64
+    config.model.width = 32
+    config.data.batch_size = 256
+    config.train.duration = "20 epochs"
+    config.optimizer.learning_rate = 0.3
+    config.optimizer.warmup = "1 epochs"
+    config.lens.widths = (32, 64)
+    config.lens.raw_fraction = 0.0
+    config.lens.learning_rate = 2e-3

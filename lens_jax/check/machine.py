@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import psutil
 from etils import epath
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from packaging.requirements import Requirement
 
@@ -25,13 +26,15 @@ from lens_jax.data.source import Source, open_source
 from lens_jax.devices import cache, mesh
 from lens_jax.errors import UserError
 from lens_jax.recipes import base_config
+from lens_jax.tasks.base import DataFacts
 from lens_jax.train import compiling
 from lens_jax.train.durations import Clock
+from lens_jax.train.setup import facts_of
 
 LEAST_MEMORY = 2e9  # bytes, as all of these
 LEAST_DISK = 1e9
 SHOWN_PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain")
-IMAGENET_IMAGES, IMAGENET_CLASSES = 1_281_167, 1000
+IMAGENET = DataFacts(num_classes=1000, size=1_281_167)
 
 _ABSENT = "absent"
 _DEVICE_FILES = {"gpu": ("/dev/nvidia[0-9]*",), "tpu": ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*")}
@@ -186,14 +189,13 @@ def one_step(config: ConfigDict, with_data: bool) -> str:
     data. Raises `UserError` for a loss that is not finite.
     """
     devices = mesh.make_mesh(config.mesh.fsdp)
-    source = _open_train_source(config) if with_data else None
-    classes, clock = _extent(config, source)
-    init, traced = compiling.trace(config, classes, clock, devices)
-    step, compile_seconds = compiling.compile_step(traced)
+    facts = facts_of(_open_train_source(config)) if with_data else IMAGENET
+    traced = _trace(config, facts, devices)
+    step, compile_seconds = compiling.compile_step(traced.step)
     batch = mesh.put_batch(devices, compiling.black_batch(config))
 
     # The first step warms up, the second is timed.
-    state, _ = step(init(), batch)
+    state, _ = step(traced.init(), batch)
     jax.block_until_ready(state)
     began = time.monotonic()
     state, metrics = step(state, batch)
@@ -212,10 +214,9 @@ def one_step(config: ConfigDict, with_data: bool) -> str:
 
 def checkpoint_bytes(config: ConfigDict) -> float:
     """The most bytes of checkpoints on disk: those that are kept, and the one being written."""
-    # With the classes of ImageNet, as the data may not be readable here.
-    classes, clock = _extent(config, None)
-    init, _ = compiling.trace(config, classes, clock, mesh.make_mesh())
-    arrays = jax.tree.leaves(jax.eval_shape(init))
+    # Of a training on ImageNet, as the config's data may not be readable here.
+    traced = _trace(config, IMAGENET, mesh.make_mesh())
+    arrays = jax.tree.leaves(jax.eval_shape(traced.init))
     once = sum(array.size * array.dtype.itemsize for array in arrays)
     return max(LEAST_DISK, once * (config.train.keep_checkpoints + 1))
 
@@ -234,13 +235,11 @@ def _open_train_source(config: ConfigDict) -> Source:
     return open_source(config.data.name, config.data.train_split, config.data.dir)
 
 
-def _extent(config: ConfigDict, source: Source | None) -> tuple[int, Clock]:
-    """The number of classes and the clock of a training; ImageNet's where there is no source."""
-    images, classes = IMAGENET_IMAGES, IMAGENET_CLASSES
-    if source is not None:
-        images, classes = len(source), source.num_classes
-    clock = Clock(config.data.batch_size, images)
-    return classes, clock._replace(total_steps=clock.steps(config.train.duration))
+def _trace(config: ConfigDict, facts: DataFacts, devices: Mesh) -> compiling.Traced:
+    """The training of a config, on data of this size."""
+    clock = Clock(config.data.batch_size, facts.size)
+    clock = clock._replace(total_steps=clock.steps(config.train.duration))
+    return compiling.trace(config, facts, clock, devices)
 
 
 def _device_memory(name: str) -> int | None:

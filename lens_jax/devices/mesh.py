@@ -54,6 +54,15 @@ def state_sharding(mesh: Mesh, state: Any) -> Any:
     return jax.tree.map(choose, state)
 
 
+def with_sharding(shapes: Any, sharding: Any) -> Any:
+    """Shapes and types of arrays, and the sharding of each -> one tree that holds both."""
+
+    def add(array: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+
+    return jax.tree.map(add, shapes, sharding)
+
+
 def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
     """Puts a batch on the devices, sharded over all of them along the first axis.
 

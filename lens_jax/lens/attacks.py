@@ -9,18 +9,23 @@ import jax
 import jax.numpy as jnp
 
 ATTACKS = ("random", "fgsm", "pgd")
-Slope = Callable[[jax.Array], jax.Array]
+
+# Images [N, h, w, 3] -> the gradient of L_adv with respect to them.
+Gradient = Callable[[jax.Array], jax.Array]
 
 
 def attack(
-    kind: str, key: jax.Array, slope: Slope, images: jax.Array, epsilon: float, steps: int
+    kind: str, key: jax.Array, gradient: Gradient, images: jax.Array, epsilon: float, steps: int
 ) -> jax.Array:
-    """Images [N, h, w, 3] in [-1, 1] perturbed by the attack `kind`, one of `ATTACKS`; `steps` are PGD's."""
+    """Perturbs images [N, h, w, 3] in [-1, 1] by the attack `kind`, one of `ATTACKS`.
+
+    `steps` are those of "pgd".
+    """
     if kind == "random":
         return random_signs(key, images, epsilon)
-    return (
-        fgsm(slope, images, epsilon) if kind == "fgsm" else pgd(key, slope, images, epsilon, steps)
-    )
+    if kind == "fgsm":
+        return fgsm(gradient, images, epsilon)
+    return pgd(key, gradient, images, epsilon, steps)
 
 
 def random_signs(key: jax.Array, images: jax.Array, epsilon: float) -> jax.Array:
@@ -29,24 +34,26 @@ def random_signs(key: jax.Array, images: jax.Array, epsilon: float) -> jax.Array
     return jnp.clip(images + epsilon * signs, -1, 1)
 
 
-def fgsm(slope: Slope, images: jax.Array, epsilon: float) -> jax.Array:
-    """X - epsilon * sign(slope(x)), where `slope` is the gradient of L_adv (Goodfellow et al., 2015)."""
-    return jnp.clip(images - epsilon * jnp.sign(slope(images)), -1, 1)
+def fgsm(gradient: Gradient, images: jax.Array, epsilon: float) -> jax.Array:
+    """X - epsilon * sign(gradient of L_adv) (Goodfellow et al., 2015, arXiv 1412.6572)."""
+    return jnp.clip(images - epsilon * jnp.sign(gradient(images)), -1, 1)
 
 
-def pgd(key: jax.Array, slope: Slope, images: jax.Array, epsilon: float, steps: int) -> jax.Array:
-    """Projected descent on L_adv by signs, from a random start (Madry et al., 2018, arXiv
-    1706.06083).
+def pgd(
+    key: jax.Array, gradient: Gradient, images: jax.Array, epsilon: float, steps: int
+) -> jax.Array:
+    """Projected gradient descent on L_adv from a random start (Madry et al., 2018, 1706.06083).
 
-    Each of the `steps` is of size 2.5 * epsilon / steps, so that the bound can be reached from any
-    start.
+    Each of the `steps` moves every pixel by 2.5 * epsilon / steps along the gradient's sign, so that
+    the bound can be reached from any start.
     """
-    low, high = jnp.maximum(images - epsilon, -1), jnp.minimum(images + epsilon, 1)
+    low = jnp.maximum(images - epsilon, -1)
+    high = jnp.minimum(images + epsilon, 1)
+    step_size = 2.5 * epsilon / steps
 
-    x = jnp.clip(
-        images + epsilon * jax.random.uniform(key, images.shape, images.dtype, -1, 1), low, high
-    )
+    noise = jax.random.uniform(key, images.shape, images.dtype, -1, 1)
+    x = jnp.clip(images + epsilon * noise, low, high)
     # Not a fori_loop: in one, XLA's convolutions on a CPU are four times slower.
     for _ in range(steps):
-        x = jnp.clip(x - 2.5 * epsilon / steps * jnp.sign(slope(x)), low, high)
+        x = jnp.clip(x - step_size * jnp.sign(gradient(x)), low, high)
     return x

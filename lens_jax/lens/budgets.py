@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 
 BUDGETS = ("penalty", "target", "bound")
+
+# The most that log(lambda) changes in a step, and where lambda stays.
 RATE = 0.02
 RANGE = (1e-3, 1e6)
+# Keeps the division finite where nothing was changed.
 TINY = 1e-6
 
 

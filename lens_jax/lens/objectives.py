@@ -1,6 +1,6 @@
 """What the lens is trained for: the adversarial objectives.
 
-Each maps (loss, logits, targets) of the *lensed* images to the scalar L_adv that the lens
+Each maps the pretext loss on the *lensed* inputs and their logits to the scalar L_adv that the lens
 minimizes; L_lens = L_adv + lambda * mean over pixels of (x - L(x))^2.
 """
 
@@ -12,53 +12,61 @@ import optax
 
 from lens_jax.errors import UserError, check_choice
 
-OBJECTIVES = ("full", "least_likely", "confusion", "reconstruction")
+Objective = Callable[[jax.Array, jax.Array | None], jax.Array]
 
 
-def make_objective(
-    name: str, has_classes: bool
-) -> Callable[[jax.Array, jax.Array | None], jax.Array]:
-    """The objective `name` as a function (pretext loss on lensed images, their logits) -> L_adv.
-
-    - full: -L_pretext (Minderer et al., 2020).
-    - least_likely: cross-entropy towards the class that the extractor now finds least likely
-      (Minderer et al., 2020), the choice of the class under stop_gradient.
-    - confusion: cross-entropy towards the uniform distribution (ours); its optimum is an image
-      that says nothing about the label.
-    - reconstruction: 0, a lens without an adversary, to compare with. Ours starts as the identity,
-      where its loss has no slope.
+def make_objective(name: str, has_classes: bool) -> Objective:
+    """The objective `name` as a function (pretext loss on lensed inputs, their logits) -> L_adv.
 
     Raises `UserError` for an unknown name, or when the task has no classes and `name` needs them.
     """
-    check_choice("objective", name, OBJECTIVES)
-    if name in ("least_likely", "confusion") and not has_classes:
+    check_choice("objective", name, tuple(OBJECTIVES))
+    if name in NEED_CLASSES and not has_classes:
         raise UserError(
             f"objective {name!r} needs a task with classes: choose full, or another task"
         )
-    return {
-        "full": _full,
-        "least_likely": _least_likely,
-        "confusion": _confusion,
-        "reconstruction": _reconstruction,
-    }[name]
+    return OBJECTIVES[name]
 
 
-def _full(pretext_loss: jax.Array, logits: jax.Array | None) -> jax.Array:
+def full(pretext_loss: jax.Array, logits: jax.Array | None) -> jax.Array:
+    """-L_pretext (Minderer et al., 2020, arXiv 2002.08822)."""
     del logits
     return -pretext_loss
 
 
-def _least_likely(pretext_loss: jax.Array, logits: jax.Array) -> jax.Array:
+def least_likely(pretext_loss: jax.Array, logits: jax.Array) -> jax.Array:
+    """Cross-entropy towards the class that the extractor now finds least likely (ibid.).
+
+    No gradient flows through the choice of the class.
+    """
     del pretext_loss
-    target = jnp.argmin(jax.lax.stop_gradient(logits), axis=-1)
-    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, target))
+    labels = jnp.argmin(jax.lax.stop_gradient(logits), axis=-1)
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
 
 
-def _confusion(pretext_loss: jax.Array, logits: jax.Array) -> jax.Array:
+def confusion(pretext_loss: jax.Array, logits: jax.Array) -> jax.Array:
+    """Cross-entropy towards the uniform distribution over the K classes, -1/K sum of log p_k.
+
+    Its optimum is an input that tells nothing about the label. The loss is the confusion loss of
+    domain adaptation (Tzeng et al., 2015, arXiv 1510.02192), where it makes domains alike.
+    """
     del pretext_loss
     return -jnp.mean(jax.nn.log_softmax(logits))
 
 
-def _reconstruction(pretext_loss: jax.Array, logits: jax.Array | None) -> jax.Array:
+def reconstruction(pretext_loss: jax.Array, logits: jax.Array | None) -> jax.Array:
+    """0: a lens without an adversary, to compare with.
+
+    Ours starts as the identity, where the gradient of what remains is 0.
+    """
     del logits
     return jnp.zeros_like(pretext_loss)
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "full": full,
+    "least_likely": least_likely,
+    "confusion": confusion,
+    "reconstruction": reconstruction,
+}
+NEED_CLASSES = ("least_likely", "confusion")

@@ -23,11 +23,11 @@ class UNet(nn.Module):
     Attributes:
         widths: channels at each resolution, finest first; its length is the depth.
         blocks: residual units before each change of resolution.
-        patch: side of the pixel blocks that are folded into channels first (space to depth).
+        patch: side of the blocks of pixels that are folded into channels first (space to depth).
         dtype: of the computation; parameters and the output stay float32.
-        epsilon: the mean absolute change of every image, see `bounded`; None: as much as it likes.
-        remat: keep the residual units' outputs alone for the backward pass, and compute the rest
-          again.
+        epsilon: the mean absolute change of every image, see `bounded`; None: no bound.
+        remat: keep only the residual units' outputs for the backward pass, and compute the rest
+            again.
 
     """
 
@@ -42,39 +42,51 @@ class UNet(nn.Module):
     def __call__(self, images: jax.Array) -> jax.Array:
         """Images [N, h, w, C] in [-1, 1] -> lensed images of the same shape, not clipped."""
         self.check(images.shape[1:3])
-        x = nn.Conv(self.widths[0], (3, 3), dtype=self.dtype)(space_to_depth(images, self.patch))
+
+        # Down, keeping what each resolution ends with.
+        folded = space_to_depth(images, self.patch)
+        x = nn.Conv(self.widths[0], (3, 3), dtype=self.dtype)(folded)
         skips = []
         for level, width in enumerate(self.widths):
             if level > 0:
                 x = nn.Conv(width, (2, 2), 2, dtype=self.dtype)(x)
             x = self._units(x)
             skips.append(x)
-        for width, skip in zip(self.widths[-2::-1], skips[-2::-1], strict=True):
-            x = depth_to_space(nn.Conv(4 * width, (1, 1), dtype=self.dtype)(x), 2)
-            x = self._units(
-                nn.Conv(width, (1, 1), dtype=self.dtype)(jnp.concatenate([x, skip], -1))
-            )
+
+        # Up again, from the second coarsest resolution to the finest.
+        finer = list(zip(self.widths, skips, strict=True))[:-1]
+        for width, skip in reversed(finer):
+            x = nn.Conv(4 * width, (1, 1), dtype=self.dtype)(x)
+            x = jnp.concatenate([depth_to_space(x, 2), skip], axis=-1)
+            x = nn.Conv(width, (1, 1), dtype=self.dtype)(x)
+            x = self._units(x)
+
+        # The kernel of zeros makes the lens start as the identity.
+        x = nn.relu(_norm(self.dtype)(x))
         change = nn.Conv(
             images.shape[-1] * self.patch**2,
             (3, 3),
             kernel_init=nn.initializers.zeros,
             dtype=jnp.promote_types(self.dtype, jnp.float32),
-        )(nn.relu(_norm(self.dtype)(x)))
+        )(x)
         change = depth_to_space(change, self.patch)
-        return images + (change if self.epsilon is None else bounded(change, self.epsilon))
+        if self.epsilon is not None:
+            change = bounded(change, self.epsilon)
+        return images + change
 
     def check(self, size: tuple[int, int]) -> None:
-        """Raises `UserError` for widths it cannot group, or a size it cannot halve as often as it is deep."""
+        """Raises `UserError` for widths that cannot be grouped, or a size that cannot be halved."""
         if not self.widths or any(width < 1 or width % GROUP_SIZE for width in self.widths):
             raise UserError(
-                f"lens.widths is {tuple(self.widths)}: give the channels at each resolution, multiples of "
-                f"{GROUP_SIZE} such as (64, 128)"
+                f"lens.widths is {tuple(self.widths)}: give the channels at each resolution, "
+                f"multiples of {GROUP_SIZE} such as (64, 128)"
             )
         factor = self.patch * 2 ** (len(self.widths) - 1)
         if size[0] % factor or size[1] % factor:
             raise UserError(
-                f"a lens of {len(self.widths)} widths on {self.patch}-px patches needs sides that are "
-                f"multiples of {factor}, not {size[0]}x{size[1]}: change data.image_size or lens.widths"
+                f"a lens of {len(self.widths)} widths on {self.patch}-px patches needs sides that "
+                f"are multiples of {factor}, not {size[0]}x{size[1]}: change data.image_size or "
+                "lens.widths"
             )
 
     def _units(self, x: jax.Array) -> jax.Array:
@@ -85,9 +97,13 @@ class UNet(nn.Module):
 
 
 def _unit(lens: UNet, x: jax.Array) -> jax.Array:
-    width, dtype = x.shape[-1], lens.dtype
-    y = nn.Conv(width, (3, 3), dtype=dtype)(nn.relu(_norm(dtype)(x)))
-    return x + nn.Conv(width, (3, 3), dtype=dtype)(nn.relu(_norm(dtype)(y)))
+    """A pre-activation residual unit of two 3x3 convolutions."""
+    width = x.shape[-1]
+    y = nn.relu(_norm(lens.dtype)(x))
+    y = nn.Conv(width, (3, 3), dtype=lens.dtype)(y)
+    y = nn.relu(_norm(lens.dtype)(y))
+    y = nn.Conv(width, (3, 3), dtype=lens.dtype)(y)
+    return x + y
 
 
 def _norm(dtype: Any) -> nn.Module:

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-# The default of TPUs and GPUs rounds the factors to 8 or 11 bits, too few to put distances in
-# order.
+# The default of TPUs and GPUs rounds the factors to 8 or 11 bits, too few to order distances.
 _PRECISION = jax.lax.Precision.HIGHEST
 
 
@@ -25,39 +24,35 @@ class Triplets(NamedTuple):
     valid: jax.Array
 
 
-def unit_rows(x: jax.Array) -> jax.Array:
-    """Rows x of [N, f] -> x / |x|; a row of zeros stays what it is, with a finite gradient."""
-    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x**2, axis=1, keepdims=True), 1e-12))
-
-
 def squared_distances(x: jax.Array) -> jax.Array:
-    """|x_i - x_j|^2 of all rows, [N, f] -> [N, N]; rounding may leave it below 0 where they are alike."""
+    """|x_i - x_j|^2 of all rows, [N, f] -> [N, N]; rounding may leave it below 0 for equal rows."""
     lengths = jnp.sum(x**2, axis=1)
-    return lengths[:, None] + lengths - 2 * jnp.matmul(x, x.T, precision=_PRECISION)
+    products = jnp.matmul(x, x.T, precision=_PRECISION)
+    return lengths[:, None] + lengths - 2 * products
 
 
 def triplet_hinges(embeddings: jax.Array, triplets: Triplets, margin: float) -> jax.Array:
     """max(0, margin + |a - p|^2 - |a - n|^2) of every triplet [N, k], 0 where there is none.
 
-    Only these distances are differentiated. They are taken anew, from the differences of the
-    embeddings [N, f], which costs less than to send the gradients through the N x N distances, and
-    cancels nothing.
+    Only these distances are differentiated. They are computed anew, from the differences of the
+    embeddings [N, f]: that costs less than to send gradients through the N x N distances, and
+    nothing cancels.
     """
 
     def distances(others: jax.Array) -> jax.Array:
-        return jnp.sum((embeddings[:, None] - embeddings[others]) ** 2, axis=-1)
+        differences = embeddings[:, None] - embeddings[others]
+        return jnp.sum(differences**2, axis=-1)
 
     excess = margin + distances(triplets.positives) - distances(triplets.negatives)
     return jnp.where(triplets.valid, jnp.maximum(excess, 0), 0)
 
 
 def semi_hard_triplets(distances: jax.Array, labels: jax.Array, copies: int) -> Triplets:
-    """The triplets of the loss, as `triplet_semihard_loss` of TensorFlow's metric_learning chooses
-    them.
+    """The triplets of the loss, those of TensorFlow's `triplet_semihard_loss`.
 
-    The negative of a pair of one label is the closest that is farther from the anchor than the
-    positive is ("semi-hard"), or where all are closer the farthest. Of equally far ones it is the
-    first.
+    The negative of a pair (anchor, positive) is the closest one that is farther from the anchor
+    than the positive ("semi-hard"), or the farthest one where all are closer. Of equally far ones
+    it is the first.
 
     Time is O(copies N^2), memory O(N^2): each anchor's pairs are gone through one after the other.
 
@@ -67,33 +62,38 @@ def semi_hard_triplets(distances: jax.Array, labels: jax.Array, copies: int) -> 
       copies: how often a label may occur.
 
     """
-    positives, valid = mates(labels, copies)
+    positives, valid = same_label(labels, copies)
     negative = labels[:, None] != labels
     farthest = jnp.argmax(jnp.where(negative, distances, -jnp.inf), axis=1)
 
     def choose(positive: jax.Array) -> jax.Array:
-        farther = negative & (distances > jnp.take_along_axis(distances, positive[:, None], axis=1))
-        closest = jnp.argmin(jnp.where(farther, distances, jnp.inf), axis=1)
-        return jnp.where(jnp.any(farther, axis=1), closest, farthest)
+        to_positive = jnp.take_along_axis(distances, positive[:, None], axis=1)
+        semi_hard = negative & (distances > to_positive)
+        closest = jnp.argmin(jnp.where(semi_hard, distances, jnp.inf), axis=1)
+        return jnp.where(jnp.any(semi_hard, axis=1), closest, farthest)
 
-    return Triplets(positives, jax.lax.map(choose, positives.T).T, valid)
+    negatives = jax.lax.map(choose, positives.T).T
+    return Triplets(positives, negatives, valid)
 
 
-def mates(labels: jax.Array, copies: int) -> tuple[jax.Array, jax.Array]:
-    """Where else each label occurs: int [N] -> indices [N, copies], and whether each of them
-    counts.
+def same_label(labels: jax.Array, copies: int) -> tuple[jax.Array, jax.Array]:
+    """Where else each label occurs: int [N] -> indices [N, copies], and which of them count.
 
-    One of the `copies` places is that of the row itself, and does not count; nor do the last ones
+    One of the `copies` places is that of the row itself and does not count; nor do the last ones
     of a label that occurs less often.
     """
     order = jnp.argsort(labels)
-    start, stop = (jnp.searchsorted(labels[order], labels, side=side) for side in ("left", "right"))
+    in_order = labels[order]
+    start = jnp.searchsorted(in_order, labels, side="left")
+    stop = jnp.searchsorted(in_order, labels, side="right")
+
     places = start[:, None] + jnp.arange(copies)
     found = jnp.take(order, places, mode="clip")
-    return found, (places < stop[:, None]) & (found != jnp.arange(len(labels))[:, None])
+    is_other = found != jnp.arange(len(labels))[:, None]
+    return found, (places < stop[:, None]) & is_other
 
 
-def nearest_neighbor_accuracy(distances: jax.Array, labels: jax.Array) -> jax.Array:
-    """The share of rows whose nearest other row, by `distances` [N, N], has their label."""
-    apart = jnp.where(jnp.eye(len(labels), dtype=bool), jnp.inf, distances)
-    return jnp.mean(labels[jnp.argmin(apart, axis=1)] == labels, dtype=distances.dtype)
+def nearest_neighbor_hits(distances: jax.Array, labels: jax.Array) -> jax.Array:
+    """Whether the nearest other row of each row has its label: [N, N], int [N] -> bool [N]."""
+    others = jnp.where(jnp.eye(len(labels), dtype=bool), jnp.inf, distances)
+    return labels[jnp.argmin(others, axis=1)] == labels

@@ -1,4 +1,4 @@
-"""What a lens changed, in numbers; images are float arrays in [-1, 1]."""
+"""Statistics of what a lens changed; images are float arrays in [-1, 1]."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -6,82 +6,107 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Change(NamedTuple):
-    """What a lens did to B images in their views, small enough to keep where the views are not.
+class ChangeStatistics(NamedTuple):
+    """What a lens changed in B images, each of which was shown in several views.
+
+    The last four are means over all views of all images.
 
     Attributes:
       inputs: the first view of each image, [B, h, w, 3].
       lensed: the same through the lens, [B, h, w, 3], not clipped.
-      losses: mean squared change of each image over its views, [B].
-      squared: mean squared change of each pixel over all views, [h, w].
-      signed: mean change of each pixel over all views, [h, w].
-      mask: share of the views in which a pixel belongs to the shortcut, [h, w].
-      inside: `squared`, but counting each view only inside its own mask, [h, w].
+      image_change: mean squared change of each image over its views, [B].
+      pixel_change: mean squared change of each pixel, [h, w].
+      signed_change: mean change of each pixel, [h, w].
+      mask: fraction of the views in which a pixel belongs to the shortcut, [h, w].
+      change_in_mask: `pixel_change`, with each view counted only inside its own mask, [h, w].
 
     """
 
     inputs: np.ndarray
     lensed: np.ndarray
-    losses: np.ndarray
-    squared: np.ndarray
-    signed: np.ndarray
+    image_change: np.ndarray
+    pixel_change: np.ndarray
+    signed_change: np.ndarray
     mask: np.ndarray
-    inside: np.ndarray
+    change_in_mask: np.ndarray
 
 
-def lay_out(patches: np.ndarray) -> np.ndarray:
-    """Nine patches of each of B images, row by row [9B, p, p, ...] -> side by side [B, 3p, 3p, ...]."""
-    side, *rest = patches.shape[2:]
-    grid = patches.reshape(-1, 3, 3, side, side, *rest).swapaxes(2, 3)
-    return grid.reshape(-1, 3 * side, 3 * side, *rest)
+# The fields with one entry an image.
+PER_IMAGE = ("inputs", "lensed", "image_change")
 
 
-def measure(inputs: np.ndarray, lensed: np.ndarray, mask: np.ndarray, views: int) -> Change:
-    """Sums up [N, h, w, 3] inputs and what became of them; `mask` is bool [N, h, w].
+def compute_statistics(
+    inputs: np.ndarray, lensed: np.ndarray, mask: np.ndarray, views_per_image: int
+) -> ChangeStatistics:
+    """The statistics of images in all their views, before and after a lens.
 
-    The `views` of an image lie next to each other; N is a multiple of their number.
+    Args:
+      inputs: float [N, h, w, 3], all views of an image next to each other.
+      lensed: the same through the lens.
+      mask: bool [N, h, w], the pixels that belong to the shortcut.
+      views_per_image: number of views of an image; N is a multiple of it.
+
     """
-    change = lensed - inputs
-    squared = np.mean(change**2, axis=-1)
-    return Change(
-        inputs=inputs[::views],
-        lensed=lensed[::views],
-        losses=squared.reshape(len(squared) // views, -1).mean(axis=1),
-        squared=squared.mean(axis=0),
-        signed=change.mean(axis=(0, -1)),
+    difference = lensed - inputs
+    squared = np.mean(difference**2, axis=-1)
+
+    # Image by image: the views of one are a row.
+    images = len(inputs) // views_per_image
+    squared_by_image = squared.reshape(images, -1)
+    image_change = squared_by_image.mean(axis=1)
+
+    # Pixel by pixel, over all views.
+    signed_change = difference.mean(axis=(0, -1))
+    change_in_mask = (squared * mask).mean(axis=0)
+    return ChangeStatistics(
+        inputs=inputs[::views_per_image],
+        lensed=lensed[::views_per_image],
+        image_change=image_change,
+        pixel_change=squared.mean(axis=0),
+        signed_change=signed_change,
         mask=mask.mean(axis=0),
-        inside=(squared * mask).mean(axis=0),
+        change_in_mask=change_in_mask,
     )
 
 
-def join(parts: Iterable[Change]) -> Change:
-    """The change over all images of `parts`, which have equally many views of an image."""
+def merge(parts: Iterable[ChangeStatistics]) -> ChangeStatistics:
+    """The statistics of the images of all `parts` together; all with as many views an image."""
     parts = list(parts)
-    sizes = [len(part.losses) for part in parts]
-    fields = list(zip(*parts, strict=True))
-    per_image = [np.concatenate(values) for values in fields[:3]]
-    maps = [np.average(values, axis=0, weights=sizes) for values in fields[3:]]
-    return Change(*per_image, *maps)
+    image_counts = [len(part.image_change) for part in parts]
+    merged = {}
+    for field in ChangeStatistics._fields:
+        values = [getattr(part, field) for part in parts]
+        if field in PER_IMAGE:
+            merged[field] = np.concatenate(values)
+        else:
+            # Means over a part's images: a part weighs as much as it has images.
+            merged[field] = np.average(values, axis=0, weights=image_counts)
+    return ChangeStatistics(**merged)
 
 
-def shares(change: Change) -> dict[str, float]:
-    """How much of the squared change lies in the shortcut, and how much of the pixels, all in [0,
-    1].
+def shortcut_fractions(statistics: ChangeStatistics) -> dict[str, float]:
+    """Which fraction of the squared change, and of the pixels, lies in the shortcut, in [0, 1].
 
     "mask" is a view's own shortcut, "places" is wherever it lies in any view: a lens may also hide
-    it by drawing it where it is not. Empty without a shortcut; shares of a change of nothing are
-    left out.
+    it by drawing it where it is not. Empty without a shortcut; where nothing was changed, only the
+    fractions of the pixels are there.
     """
-    if not change.mask.any():
+    mask = statistics.mask
+    if not mask.any():
         return {}
-    places, total = change.mask > 0, change.squared.sum()
-    covered = {"mask_share": float(change.mask.mean()), "places_share": float(places.mean())}
-    if not total:
-        return covered
-    return covered | {
-        "change_share_in_mask": float(change.inside.sum() / total),
-        "change_share_in_places": float(change.squared[places].sum() / total),
+    places = mask > 0
+    fractions = {
+        "mask_fraction": float(mask.mean()),
+        "places_fraction": float(places.mean()),
     }
+
+    total = statistics.pixel_change.sum()
+    if total:
+        in_mask = statistics.change_in_mask.sum()
+        in_places = statistics.pixel_change[places].sum()
+        fractions["change_fraction_in_mask"] = float(in_mask / total)
+        fractions["change_fraction_in_places"] = float(in_places / total)
+    return fractions
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
@@ -92,11 +117,11 @@ def outline(mask: np.ndarray) -> np.ndarray:
     return (mask > 0) & (mask >= mask.max() / 2)
 
 
-def most_changed(losses: np.ndarray, count: int) -> np.ndarray:
-    """The indices of the `count` largest of `losses` [B] (or all B), largest first."""
-    return np.argsort(-losses, kind="stable")[:count]
+def most_changed(image_change: np.ndarray, count: int) -> np.ndarray:
+    """The indices of the `count` largest of `image_change` [B] (or all B), largest first."""
+    return np.argsort(-image_change, kind="stable")[:count]
 
 
-def least_changed(losses: np.ndarray, count: int) -> np.ndarray:
-    """The indices of the `count` smallest of `losses` [B] (or all B), smallest first."""
-    return np.argsort(losses, kind="stable")[:count]
+def least_changed(image_change: np.ndarray, count: int) -> np.ndarray:
+    """The indices of the `count` smallest of `image_change` [B] (or all B), smallest first."""
+    return np.argsort(image_change, kind="stable")[:count]

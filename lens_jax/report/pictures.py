@@ -1,156 +1,131 @@
-"""What is shown of a lens at work, and of the training: which figures, and their captions."""
-
-from typing import NamedTuple
+"""The pictures of what a lens does to images, with their captions."""
 
 import numpy as np
 
 from lens_jax.pages import figures
-from lens_jax.pages.html import Picture
-from lens_jax.report import change as changes
-from lens_jax.report.change import Change
-from lens_jax.report.runs import Run
+from lens_jax.pages.page import Picture
+from lens_jax.report import change
+from lens_jax.report.change import ChangeStatistics
+from lens_jax.report.measure import MeasuredLens
 
 COLUMNS = 4
-TURNED = 2  # images shown in all their views
-ROWS = ["input", "output", "difference"]
+IMAGES_IN_ALL_VIEWS = 2
+ROW_LABELS = ["input", "output", "difference"]
+GRAY_LEVELS = 127.5  # of 255, in one unit of images in [-1, 1]
 
 
-class Look(NamedTuple):
-    """A lens at work: on some images in all their views, and summed up over more images.
+def view_pictures(name: str, lens: MeasuredLens) -> list[Picture]:
+    """The first images in all their views, a picture an image.
 
-    Attributes:
-      inputs: the views, [N, h, w, 3] in [-1, 1]; those of an image lie next to each other.
-      lensed: the same through the lens, not clipped.
-      views: how many there are of an image.
-      change: what it changes over more images.
-      patches: whether an input is nine patches of an image, laid out by `change.lay_out`.
-
+    None where an image has only one view.
     """
-
-    inputs: np.ndarray
-    lensed: np.ndarray
-    views: int
-    change: Change
-    patches: bool = False
-
-
-def view_pictures(name: str, look: Look) -> list[Picture]:
-    """The first images in all their views, a picture an image; none where an image is its only view."""
-    count = min(TURNED, len(look.inputs) // look.views) if look.views > 1 else 0
-    columns = [f"view {view + 1}" for view in range(look.views)]
-    return [
-        Picture(
-            f"{name}-views-{image + 1}.png",
-            _before_and_after(look, np.arange(look.views) + image * look.views, columns),
-            f"image {image + 1} in its {look.views} views: input, lens output and difference",
-            f"Image {image + 1} in the {look.views} views that the task makes of it.",
+    views = lens.views_per_image
+    if views == 1:
+        return []
+    images = len(lens.inputs) // views
+    columns = [f"view {view + 1}" for view in range(views)]
+    pictures = []
+    for image in range(min(IMAGES_IN_ALL_VIEWS, images)):
+        chosen = np.arange(image * views, (image + 1) * views)
+        number = image + 1
+        picture = Picture(
+            f"{name}-views-{number}.png",
+            _comparison(lens, chosen, columns),
+            f"image {number} in its {views} views: input, lens output and difference",
+            f"Image {number} in the {views} views that the task makes of it.",
         )
-        for image in range(count)
-    ]
+        pictures.append(picture)
+    return pictures
 
 
-def example_pictures(name: str, look: Look) -> list[Picture]:
+def example_pictures(name: str, lens: MeasuredLens) -> list[Picture]:
     """The first view of each image, `COLUMNS` images a picture."""
-    first_views = np.arange(0, len(look.inputs), look.views)
-    strips = [first_views[start : start + COLUMNS] for start in range(0, len(first_views), COLUMNS)]
-    spans = [f"{strip[0] // look.views + 1} to {strip[-1] // look.views + 1}" for strip in strips]
-    return [
-        Picture(
-            f"{name}-examples-{index + 1}.png",
-            _before_and_after(look, strip, []),
+    first_views = np.arange(0, len(lens.inputs), lens.views_per_image)
+    pictures = []
+    for start in range(0, len(first_views), COLUMNS):
+        chosen = first_views[start : start + COLUMNS]
+        span = f"{start + 1} to {start + len(chosen)}"
+        picture = Picture(
+            f"{name}-examples-{len(pictures) + 1}.png",
+            _comparison(lens, chosen, []),
             f"images {span}: input, lens output and difference",
             f"Images {span} of the eval split.",
         )
-        for index, (strip, span) in enumerate(zip(strips, spans, strict=True))
+        pictures.append(picture)
+    return pictures
+
+
+def _comparison(lens: MeasuredLens, chosen: np.ndarray, columns: list[str]) -> bytes:
+    """The chosen inputs, what the lens makes of them, and the difference, row by row."""
+    inputs = lens.inputs[chosen]
+    lensed = lens.lensed[chosen]
+    # One scale for all pictures of a lens, so that they can be compared.
+    scale = _difference_scale(lens)
+    rows = [
+        figures.to_light(inputs),
+        figures.to_light(lensed),
+        figures.signed_difference(lensed - inputs, scale),
     ]
+    return figures.image_grid(np.stack(rows), ROW_LABELS, columns)
 
 
-def _before_and_after(look: Look, chosen: np.ndarray, columns: list[str]) -> bytes:
-    inputs, lensed = look.inputs[chosen], look.lensed[chosen]
-    difference = figures.signed_difference(lensed - inputs, _scale(look))
-    rows = np.stack([figures.to_light(inputs), figures.to_light(lensed), difference])
-    return figures.image_grid(rows, ROWS, columns)
+def _difference_scale(lens: MeasuredLens) -> float:
+    return figures.difference_scale(lens.lensed - lens.inputs)
 
 
-def _scale(look: Look) -> float:
-    return figures.difference_scale(look.lensed - look.inputs)
-
-
-def difference_key(look: Look) -> str:
+def difference_key(lens: MeasuredLens) -> str:
     """How to read the rows of differences, which are amplified alike in all pictures of a lens."""
-    scale = _scale(look)
+    scale = _difference_scale(lens)
+    factor = f"{1 / scale:.2g}"
+    levels = f"{GRAY_LEVELS * scale:.0f}"
     return (
-        "Rows named difference are gray where nothing changed, brighter where the lens added light and "
-        f"darker where it removed some, in each color channel. They are amplified {1 / scale:.2g} times: "
-        f"full strength is a change of {127.5 * scale:.0f} of 255 gray levels or more."
+        "Rows named difference are gray where nothing changed, brighter where the lens added "
+        "light and darker where it removed some, in each color channel. They are amplified "
+        f"{factor} times: full strength is a change of {levels} of 255 gray levels or more."
     )
 
 
-def map_pictures(name: str, change: Change) -> list[Picture]:
+def map_pictures(name: str, statistics: ChangeStatistics) -> list[Picture]:
     """Where a lens changes images: the mean squared and the mean signed change of each pixel."""
-    marked = changes.outline(change.mask)
-    drawn = " The outline is where the shortcut is drawn." if marked.any() else ""
-    over = f"mean over all views of {len(change.losses)} images"
-    return [
-        Picture(
-            f"{name}-squared.png",
-            figures.squared_map(change.squared, marked),
-            "heat map of the mean squared change of each pixel",
-            f"How much each pixel changes: squared change of values in [-1, 1], {over}.{drawn}",
-        ),
-        Picture(
-            f"{name}-signed.png",
-            figures.signed_map(127.5 * change.signed, marked),
-            "map of the mean signed change of each pixel",
-            "In which direction: red where the lens adds light, blue where it removes some, in gray levels "
-            f"of 255, {over}.{drawn}",
-        ),
-    ]
-
-
-def ranked_pictures(name: str, change: Change) -> list[Picture]:
-    """The images that a lens changes most and least, with their mean squared change."""
-    ends = {
-        "most": changes.most_changed(change.losses, COLUMNS),
-        "least": changes.least_changed(change.losses, COLUMNS),
-    }
-    return [
-        Picture(
-            f"{name}-{end}.png",
-            _ranked(change, chosen),
-            f"the images that the lens changes {end}",
-            f"Changed {end} of {len(change.losses)} images, with the mean squared change over their views.",
-        )
-        for end, chosen in ends.items()
-    ]
-
-
-def _ranked(change: Change, chosen: np.ndarray) -> bytes:
-    rows = np.stack(
-        [figures.to_light(change.inputs[chosen]), figures.to_light(change.lensed[chosen])]
+    outlined = change.outline(statistics.mask)
+    count = len(statistics.image_change)
+    measured_on = f"mean over all views of {count} images."
+    if outlined.any():
+        measured_on += " The outline is where the shortcut is drawn."
+    squared = Picture(
+        f"{name}-squared.png",
+        figures.heat_map(statistics.pixel_change, outlined),
+        "heat map of the mean squared change of each pixel",
+        f"How much each pixel changes: squared change of values in [-1, 1], {measured_on}",
     )
-    return figures.image_grid(rows, ROWS[:2], [f"{loss:.2g}" for loss in change.losses[chosen]])
+    signed = Picture(
+        f"{name}-signed.png",
+        figures.diverging_map(GRAY_LEVELS * statistics.signed_change, outlined),
+        "map of the mean signed change of each pixel",
+        "In which direction: red where the lens adds light, blue where it removes some, in gray "
+        f"levels of 255, {measured_on}",
+    )
+    return [squared, signed]
 
 
-def curve_pictures(runs: list[Run]) -> list[Picture]:
-    """The training curves of all runs in one picture; none where nothing was logged."""
-    histories = {run.name: _history(run) for run in runs if run.rows}
-    if not histories:
-        return []
-    altered = any(run.kind != "none" for run in runs)
-    lensed = " Accuracy: solid on altered images, dashed on images as they are." if altered else ""
+def ranked_pictures(name: str, statistics: ChangeStatistics) -> list[Picture]:
+    """The images that a lens changes most and least, with their mean squared change."""
+    most = change.most_changed(statistics.image_change, COLUMNS)
+    least = change.least_changed(statistics.image_change, COLUMNS)
     return [
-        Picture(
-            "curves.png",
-            figures.curves(histories),
-            "training curves: pretext loss, pretext accuracy, and how much images are changed",
-            f"Measured on training images.{lensed}",
-        )
+        _ranked(name, statistics, "most", most),
+        _ranked(name, statistics, "least", least),
     ]
 
 
-def _history(run: Run) -> list[dict[str, float]]:
-    """A run's rows; the penalty is a curve where it is steered, and else a setting."""
-    if run.config["lens"]["budget"] == "target":
-        return run.rows
-    return [{name: row[name] for name in row if name != "lens_penalty"} for row in run.rows]
+def _ranked(name: str, statistics: ChangeStatistics, rank: str, chosen: np.ndarray) -> Picture:
+    inputs = figures.to_light(statistics.inputs[chosen])
+    lensed = figures.to_light(statistics.lensed[chosen])
+    columns = [f"{value:.2g}" for value in statistics.image_change[chosen]]
+    count = len(statistics.image_change)
+    return Picture(
+        f"{name}-{rank}.png",
+        figures.image_grid(np.stack([inputs, lensed]), ROW_LABELS[:2], columns),
+        f"the images that the lens changes {rank}",
+        f"Changed {rank} of {count} images, with the mean squared change over their views.",
+    )

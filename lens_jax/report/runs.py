@@ -1,4 +1,4 @@
-"""Run folders as plain values: what was trained, what was measured, and what a lens won back."""
+"""Run folders as plain values: what was trained, what was measured, how they compare."""
 
 import shlex
 from typing import Any, NamedTuple
@@ -18,17 +18,24 @@ MEASURED = (
     "pretext_accuracy_clean_lensed",
     "pretext_accuracy_shortcut_lensed",
 )
-# Two linear accuracies are only compared where these are the same.
+# Two linear accuracies are only compared where these settings of the evaluation are the same.
 EVALUATED_AS = ("dataset", "solver", "train_examples")
 # The variant of a config file that trains on a data set.
 VARIANTS = {settings["data"]["name"]: variant for variant, settings in DATASETS.items()}
+# What is known of a run, by name: `MEASURED`, "seconds" of training, "recovered".
 Numbers = dict[str, float]
 
 
-class Run(NamedTuple):
-    """One run: its folder's name and path, its config, its metrics' rows and its newest evaluation.
+class TrainedRun(NamedTuple):
+    """A run as its folder holds it.
 
-    `evaluation` is empty where nothing was evaluated yet, and `rows` where nothing was logged.
+    Attributes:
+      name: name of the folder, printable.
+      workdir: path of the folder.
+      config: the run's config.
+      rows: rows of its metrics, oldest first; empty where nothing was logged.
+      evaluation: its newest evaluation; empty where nothing was evaluated yet.
+
     """
 
     name: str
@@ -47,138 +54,190 @@ class Run(NamedTuple):
         """Whether a lens was trained."""
         return self.kind == "network"
 
+    @property
+    def linear_accuracy(self) -> float | None:
+        """The linear accuracy of the newest evaluation, if there is one."""
+        return self.evaluation.get("linear_accuracy")
+
 
 class References(NamedTuple):
-    """The two runs on unaltered inputs that another is judged by: with its shortcut, and with none."""
+    """The two runs on unaltered inputs that a run with altered inputs is compared with.
 
-    shortcut: Run
-    clean: Run
+    Attributes:
+      shortcut: trained with its shortcut.
+      clean: trained without a shortcut.
+
+    """
+
+    shortcut: TrainedRun
+    clean: TrainedRun
 
 
-def find_runs(workdir: str) -> list[Run]:
-    """The run in `workdir`, or those in its direct subfolders: clean ones first, those with a lens
-    last.
+def find_runs(workdir: str) -> list[TrainedRun]:
+    """The run in `workdir`, or the runs in its direct subfolders.
 
-    Raises `UserError` where there is none, or where a file of one is not JSON.
+    Clean runs come first, those with a lens last. Raises `UserError` where there is none, or where
+    a file of one is not JSON.
     """
     root = epath.Path(workdir)
     if files.is_run(workdir):
         return [_read_run(root)]
+    runs = []
     folders = sorted(root.iterdir()) if root.is_dir() else []
-    runs = [_read_run(folder) for folder in folders if files.is_run(str(folder))]
+    for folder in folders:
+        if files.is_run(str(folder)):
+            runs.append(_read_run(folder))
     if not runs:
         raise UserError(
             f"no run in {workdir}: train first, with python -m lens_jax.main --workdir={workdir}"
         )
-    return sorted(
-        runs,
-        key=lambda run: (
-            run.has_lens,
-            run.kind != "none",
-            run.config["shortcut"] != "none",
-            run.name,
-        ),
-    )
+    return sorted(runs, key=_order)
 
 
-def _read_run(folder: epath.Path) -> Run:
-    return Run(
-        _printable(folder.absolute().name),
-        str(folder),
-        files.read_config(str(folder)),
-        read_metrics(str(folder)),
-        next(reversed(read_results(str(folder))), {}),
+def _read_run(folder: epath.Path) -> TrainedRun:
+    workdir = str(folder)
+    evaluations = read_results(workdir)
+    return TrainedRun(
+        name=_printable(folder.absolute().name),
+        workdir=workdir,
+        config=files.read_config(workdir),
+        rows=read_metrics(workdir),
+        evaluation=evaluations[-1] if evaluations else {},
     )
 
 
 def _printable(name: str) -> str:
-    """A folder may be named by bytes that are no text, or that steer a terminal."""
-    return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
-    )
+    """The name without characters that are no text or that steer a terminal."""
+    printable = ""
+    for letter in name:
+        printable += letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}"
+    return printable
 
 
-def recovered(lens: float, shortcut: float, clean: float) -> float | None:
-    """The share of what the shortcut cost that the lens won back; 1 is all of it, below 0 it cost
-    more.
+def _order(run: TrainedRun) -> tuple[bool, bool, bool, str]:
+    # False sorts before True: clean, shortcut, attack, lens; then by name.
+    has_shortcut = run.config["shortcut"] != "none"
+    return run.has_lens, run.kind != "none", has_shortcut, run.name
 
-    Takes linear accuracies: with the lens (or an attack), with the shortcut and no lens, with
-    neither. None where the shortcut cost nothing, as there is nothing to win back then.
+
+def recovered_fraction(lens: float, shortcut: float, clean: float) -> float | None:
+    """The fraction of the accuracy lost to a shortcut that a lens recovers.
+
+    (lens - shortcut) / (clean - shortcut): 1 is all of it; below 0, the lens loses even more.
+
+    Args:
+      lens: linear accuracy with the shortcut and the lens (or an attack).
+      shortcut: linear accuracy with the shortcut and no lens.
+      clean: linear accuracy with neither.
+
+    Returns:
+      The fraction, or None where the shortcut cost nothing: there is nothing to recover then.
+
     """
-    return (lens - shortcut) / (clean - shortcut) if clean > shortcut else None
+    if clean > shortcut:
+        return (lens - shortcut) / (clean - shortcut)
+    return None
 
 
-def find_references(run: Run, runs: list[Run]) -> References | None:
-    """What to judge a run with altered inputs by: runs of its data set, task and seed, evaluated as
-    it was.
+def find_references(run: TrainedRun, runs: list[TrainedRun]) -> References | None:
+    """The references of a run with altered inputs; None where one of the two is missing.
 
-    Of several that fit, the first one in `runs` counts; None where one of the two is missing.
+    They have its data set, task and seed, and were evaluated as it was. Of several that fit, the
+    first one in `runs` counts.
     """
-    by_shortcut = {
-        other.config["shortcut"]: other
-        for other in reversed(runs)
-        if other.kind == "none" and _evaluated_alike(run, other)
-    }
     shortcut = run.config["shortcut"]
-    if run.kind == "none" or shortcut == "none" or not {shortcut, "none"} <= by_shortcut.keys():
+    if run.kind == "none" or shortcut == "none":
         return None
-    return References(by_shortcut[shortcut], by_shortcut["none"])
+
+    # The comparable runs on unaltered inputs, by the shortcut that was drawn into them.
+    by_shortcut = {}
+    for other in runs:
+        if other.kind == "none" and _comparable(run, other):
+            by_shortcut.setdefault(other.config["shortcut"], other)
+    if shortcut in by_shortcut and "none" in by_shortcut:
+        return References(by_shortcut[shortcut], by_shortcut["none"])
+    return None
 
 
-def _evaluated_alike(one: Run, other: Run) -> bool:
-    def described(run: Run) -> list[Any]:
-        config, evaluation = run.config, run.evaluation
-        names = config["data"]["name"], config["task"]["name"], config["seed"]
-        return [
-            *names,
-            *(evaluation.get(key) for key in EVALUATED_AS),
-            "linear_accuracy" in evaluation,
-        ]
-
-    return described(one) == described(other) and "linear_accuracy" in one.evaluation
+def _comparable(one: TrainedRun, other: TrainedRun) -> bool:
+    """Whether the linear accuracies of two runs can be compared."""
+    if one.linear_accuracy is None or other.linear_accuracy is None:
+        return False
+    return _setup(one) == _setup(other)
 
 
-def summarize(run: Run, runs: list[Run]) -> Numbers:
+def _setup(run: TrainedRun) -> list[Any]:
+    """What must be the same in two runs that are compared."""
+    config = run.config
+    return [
+        config["data"]["name"],
+        config["task"]["name"],
+        config["seed"],
+        *(run.evaluation.get(key) for key in EVALUATED_AS),
+    ]
+
+
+def summarize(run: TrainedRun, runs: list[TrainedRun]) -> Numbers:
     """The numbers of one run among `runs`; what is not known is left out."""
-    numbers = {key: run.evaluation[key] for key in MEASURED if key in run.evaluation}
+    numbers = {}
+    for key in MEASURED:
+        if key in run.evaluation:
+            numbers[key] = run.evaluation[key]
     if run.rows:
         numbers["seconds"] = run.rows[-1]["seconds"]
+
     references = find_references(run, runs)
-    accuracies = (
-        (each.evaluation["linear_accuracy"] for each in (run, *references)) if references else ()
+    if references is None:
+        return numbers
+    fraction = recovered_fraction(
+        lens=run.linear_accuracy,
+        shortcut=references.shortcut.linear_accuracy,
+        clean=references.clean.linear_accuracy,
     )
-    share = recovered(*accuracies) if references else None
-    return numbers if share is None else numbers | {"recovered": share}
+    if fraction is not None:
+        numbers["recovered"] = fraction
+    return numbers
 
 
-def differing_settings(runs: list[Run]) -> dict[str, list[Any]]:
-    """The settings that are not the same in all runs, each with its value in each run (None: not there)."""
-    flat = [flatten(run.config) for run in runs]
-    values = {key: [each.get(key) for each in flat] for key in sorted(set().union(*flat))}
-    return {key: each for key, each in values.items() if any(value != each[0] for value in each)}
+def differing_settings(runs: list[TrainedRun]) -> dict[str, list[Any]]:
+    """The settings that are not the same in all runs, each with its value in each run.
+
+    The value is None in a run that does not have the setting.
+    """
+    settings = [flatten(run.config) for run in runs]
+    keys = set().union(*settings)
+    differing = {}
+    for key in sorted(keys):
+        values = [each.get(key) for each in settings]
+        if any(value != values[0] for value in values):
+            differing[key] = values
+    return differing
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by their dotted names: {"lens": {"blocks": 1}} -> {"lens.blocks": 1}."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        flat |= (
-            flatten(value, f"{prefix}{key}.")
-            if isinstance(value, dict)
-            else {f"{prefix}{key}": value}
-        )
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[name] = value
     return flat
 
 
-def training_command(run: Run) -> str:
-    """The command that trains such a run again, every setting spelled out and safe for a shell."""
+def training_command(run: TrainedRun) -> str:
+    """The command that trains such a run again, with every setting, quoted for a shell."""
+    task = run.config["task"]["name"]
+    # A data set may be named with its TFDS config: glyphs/large.
     variant = VARIANTS[run.config["data"]["name"].partition("/")[0]]
-    settings = {
-        key: tuple(v) if isinstance(v, list) else v for key, v in flatten(run.config).items()
-    }
     words = [
-        f"--config=configs/{run.config['task']['name']}.py:{variant}",
+        f"--config=configs/{task}.py:{variant}",
         f"--workdir={run.workdir}-again",
-        *(f"--config.{key}={value}" for key, value in settings.items()),
     ]
-    return " \\\n  ".join(["python -m lens_jax.main", *map(shlex.quote, words)])
+    for key, value in flatten(run.config).items():
+        # A config has tuples where its JSON has lists.
+        setting = tuple(value) if isinstance(value, list) else value
+        words.append(f"--config.{key}={setting}")
+    quoted = [shlex.quote(word) for word in words]
+    return " \\\n  ".join(["python -m lens_jax.main", *quoted])

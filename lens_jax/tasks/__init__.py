@@ -3,28 +3,38 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lens_jax.errors import UserError, check_choice
-from lens_jax.tasks.base import Task
+from lens_jax.errors import check_choice
+from lens_jax.tasks.base import DataFacts, Task
+from lens_jax.tasks.byol import BYOL
 from lens_jax.tasks.exemplar import Exemplar
 from lens_jax.tasks.jigsaw import Jigsaw
+from lens_jax.tasks.moco import MoCo
 from lens_jax.tasks.relative_patch_location import RelativePatchLocation
 from lens_jax.tasks.rotation import Rotation
+from lens_jax.tasks.simclr import SimCLR
 from lens_jax.tasks.supervised import Supervised
 
-PRETEXT_TASKS = {
+TASKS: dict[str, type[Task]] = {
     "rotation": Rotation,
     "exemplar": Exemplar,
     "relative_patch_location": RelativePatchLocation,
     "jigsaw": Jigsaw,
+    "supervised": Supervised,
+    "simclr": SimCLR,
+    "moco": MoCo,
+    "byol": BYOL,
 }
-TASKS = (*PRETEXT_TASKS, "supervised")
 
 
-def make_task(name: str, options: Mapping[str, Any], num_classes: int) -> Task:
-    """The task `name` with its options from the config; `num_classes` is the data set's (0: no labels)."""
-    check_choice("task", name, TASKS)
-    if name in PRETEXT_TASKS:
-        return PRETEXT_TASKS[name](**options)
-    if num_classes < 2:
-        raise UserError("task 'supervised' needs labels: give the data set at least two classes")
-    return Supervised(num_classes)
+def make_task(options: Mapping[str, Any], facts: DataFacts) -> Task:
+    """The task that `options`, the config's section, name under "name"; the rest are its own.
+
+    A task that attaches to another one has that one's options under "base". Raises `UserError` for
+    an unknown task, and for options that it cannot have.
+    """
+    options = dict(options)
+    name = options.pop("name")
+    check_choice("task", name, tuple(TASKS))
+    if "base" in options:
+        options["base"] = make_task(options["base"], facts)
+    return TASKS[name].from_options(options, facts)

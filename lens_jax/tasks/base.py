@@ -1,33 +1,88 @@
-"""What a task is: a few pure functions."""
+"""What a task is: which views of a batch are made, which head reads them, and what it loses.
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+A method is one file with one frozen dataclass: three methods to write (`views`, `head`, `loss`),
+and defaults for the rest. docs/adding_a_method.md walks through one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
+from lens_jax.errors import UserError
+from lens_jax.ops.augment import Augmented
+
 Batch = dict[str, jax.Array]
-Augment = Callable[[jax.Array], jax.Array]
+
+
+class DataFacts(NamedTuple):
+    """What a task may need to know of its data set.
+
+    Attributes:
+      num_classes: number of classes; 0 without labels.
+      size: number of examples; `batch["index"]` lies in [0, size).
+
+    """
+
+    num_classes: int
+    size: int
+
+
+class Augment(Protocol):
+    """Draws an augmentation for each image and applies it."""
+
+    def __call__(self, images: jax.Array, view: int = 0, size: int = 0) -> Augmented:
+        """Images [N, h, w, 3] in [-1, 1] -> [N, s, s, 3], and what was drawn, [N, P].
+
+        Every `view` has its own settings and its own draws; calls with the same view draw the same.
+        `size` is the side of the result; 0 keeps that of the images.
+        """
 
 
 class Views(NamedTuple):
-    """What the extractor is asked about the B images of a batch.
+    """Views of the B images of a batch.
 
-    Every array's leading axis is a multiple of B, with all that belongs to an image side by side,
-    so that a share of the images is a slice of each.
+    The views of an image lie side by side: some of the images are a slice of each array.
 
     Attributes:
-      inputs: images [N, h, w, 3] in [-1, 1] for the extractor.
-      targets: a pytree of what the loss compares the head's outputs with.
-      arrangement: a pytree of what the head must know beside the features, None for most tasks.
+      inputs: images [V * B, h, w, 3] in [-1, 1], V views of each image of the batch.
+      labels: a pytree of what the loss compares the outputs with; leading axes are multiples of B.
+      context: a pytree of what the head must know beside the features; likewise.
 
     """
 
     inputs: jax.Array
-    targets: Any
-    arrangement: Any = None
+    labels: Any = None
+    context: Any = None
+
+
+class Outputs(NamedTuple):
+    """Outputs of the head: pytrees whose leading axes are multiples of B.
+
+    Attributes:
+      online: of the network that is trained.
+      target: of the target network, through which no gradient flows; None without one.
+
+    """
+
+    online: Any
+    target: Any = None
+
+
+class Target(NamedTuple):
+    """A target network: the same network with averaged parameters.
+
+    Attributes:
+      views: which views of each image it sees.
+      momentum: step -> the weight of the old average in the new one, in [0, 1].
+
+    """
+
+    views: tuple[int, ...]
+    momentum: optax.Schedule
 
 
 class Loss(NamedTuple):
@@ -35,38 +90,115 @@ class Loss(NamedTuple):
 
     value: jax.Array
     metrics: dict[str, jax.Array]
-    memory: Any
+    memory: Any = ()
 
 
-class Task(Protocol):
-    """A pretext task (or the supervised reference), a frozen dataclass."""
+class Task:
+    """A pretext task or a contrastive method; subclasses are frozen dataclasses.
 
-    @property
-    def has_classes(self) -> bool:
-        """Whether `logits` gives class logits; the objectives that need classes ask."""
+    Attributes:
+      has_classes: whether `logits` gives class logits; some objectives of the lens need them.
+      online_views: which views of each image the trained network sees; None: all of them.
+
+    """
+
+    has_classes: ClassVar[bool] = False
+    online_views: ClassVar[tuple[int, ...] | None] = None
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], facts: DataFacts) -> "Task":
+        """The task with these options of the config, on data of which `facts` are known."""
+        del facts
+        return cls(**options)
+
+    # To be written for every task.
 
     def views(self, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
-        """Images [B, h, w, 3] in [-1, 1] under "image", labels [B] under "label" -> what is asked.
+        """The views of a batch, a function of the key.
 
-        `augment` flips and colors any number of images at random. It is None in evaluation, where
-        nothing is drawn at random.
+        The batch holds "image" [B, h, w, 3] in [-1, 1], "label" int [B] and "index" int [B]. In
+        evaluation `augment` is None, and nothing is drawn at random.
         """
-
-    def crops(self, images: jax.Array) -> jax.Array:
-        """Images [B, h, w, 3] -> [k * B, ...], the inputs whose mean features represent each image."""
+        raise NotImplementedError
 
     def head(self, dtype: Any) -> nn.Module:
-        """The module (features [N, f], arrangement, train) -> outputs."""
+        """The module (features [N, f], context, train) -> outputs.
 
-    def loss(self, outputs: jax.Array, targets: Any, memory: Any) -> Loss:
-        """Outputs of the head and targets -> loss."""
+        With a target network it also has a method `target` with the same arguments.
+        """
+        raise NotImplementedError
 
-    def logits(self, outputs: jax.Array) -> jax.Array | None:
-        """Outputs of the head -> class logits [N, classes], or None for a task without classes."""
+    def loss(self, outputs: Outputs, labels: Any, memory: Any) -> Loss:
+        """The loss of the outputs, and the memory after this step."""
+        raise NotImplementedError
+
+    # What has a default.
+
+    def crops(self, images: jax.Array) -> jax.Array:
+        """Images [B, h, w, 3] -> [k * B, ...], whose mean features represent each image."""
+        return images
+
+    def logits(self, outputs: Outputs) -> jax.Array | None:
+        """Class logits [N, classes]; None for a task without classes."""
+        return outputs.online if self.has_classes else None
+
+    def hits(self, outputs: Outputs, labels: Any) -> jax.Array | None:
+        """Which rows are right, bool [N]: what evaluation averages as pretext accuracy.
+
+        None where there is nothing to count.
+        """
+        logits = self.logits(outputs)
+        return None if logits is None else jnp.argmax(logits, axis=-1) == labels
+
+    def target(self, total_steps: int) -> Target | None:
+        """The target network in a training of `total_steps`; None: there is none."""
+        return None
+
+    def memory(self, key: jax.Array) -> Any:
+        """What is remembered before the first step."""
+        return ()
+
+    def tile(self, views: Any) -> Any:
+        """Lays views [N, h, w, ...] out for pictures, [M, H, W, ...], NumPy or JAX arrays."""
+        return views
 
 
-def classification_loss(logits: jax.Array, labels: jax.Array, memory: Any) -> Loss:
-    """Mean softmax cross-entropy, with accuracy: logits [N, classes], int labels [N]."""
-    value = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
-    accuracy = jnp.mean(jnp.argmax(logits, axis=-1) == labels, dtype=value.dtype)
-    return Loss(value, {"accuracy": accuracy}, memory)
+class Classification(Task):
+    """A task whose head gives one logit a class, and whose labels are class indices."""
+
+    has_classes = True
+
+    def loss(self, outputs: Outputs, labels: jax.Array, memory: Any) -> Loss:
+        """Mean softmax cross-entropy, with accuracy: logits [N, classes], int labels [N]."""
+        logits = outputs.online
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        value = jnp.mean(losses)
+        accuracy = jnp.mean(self.hits(outputs, labels), dtype=value.dtype)
+        return Loss(value, {"accuracy": accuracy}, memory)
+
+
+def check_option(name: str, value: Any, fine: bool, legal: str) -> None:
+    """Raises `UserError` for the option `task.name` unless its value is `fine`."""
+    if not fine:
+        raise UserError(f"task.{name} is {value!r}: it must be {legal}")
+
+
+def check_images(task: str, count: int) -> None:
+    """Raises `UserError` for a task that compares images with others where there are no others."""
+    if count < 2:
+        raise UserError(
+            f"task {task!r} compares each image with others, and got {count}: use at least 2 in "
+            "each part of a batch, by a larger data.batch_size, lens.lensed_fraction or "
+            "lens.raw_fraction, or a smaller train.accumulate"
+        )
+
+
+def split_views(rows: jax.Array, count: int) -> Sequence[jax.Array]:
+    """[count * B, ...] -> `count` arrays [B, ...], one for each view of an image."""
+    by_image = rows.reshape(-1, count, *rows.shape[1:])
+    return [by_image[:, view] for view in range(count)]
+
+
+def join_views(*views: jax.Array) -> jax.Array:
+    """The inverse of `split_views`: the views of an image come to lie side by side."""
+    return jnp.stack(views, axis=1).reshape(-1, *views[0].shape[1:])

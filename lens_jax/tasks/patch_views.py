@@ -1,39 +1,77 @@
-"""The views of the patch tasks: nine patches an image, and the orders in which the head sees them."""
+"""What the patch tasks share: nine patches an image, the orders in which the head sees them."""
+
+import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from lens_jax.ops.patches import central_patches, random_patches
-from lens_jax.tasks.base import Views
+from lens_jax.models.heads import check_head
+from lens_jax.ops import patches
+from lens_jax.tasks.base import Classification, Views
 
 
-def patch_views(
-    key: jax.Array,
-    images: jax.Array,
-    orders: jax.Array,
-    labels: jax.Array,
-    *,
-    cell: int,
-    patch: int,
-    jitter: bool,
-) -> Views:
-    """Nine patches of each image [B, h, w, 3], and for each image the same orders and labels.
+@dataclasses.dataclass(frozen=True)
+class PatchTask(Classification):
+    """A task on nine patches of each image.
 
-    Args:
-      key: of the patches' places, if there is `jitter`; else they are the central ones.
-      images: in [-1, 1].
-      orders: int [P, k], the patches, 0 to 8, that lie at each of k places.
-      labels: int [P], the class of each order.
-      cell: side of the grid's cells, in pixels.
-      patch: side of the patches, in pixels.
-      jitter: whether to draw the places.
-
-    Returns:
-      Inputs [9B, patch, patch, 3], targets [P * B] and arrangement [B, P, k].
+    Attributes:
+        cell: side of the grid's cells, in pixels; the images are at least three cells on a side.
+        patch: side of the patches, in pixels.
+        jitter: in training, draw the crop's and the patches' positions; else take the central ones.
+        embedding: width of a patch's embedding in the head.
+        hidden: width of the head's hidden layer.
+        dropout: fraction of the hidden units that training leaves out.
 
     """
-    inputs = (
-        random_patches(key, images, cell, patch) if jitter else central_patches(images, cell, patch)
-    )
-    count = len(images)
-    return Views(inputs, jnp.tile(labels, count), jnp.broadcast_to(orders, (count, *orders.shape)))
+
+    cell: int = 85
+    patch: int = 64
+    jitter: bool = True
+    embedding: int = 1000
+    hidden: int = 4096
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        patches.check_patch(self.cell, self.patch)
+        check_head(self.embedding, self.hidden, self.dropout)
+
+    def patch_views(
+        self,
+        key: jax.Array,
+        images: jax.Array,
+        orders: jax.Array,
+        labels: jax.Array,
+        train: bool,
+    ) -> Views:
+        """Nine patches of each image [B, h, w, 3], and for each image the same orders and labels.
+
+        Args:
+          key: of the patches' positions.
+          images: in [-1, 1].
+          orders: int [P, k], the patches, 0 to 8, that lie at each of k places.
+          labels: int [P], the class of each order.
+          train: whether positions may be drawn at random.
+
+        Returns:
+          Inputs [9B, patch, patch, 3], labels [P * B] and context [B, P, k].
+
+        """
+        if train and self.jitter:
+            inputs = patches.random_patches(key, images, self.cell, self.patch)
+        else:
+            inputs = patches.central_patches(images, self.cell, self.patch)
+        count = len(images)
+        context = jnp.broadcast_to(orders, (count, *orders.shape))
+        return Views(inputs, jnp.tile(labels, count), context)
+
+    def crops(self, images: jax.Array) -> jax.Array:
+        """Nine adjacent patches of the images' central square of 3 * patch px, [9B, p, p, 3]."""
+        return patches.central_patches(images, self.patch, self.patch)
+
+    def tile(self, views: Any) -> Any:
+        """Nine patches of each image, row by row [9B, p, p, ...] -> [B, 3p, 3p, ...]."""
+        side, *rest = views.shape[2:]
+        grid = views.reshape(-1, patches.GRID, patches.GRID, side, side, *rest)
+        rows = grid.swapaxes(2, 3)
+        return rows.reshape(-1, patches.GRID * side, patches.GRID * side, *rest)

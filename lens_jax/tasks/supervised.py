@@ -1,39 +1,38 @@
 """Supervised classification: the reference line that every comparison needs."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 
+from lens_jax.errors import UserError
 from lens_jax.models.heads import LinearHead
-from lens_jax.tasks.base import Augment, Batch, Loss, Views, classification_loss
+from lens_jax.tasks.base import Augment, Batch, Classification, DataFacts, Views
 
 
 @dataclasses.dataclass(frozen=True)
-class Supervised:
+class Supervised(Classification):
     """Classification with the data set's own labels."""
 
     num_classes: int
-    has_classes = True
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], facts: DataFacts) -> "Supervised":
+        """Classification over the classes of the data; raises `UserError` where it has none."""
+        if facts.num_classes < 2:
+            raise UserError(
+                "task 'supervised' needs labels: give the data set at least two classes"
+            )
+        return cls(facts.num_classes, **options)
 
     def views(self, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
         """The images with their own labels."""
         del key
-        return Views(augment(batch["image"]) if augment else batch["image"], batch["label"])
-
-    def crops(self, images: jax.Array) -> jax.Array:
-        """The images as they are."""
-        return images
+        images = augment(batch["image"]).images if augment else batch["image"]
+        return Views(images, batch["label"])
 
     def head(self, dtype: Any) -> nn.Module:
         """A linear layer to one logit a class."""
         return LinearHead(self.num_classes, dtype)
-
-    def loss(self, outputs: jax.Array, targets: jax.Array, memory: Any) -> Loss:
-        """Softmax cross-entropy over the classes."""
-        return classification_loss(outputs, targets, memory)
-
-    def logits(self, outputs: jax.Array) -> jax.Array:
-        """The outputs themselves, [N, classes]."""
-        return outputs

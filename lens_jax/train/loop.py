@@ -1,6 +1,7 @@
 """The training story, from config to last checkpoint."""
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
@@ -13,46 +14,41 @@ from ml_collections import ConfigDict
 
 from lens_jax import config as configs
 from lens_jax.data.batches import Batches, Skipped, train_batches
-from lens_jax.data.source import Source, open_source
 from lens_jax.devices import cache, distributed, mesh
 from lens_jax.errors import UserError
 from lens_jax.train import compiling, finite, preemption
 from lens_jax.train.durations import Clock
+from lens_jax.train.gradients import Metrics
 from lens_jax.train.progress import report_progress
+from lens_jax.train.setup import Setup, make_setup
 from lens_jax.train.state import TrainState
 from lens_jax.workdir import checkpoints, files, lock
 from lens_jax.workdir.metrics import open_metrics
 
-# The device has these to do while the host reads; were it more, batches would fill the device's
-# memory.
+# The device has these to do while the host reads; with more, batches would fill its memory.
 STEPS_AHEAD = 2
 
-
-class Plan(NamedTuple):
-    """What a config comes to: its data, its durations in steps, its first state, and its traced step."""
-
-    source: Source
-    clock: Clock
-    log_every: int
-    save_every: int
-    init: Callable[[], TrainState]
-    step: jax.stages.Traced
+# (step) -> whether this process was told to end after it.
+Preempted = Callable[[int], bool]
 
 
-class Session(NamedTuple):
+class Training(NamedTuple):
     """What stays the same while a process trains."""
 
     config: ConfigDict
     workdir: str
     devices: Mesh
-    plan: Plan
+    setup: Setup
     manager: Any
     skipped: Skipped
     began: float
 
 
-class Place(NamedTuple):
-    """Where training goes on: after `step`, which took `seconds`, in data reordered `rollbacks` times."""
+class Progress(NamedTuple):
+    """How far a training is: after `step`, which took `seconds`.
+
+    The data was reordered `rollbacks` times.
+    """
 
     step: int
     state: TrainState
@@ -61,118 +57,49 @@ class Place(NamedTuple):
     rollbacks: int
 
 
+@dataclasses.dataclass
+class Window:
+    """The steps since metrics were last written."""
+
+    metrics: list[Metrics] = dataclasses.field(default_factory=list)
+    began: float = dataclasses.field(default_factory=time.monotonic)
+    waited: float = 0.0
+
+
 def train(config: ConfigDict, workdir: str) -> None:
     """Trains what `config` describes, or goes on from the newest intact checkpoint in `workdir`.
 
     A number that is not finite ends it, once `train.rollbacks` returns to the last checkpoint are
     used up. On SIGTERM it saves and raises `SystemExit` with `preemption.EXIT_STATUS`.
 
-    Raises `UserError` for a config that cannot be run, for a `workdir` of another config, of
-    another run that is still training, or that cannot be written, for too many unreadable images,
-    and at the first number that is not finite.
+    Raises `UserError` for a config that cannot be run, for a `workdir` of another config, of another
+    run that is still training, or that cannot be written, for too many unreadable images, and at
+    the first number that is not finite.
     """
-    with preemption.watch() as preempted, _open_session(config, workdir) as session:
-        place = _start(session)
-        step_fn, seconds = compiling.compile_step(session.plan.step)
-        where = f"{session.devices.size} {jax.default_backend()} device(s)"
-        print(f"compiled the step in {seconds:.1f} s for {where}", flush=True)
-        while place.step < session.plan.clock.total_steps:
-            place = _train_or_roll_back(session, place, step_fn, preempted)
-    print(f"trained to step {place.step}; checkpoints, metrics and config are in {workdir}")
+    with preemption.watch() as preempted, open_training(config, workdir) as training:
+        progress = start(training)
+        step_fn, seconds = compiling.compile_step(training.setup.traced.step)
+        devices = f"{training.devices.size} {jax.default_backend()} device(s)"
+        print(f"compiled the step in {seconds:.1f} s for {devices}", flush=True)
+
+        while progress.step < training.setup.clock.total_steps:
+            progress = train_or_roll_back(training, progress, step_fn, preempted)
+    print(f"trained to step {progress.step}; checkpoints, metrics and config are in {workdir}")
 
 
 @contextlib.contextmanager
-def _open_session(config: ConfigDict, workdir: str) -> Iterator[Session]:
-    """Checks and plans everything before anything is written."""
+def open_training(config: ConfigDict, workdir: str) -> Iterator[Training]:
+    """Checks and sets up everything before anything is written."""
     began = time.monotonic()
     configs.check(config)
     devices = mesh.make_mesh(config.mesh.fsdp)
-    plan = make_plan(config, devices)
+    setup = make_setup(config, devices)
     with lock.hold(workdir):
         claim_workdir(config, workdir)
         cache.use_cache(workdir)
         with checkpoints.open_for_training(workdir, config.train.keep_checkpoints) as manager:
-            yield Session(config, workdir, devices, plan, manager, Skipped(plan.source), began)
-
-
-def _train_or_roll_back(
-    session: Session, place: Place, step_fn: Callable, preempted: Callable[[int], bool]
-) -> Place:
-    """Trains to the end, or to a number that is not finite and back to the last checkpoint if allowed."""
-    try:
-        return _train_to_the_end(session, place, step_fn, preempted)
-    except finite.NotFiniteError as error:
-        allowed, used = session.config.train.rollbacks, place.rollbacks + 1
-        if used > allowed or session.manager.latest_step() is None:
-            raise
-        print(
-            f"{str(error).partition(':')[0]}: rolling back, {used} of {allowed} times", flush=True
-        )
-    return _resume(session, used)._replace(seconds=place.seconds)
-
-
-def _train_to_the_end(
-    session: Session, place: Place, step_fn: Callable, preempted: Callable[[int], bool]
-) -> Place:
-    config, workdir, devices, plan, manager, skipped, began = session
-    total, state, batches = plan.clock.total_steps, place.state, place.batches
-    with open_metrics(workdir, place.step, active=jax.process_index() == 0) as write:
-        window, opened, waited = [], time.monotonic(), 0.0
-        for step in range(place.step + 1, total + 1):
-            asked = time.monotonic()
-            batch = next(batches)
-            waited += time.monotonic() - asked
-            batch = mesh.put_batch(devices, batch)
-            with jax.transfer_guard("disallow"):
-                state, metrics = step_fn(state, batch)
-            window.append(metrics)
-            jax.block_until_ready(window[:-STEPS_AHEAD][-1:])
-            checkpoints.check_saved(manager)
-            stop = preempted(step)
-            due = stop or step % plan.save_every == 0 or step == total
-            if not due and step % plan.log_every:
-                continue
-            scalars = finite.mean(window, step, workdir)
-            scalars |= _timing(plan.clock, step, len(window), time.monotonic() - opened, waited)
-            scalars["seconds"] = place.seconds + time.monotonic() - began
-            window, opened, waited = [], time.monotonic(), 0.0
-            write(step, scalars)
-            if jax.process_index() == 0:
-                report_progress(step, total, scalars)
-            distributed.check_skipped(skipped, config.data.max_skipped)
-            if due:
-                now = Place(step, state, batches, scalars["seconds"], place.rollbacks)
-                checkpoints.save(manager, step, state, _run_record(config, plan, now))
-            if stop and step < total:
-                _end_early(step)
-    return place._replace(step=total)
-
-
-def _end_early(step: int) -> NoReturn:
-    print(f"preempted: saving at step {step} and ending; start again to go on", flush=True)
-    raise SystemExit(preemption.EXIT_STATUS)
-
-
-def make_plan(config: ConfigDict, devices: Mesh) -> Plan:
-    """Opens the data and traces the step, which refuses what cannot be; nothing is computed or written."""
-    source = open_source(config.data.name, config.data.train_split, config.data.dir)
-    clock = Clock(config.data.batch_size, len(source))
-    clock = clock._replace(total_steps=clock.steps(config.train.duration))
-    if clock.total_steps < 1:
-        raise UserError(
-            f"train.duration {config.train.duration!r} is no step at all: give a longer one"
-        )
-    log_every, save_every = (
-        max(1, clock.steps(every))
-        for every in (config.train.log_every, config.train.checkpoint_every)
-    )
-    return Plan(
-        source,
-        clock,
-        log_every,
-        save_every,
-        *compiling.trace(config, source.num_classes, clock, devices),
-    )
+            skipped = Skipped(setup.source)
+            yield Training(config, workdir, devices, setup, manager, skipped, began)
 
 
 def claim_workdir(config: ConfigDict, workdir: str) -> None:
@@ -191,11 +118,43 @@ def claim_workdir(config: ConfigDict, workdir: str) -> None:
         files.write_config(workdir, new)
 
 
-def _open_batches(session: Session, rollbacks: int) -> Batches:
-    config = session.config
+def start(training: Training) -> Progress:
+    """Goes on from the newest intact checkpoint, or starts anew."""
+    progress = resume(training)
+    if progress is not None:
+        return progress
+    state = training.setup.traced.init()
+    if jax.process_index() == 0:
+        params = {"network": state.params, "lens": state.lens_params}
+        print(parameter_overview.get_parameter_overview(params))
+    return Progress(0, state, open_batches(training, rollbacks=0), 0.0, 0)
+
+
+def resume(training: Training, rollbacks: int | None = None) -> Progress | None:
+    """Reads the newest intact checkpoint; None where there is none.
+
+    The count of roll-backs is the checkpoint's own by default.
+    """
+    shapes = jax.eval_shape(training.setup.traced.init)
+    sharding = mesh.state_sharding(training.devices, shapes)
+    restored = checkpoints.restore_newest(training.manager, shapes, sharding)
+    if restored is None:
+        return None
+    step, state, run = restored
+    if rollbacks is None:
+        rollbacks = run["rollbacks"]
+    batches = open_batches(training, rollbacks)
+    batches.set_state(run["position"])
+    print(f"going on from checkpoint {step} in {training.manager.directory}", flush=True)
+    return Progress(step, state, batches, run["seconds"], rollbacks)
+
+
+def open_batches(training: Training, rollbacks: int) -> Batches:
+    """The endless training batches, in the order that follows from seed and roll-backs."""
+    config = training.config
     return train_batches(
-        session.plan.source,
-        session.skipped,
+        training.setup.source,
+        training.skipped,
         batch_size=config.data.batch_size,
         image_size=config.data.image_size,
         crop=config.data.crop,
@@ -208,53 +167,105 @@ def _open_batches(session: Session, rollbacks: int) -> Batches:
 
 def data_seed(seed: int, rollbacks: int) -> int:
     """The seed of the data's order and crops: `seed`, and another one after each roll-back."""
-    return (
-        int(np.random.SeedSequence((seed, rollbacks)).generate_state(1)[0]) if rollbacks else seed
-    )
+    if not rollbacks:
+        return seed
+    sequence = np.random.SeedSequence((seed, rollbacks))
+    return int(sequence.generate_state(1)[0])
 
 
-def _start(session: Session) -> Place:
-    """The place to go on from: a fresh start, or the newest intact checkpoint."""
-    place = _resume(session)
-    if place is not None:
-        return place
-    state = session.plan.init()
-    if jax.process_index() == 0:
-        params = {"network": state.params, "lens": state.lens_params}
-        print(parameter_overview.get_parameter_overview(params))
-    return Place(0, state, _open_batches(session, 0), 0.0, 0)
+def train_or_roll_back(
+    training: Training, progress: Progress, step_fn: Callable, preempted: Preempted
+) -> Progress:
+    """Trains to the end; at a number that is not finite, returns to the last checkpoint if it may."""
+    try:
+        return train_to_the_end(training, progress, step_fn, preempted)
+    except finite.NotFiniteError as error:
+        allowed = training.config.train.rollbacks
+        used = progress.rollbacks + 1
+        if used > allowed or training.manager.latest_step() is None:
+            raise
+        what = str(error).partition(":")[0]
+        print(f"{what}: rolling back, {used} of {allowed} times", flush=True)
+    return resume(training, used)._replace(seconds=progress.seconds)
 
 
-def _resume(session: Session, rollbacks: int | None = None) -> Place | None:
-    """The newest intact checkpoint, with its own count of roll-backs by default; None where there is none."""
-    like = jax.eval_shape(session.plan.init)
-    sharding = mesh.state_sharding(session.devices, like)
-    restored = checkpoints.restore_newest(session.manager, like, sharding)
-    if restored is None:
-        return None
-    step, state, run = restored
-    rollbacks = run.get("rollbacks", 0) if rollbacks is None else rollbacks
-    batches = _open_batches(session, rollbacks)
-    batches.set_state(run["position"])
-    print(f"going on from checkpoint {step} in {session.manager.directory}", flush=True)
-    return Place(step, state, batches, run["seconds"], rollbacks)
+def train_to_the_end(
+    training: Training, progress: Progress, step_fn: Callable, preempted: Preempted
+) -> Progress:
+    """Takes one step after the other, writing metrics and checkpoints as often as the config says."""
+    setup = training.setup
+    total = setup.clock.total_steps
+    state, batches = progress.state, progress.batches
+    is_first_process = jax.process_index() == 0
+    with open_metrics(training.workdir, progress.step, active=is_first_process) as write:
+        window = Window()
+        for step in range(progress.step + 1, total + 1):
+            # The step is only dispatched here: the devices compute while the host reads on.
+            batch = next_batch(training, batches, window)
+            with jax.transfer_guard("disallow"):
+                state, metrics = step_fn(state, batch)
+            window.metrics.append(metrics)
+            jax.block_until_ready(window.metrics[:-STEPS_AHEAD][-1:])
+            checkpoints.check_saved(training.manager)
+
+            stops = preempted(step)
+            saves = stops or step % setup.save_every == 0 or step == total
+            if not saves and step % setup.log_every != 0:
+                continue
+
+            # Metrics are fetched from the devices, which waits for this step to end.
+            scalars = finite.mean(window.metrics, step, training.workdir)
+            scalars |= timing(setup.clock, step, window)
+            scalars["seconds"] = progress.seconds + time.monotonic() - training.began
+            window = Window()
+            write(step, scalars)
+            if is_first_process:
+                report_progress(step, total, scalars)
+            distributed.check_skipped(training.skipped, training.config.data.max_skipped)
+
+            if saves:
+                reached = Progress(step, state, batches, scalars["seconds"], progress.rollbacks)
+                record = run_record(training.config, setup, reached)
+                checkpoints.save(training.manager, step, state, record)
+            if stops and step < total:
+                end_early(step)
+    return progress._replace(step=total)
 
 
-def _timing(clock: Clock, step: int, steps: int, seconds: float, waited: float) -> dict[str, float]:
+def next_batch(training: Training, batches: Batches, window: Window) -> Any:
+    """Reads the next batch and puts it on the devices, keeping count of the time spent waiting."""
+    began = time.monotonic()
+    batch = next(batches)
+    window.waited += time.monotonic() - began
+    return mesh.put_batch(training.devices, batch)
+
+
+def end_early(step: int) -> NoReturn:
+    """Ends a training that was told to, once its state is being saved."""
+    print(f"preempted: saving at step {step} and ending; start again to go on", flush=True)
+    raise SystemExit(preemption.EXIT_STATUS)
+
+
+def timing(clock: Clock, step: int, window: Window) -> dict[str, float]:
+    """How fast the steps of a window were."""
+    steps = len(window.metrics)
+    seconds = time.monotonic() - window.began
     return {
         "epoch": step * clock.batch_size / clock.epoch_size,
         "seconds_per_step": seconds / steps,
         "images_per_second": steps * clock.batch_size / seconds,
-        "input_wait": waited / seconds,
+        "input_wait": window.waited / seconds,
     }
 
 
-def _run_record(config: ConfigDict, plan: Plan, place: Place) -> dict[str, Any]:
+def run_record(config: ConfigDict, setup: Setup, progress: Progress) -> dict[str, Any]:
+    """What a checkpoint holds beside the state."""
     return {
         "config": configs.to_json(config),
-        "class_names": list(plan.source.class_names),
-        "total_steps": plan.clock.total_steps,
-        "position": place.batches.get_state(),
-        "seconds": place.seconds,
-        "rollbacks": place.rollbacks,
+        "class_names": list(setup.source.class_names),
+        "examples": len(setup.source),
+        "total_steps": setup.clock.total_steps,
+        "position": progress.batches.get_state(),
+        "seconds": progress.seconds,
+        "rollbacks": progress.rollbacks,
     }

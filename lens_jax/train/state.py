@@ -17,14 +17,28 @@ if TYPE_CHECKING:  # the step runs on machines that have no ml_collections
 class TrainState:
     """All that a checkpoint must hold beside the position in the data.
 
-    There is no key among it: keys are derived from (seed, step, purpose). Without a lens,
-    `lens_params` and `lens_opt_state` are empty. `lens_penalty` is the lambda of the next step.
+    There is no key among it: keys are derived from (seed, step, purpose).
+
+    Attributes:
+      step: number of steps taken.
+      params: of extractor and head.
+      batch_stats: BatchNorm's running statistics; by kind of inputs where the lens splits them.
+      opt_state: of the optimizer of `params`.
+      target_params: the average of `params`; empty without a target network.
+      target_stats: the target network's own running statistics, as `batch_stats`.
+      lens_params: of the lens; empty where no network is trained.
+      lens_opt_state: of the optimizer of `lens_params`.
+      lens_penalty: lambda at the next step.
+      memory: what the task remembers, by kind of inputs.
+
     """
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: Any
+    target_params: Any
+    target_stats: Any
     lens_params: Any
     lens_opt_state: Any
     lens_penalty: jax.Array
@@ -38,24 +52,42 @@ def init_state(
     lens_optimizer: optax.GradientTransformation,
 ) -> TrainState:
     """The state before the first step, a function of `config.seed`."""
-    side = config.data.image_size
-    blank = {"image": jnp.zeros((1, side, side, 3), jnp.uint8), "label": jnp.zeros(1, jnp.int32)}
-    batch = prepare(config, blank, 0)
-    views = make_views(config, system.task, batch, 0)
+    batch = prepare(config, blank_batch(config.data.image_size))
+    views = make_views(system, batch, config.seed, 0)
+
     key = make_key(config.seed, 0, Purpose.NETWORK)
-    variables = system.network.init(key, views.inputs, views.arrangement, train=False)
+    variables = system.network.init(key, views.inputs, views.context, train=False)
+    params = variables["params"]
+    stats = variables.get("batch_stats", {})
+    if system.lens.split:
+        stats = dict.fromkeys(system.lens.kinds, stats)
+
     lens_params = {}
-    if system.lens is not None:
-        seen = batch["image"] if config.lens.acts_on == "images" else views.inputs
-        lens_params = system.lens.init(make_key(config.seed, 0, Purpose.LENS), seen)["params"]
-    stats = variables["batch_stats"]
+    if system.lens_network is not None:
+        altered = batch["image"] if system.lens.acts_on == "images" else views.inputs
+        lens_key = make_key(config.seed, 0, Purpose.LENS)
+        lens_params = system.lens_network.init(lens_key, altered)["params"]
+
+    memory_key = make_key(config.seed, 0, Purpose.MEMORY)
+    has_target = system.target is not None
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        params=variables["params"],
-        batch_stats={"lensed": stats, "raw": stats} if system.split else stats,
-        opt_state=optimizer.init(variables["params"]),
+        params=params,
+        batch_stats=stats,
+        opt_state=optimizer.init(params),
+        target_params=params if has_target else {},
+        target_stats=stats if has_target else {},
         lens_params=lens_params,
         lens_opt_state=lens_optimizer.init(lens_params),
-        lens_penalty=jnp.float32(0.0 if config.lens.budget == "bound" else config.lens.lambda_),
-        memory={},
+        lens_penalty=jnp.float32(system.lens.first_penalty()),
+        memory={kind: system.task.memory(memory_key) for kind in system.lens.kinds},
     )
+
+
+def blank_batch(side: int) -> dict[str, jax.Array]:
+    """A batch of one black image, from which the shapes of parameters follow."""
+    return {
+        "image": jnp.zeros((1, side, side, 3), jnp.uint8),
+        "label": jnp.zeros(1, jnp.int32),
+        "index": jnp.zeros(1, jnp.int32),
+    }

@@ -1,17 +1,20 @@
-"""The parts that a config names, put together: task, networks, and how a batch becomes views."""
+"""What a config describes, put together: task, networks, lens, and how a batch becomes views."""
 
 import enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from lens_jax.errors import UserError
+from lens_jax.lens.lens import Lens
 from lens_jax.lens.unet import UNet
 from lens_jax.models.network import Network
 from lens_jax.models.resnet import make_resnet
 from lens_jax.ops import color, shortcuts
+from lens_jax.ops.augment import Augmentation, Augmented, make_augmentations
 from lens_jax.tasks import make_task
-from lens_jax.tasks.base import Batch, Task, Views
+from lens_jax.tasks.base import Augment, Batch, DataFacts, Target, Task, Views
 
 if TYPE_CHECKING:  # the step runs on machines that have no ml_collections
     from ml_collections import ConfigDict
@@ -22,38 +25,45 @@ class Purpose(enum.IntEnum):
 
     NETWORK = 0
     LENS = 1
-    FLIP = 2
-    COLOR = 3
+    AUGMENT = 2
+    MEMORY = 3
     VIEWS = 4
-    GRAY = 5
     DROPOUT = 6
     ATTACK = 7
 
 
 class System(NamedTuple):
-    """What a config names, built.
+    """What a config describes, built.
 
     Attributes:
       task: what is learned.
-      network: the extractor and the head that learn it.
-      lens: the network before them, None where `lens.kind` is another.
-      split: whether BatchNorm keeps statistics of lensed and of raw inputs apart; `batch_stats` is
-        then a dictionary of the two.
+      network: the extractor, and the head that learns the task.
+      target: which views the target network sees and how it is averaged; None without one.
+      lens: what alters the inputs.
+      lens_network: the network that does so; None where something else does, or nothing.
+      augmentations: one for the first view of an image, one for all later views.
 
     """
 
     task: Task
     network: Network
-    lens: UNet | None
-    split: bool = False
+    target: Target | None
+    lens: Lens
+    lens_network: UNet | None
+    augmentations: tuple[Augmentation, ...]
 
 
-def make_system(config: "ConfigDict", num_classes: int) -> System:
-    """Builds what `config` describes; raises `UserError` for a name it does not know."""
+def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> System:
+    """Builds what `config` describes, for a training of `total_steps`.
+
+    Raises `UserError` for a name that is not known, and for parts that do not fit together.
+    """
     dtype = jnp.dtype(config.dtype)
-    options = {key: value for key, value in config.task.items() if key != "name"}
-    task = make_task(config.task.name, options, num_classes)
-    model, lens = config.model, config.lens
+    task = make_task(config.task, facts)
+    lens = Lens(**config.lens)
+    lens.make_objective(task.has_classes)  # raises now, rather than while tracing
+
+    model = config.model
     extractor = make_resnet(
         model.name,
         stem=model.stem,
@@ -62,17 +72,21 @@ def make_system(config: "ConfigDict", num_classes: int) -> System:
         dtype=dtype,
         remat=config.remat,
     )
+    head = task.head(dtype)
+    target = task.target(total_steps)
+    if target is not None and not hasattr(head, "target"):
+        raise UserError(
+            f"task {config.task.name!r} has a target network, but its head has no method 'target': "
+            "give the head one, such as that of lens_jax.models.heads.MLP"
+        )
     return System(
-        task,
-        Network(extractor, task.head(dtype), model.standardize),
-        _make_lens(lens, dtype, config.remat) if lens.kind == "network" else None,
-        lens.kind != "none" and lens.batch_norm == "split",
+        task=task,
+        network=Network(extractor, head, model.standardize),
+        target=target,
+        lens=lens,
+        lens_network=lens.make_network(dtype, config.remat),
+        augmentations=make_augmentations(config.augment),
     )
-
-
-def _make_lens(lens: "ConfigDict", dtype: Any, remat: bool) -> UNet:
-    epsilon = lens.epsilon if lens.budget == "bound" else None
-    return UNet(lens.widths, lens.blocks, lens.patch, dtype, epsilon, remat)
 
 
 def make_key(seed: int, step: jax.Array | int, purpose: Purpose) -> jax.Array:
@@ -80,23 +94,25 @@ def make_key(seed: int, step: jax.Array | int, purpose: Purpose) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), purpose)
 
 
-def prepare(config: "ConfigDict", batch: Batch, step: jax.Array | int) -> Batch:
-    """A training batch of uint8 images -> images in [-1, 1], the shortcut drawn, some of them gray."""
-    images = shortcuts.inject(config.shortcut, color.to_unit(batch["image"])).images
-    if config.augment.gray:
-        key = make_key(config.seed, step, Purpose.GRAY)
-        images = color.random_gray(key, images, config.augment.gray)
-    return batch | {"image": images}
+def prepare(config: "ConfigDict", batch: Batch) -> Batch:
+    """A batch of uint8 images -> images in [-1, 1] with the planted shortcut."""
+    images = color.to_unit(batch["image"])
+    return batch | {"image": shortcuts.inject(config.shortcut, images).images}
 
 
-def make_views(config: "ConfigDict", task: Task, batch: Batch, step: jax.Array | int) -> Views:
+def make_augment(system: System, seed: int, step: jax.Array | int) -> Augment:
+    """The augmentation of a training step: each view has its own settings and its own draws."""
+
+    def augment(images: jax.Array, view: int = 0, size: int = 0) -> Augmented:
+        augmentation = system.augmentations[min(view, len(system.augmentations) - 1)]
+        key = jax.random.fold_in(make_key(seed, step, Purpose.AUGMENT), view)
+        drawn = augmentation.draw(key, len(images), *images.shape[1:3])
+        return Augmented(augmentation.apply(images, drawn, size), drawn.vector())
+
+    return augment
+
+
+def make_views(system: System, batch: Batch, seed: int, step: jax.Array | int) -> Views:
     """The task's views of a prepared training batch, a function of seed and step."""
-
-    def augment(images: jax.Array) -> jax.Array:
-        if config.augment.flip:
-            images = color.random_flip(make_key(config.seed, step, Purpose.FLIP), images)
-        if config.augment.color:
-            images = color.distort_color(make_key(config.seed, step, Purpose.COLOR), images)
-        return images
-
-    return task.views(make_key(config.seed, step, Purpose.VIEWS), batch, augment)
+    key = make_key(seed, step, Purpose.VIEWS)
+    return system.task.views(key, batch, make_augment(system, seed, step))

@@ -33,7 +33,7 @@ def test_the_three_runs_are_summed_up(finished):
             "pretext_accuracy_shortcut",
             "seconds",
         } <= numbers.keys()
-    assert {"change_share_in_mask", "mask_share"} <= summary["lens"].keys()
+    assert {"change_fraction_in_mask", "mask_fraction"} <= summary["lens"].keys()
     accuracies = [summary[name]["linear_accuracy"] for name in summary]
     if accuracies[0] > accuracies[1]:
         expected = (accuracies[2] - accuracies[1]) / (accuracies[0] - accuracies[1])

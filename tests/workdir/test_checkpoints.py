@@ -10,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from lens_jax.errors import UserError
+from lens_jax.tasks.base import DataFacts
 from lens_jax.train import optimizers
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState, init_state
@@ -21,7 +22,7 @@ def make_state(config: ConfigDict) -> TrainState:
     """A state with a random value everywhere, in the types that training has."""
     optimizer = optimizers.extractor_optimizer(config, Clock(4, 8, 100))
     lens_optimizer = optimizers.lens_optimizer(config)
-    system = make_system(config, 3)
+    system = make_system(config, DataFacts(num_classes=3, size=100), total_steps=100)
     shapes = jax.eval_shape(lambda: init_state(config, system, optimizer, lens_optimizer))
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda x: jnp.asarray(rng.normal(scale=9, size=x.shape), x.dtype), shapes)

@@ -3,7 +3,7 @@ import html.parser
 
 import pytest
 
-from lens_jax.pages import html as pages
+from lens_jax.pages import page
 
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'too'"
 
@@ -25,7 +25,7 @@ class Reader(html.parser.HTMLParser):
         self.texts.append(data)
 
 
-@pytest.mark.parametrize("make", [pages.heading, pages.subheading, pages.paragraph, pages.command])
+@pytest.mark.parametrize("make", [page.heading, page.subheading, page.paragraph, page.command])
 def test_text_is_escaped(make):
     reader = Reader(make(HOSTILE))
     assert "script" not in reader.tags
@@ -33,32 +33,28 @@ def test_text_is_escaped(make):
 
 
 def test_tables_escape_every_cell():
-    reader = Reader(pages.table([HOSTILE, "b"], [["c", HOSTILE]]))
+    reader = Reader(page.table([HOSTILE, "b"], [["c", HOSTILE]]))
     assert "script" not in reader.tags
     assert [text for text in reader.texts if text.strip()] == [HOSTILE, "b", "c", HOSTILE]
 
 
 def test_pictures_are_embedded_and_described():
-    text = pages.gallery([pages.Picture("a.png", b"png's bytes", HOSTILE, "seen & named")])
-    reader = Reader(text)
-    assert reader.images == [
-        {
-            "alt": HOSTILE,
-            "src": "data:image/png;base64," + base64.b64encode(b"png's bytes").decode(),
-        }
-    ]
+    picture = page.Picture("a.png", b"png's bytes", HOSTILE, "seen & named")
+    reader = Reader(page.gallery([picture]))
+    data = base64.b64encode(b"png's bytes").decode()
+    assert reader.images == [{"alt": HOSTILE, "src": f"data:image/png;base64,{data}"}]
     assert "seen & named" in reader.texts
 
 
 def test_a_folded_part_keeps_its_html():
-    reader = Reader(pages.folded(HOSTILE, pages.command("ls")))
+    reader = Reader(page.folded(HOSTILE, page.command("ls")))
     assert reader.tags == ["details", "summary", "pre"]
     assert reader.texts == [HOSTILE, "ls"]
 
 
 def test_a_document_needs_nothing_else():
-    picture = pages.Picture("a.png", b"bytes", "alt", "caption")
-    text = pages.document(HOSTILE, [pages.paragraph("one"), [picture]])
+    picture = page.Picture("a.png", b"bytes", "alt", "caption")
+    text = page.document(HOSTILE, [page.paragraph("one"), [picture]])
     reader = Reader(text)
     assert not {"script", "link", "iframe"} & set(reader.tags)
     assert reader.texts.count(HOSTILE) == 2

@@ -11,7 +11,8 @@ from typing import NamedTuple, NewType
 Html = NewType("Html", str)
 
 STYLE = """
-:root { color-scheme: light dark; --text: #1d2433; --soft: #5b6478; --line: #d9dee8; --back: #f6f7f9; }
+:root { color-scheme: light dark;
+  --text: #1d2433; --soft: #5b6478; --line: #d9dee8; --back: #f6f7f9; }
 @media (prefers-color-scheme: dark) {
   :root { --text: #e6e9f0; --soft: #a3abbd; --line: #3a4152; --back: #161a22; }
 }
@@ -24,7 +25,8 @@ h3 { margin: 1.5rem 0 .5rem; }
 h2, h3, p, figcaption, summary { overflow-wrap: anywhere; }
 p, figcaption { max-width: 44rem; }
 figcaption { color: var(--soft); font-size: .9rem; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem; }
+.gallery { display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
 figure { margin: 0; min-width: 0; }
 img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: .5rem;
   padding: .25rem; margin-bottom: .4rem; }
@@ -40,7 +42,15 @@ pre { padding: .7rem; border: 1px solid var(--line); border-radius: .5rem; font-
 
 
 class Picture(NamedTuple):
-    """A PNG with the name of its file, what it shows for those who cannot see it, and its caption."""
+    """A picture of a page.
+
+    Attributes:
+      file: the name of its file.
+      png: the bytes of that file.
+      alt: what it shows, for those who cannot see it.
+      caption: the text under it.
+
+    """
 
     file: str
     png: bytes
@@ -52,24 +62,37 @@ Part = Html | list[Picture]
 
 
 def document(title: str, parts: Iterable[Part]) -> Html:
-    """A whole page; a list of pictures becomes a gallery, and what is no text, as in some file names, "?"."""
-    body = "\n".join(gallery(part) if isinstance(part, list) else part for part in parts)
-    page = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<h1>{html.escape(title)}</h1>\n{body}\n</body>\n</html>\n"
-    )
-    return Html(page.encode(errors="replace").decode())
+    """A whole page; a list of pictures becomes a gallery.
+
+    Characters that UTF-8 cannot encode, as in some file names, become "?".
+    """
+    blocks = [gallery(part) if isinstance(part, list) else part for part in parts]
+    lines = [
+        "<!doctype html>",
+        '<html lang="en">',
+        "<head>",
+        '<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        _tag("title", title),
+        f"<style>{STYLE}</style>",
+        "</head>",
+        "<body>",
+        _tag("h1", title),
+        *blocks,
+        "</body>",
+        "</html>",
+    ]
+    text = "\n".join(lines) + "\n"
+    return Html(text.encode(errors="replace").decode())
 
 
 def heading(text: str) -> Html:
-    """The heading of a chapter."""
+    """The heading of a section."""
     return _tag("h2", text)
 
 
 def subheading(text: str) -> Html:
-    """The heading of a part of a chapter."""
+    """The heading of a part of a section."""
     return _tag("h3", text)
 
 
@@ -89,11 +112,15 @@ def folded(summary: str, inner: Html) -> Html:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
-    """A table that scrolls where it is wider than the screen; the first column is the rows' names."""
-    head = "".join(_tag("th", cell) for cell in header)
-    body = "".join(f"<tr>{''.join(_tag('td', cell) for cell in row)}</tr>\n" for row in rows)
+    """A table that scrolls where it is wider than the screen.
+
+    The first column holds the names of the rows and stays in sight.
+    """
+    head = _cells("th", header)
+    body = "".join(f"<tr>{_cells('td', row)}</tr>\n" for row in rows)
     return Html(
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>'
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}</tbody></table></div>"
     )
 
 
@@ -103,10 +130,15 @@ def gallery(pictures: Iterable[Picture]) -> Html:
 
 
 def _figure(picture: Picture) -> str:
+    alt = html.escape(picture.alt)
     data = base64.b64encode(picture.png).decode()
+    image = f'<img alt="{alt}" src="data:image/png;base64,{data}">'
     caption = _tag("figcaption", picture.caption)
-    image = f'<img alt="{html.escape(picture.alt)}" src="data:image/png;base64,{data}">'
     return f"<figure>{image}{caption}</figure>\n"
+
+
+def _cells(name: str, texts: Iterable[str]) -> str:
+    return "".join(_tag(name, text) for text in texts)
 
 
 def _tag(name: str, text: str) -> Html:

@@ -1,0 +1,83 @@
+"""Contrastive losses: each row of embeddings has to find its partner among others."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+# The default of TPUs and GPUs rounds the factors to 8 or 11 bits; similarities are divided by
+# temperatures of 0.1, which enlarges that.
+_PRECISION = jax.lax.Precision.HIGHEST
+_LEAST_SQUARE = 1e-12
+
+
+class Contrast(NamedTuple):
+    """What a contrastive loss comes to.
+
+    Attributes:
+      value: the mean loss.
+      hits: bool, whether each row is more similar to its partner than to all others.
+
+    """
+
+    value: jax.Array
+    hits: jax.Array
+
+
+def normalize(x: jax.Array) -> jax.Array:
+    """Rows x of [..., f] -> x / |x|; a row of zeros stays what it is, with a finite gradient."""
+    squares = jnp.sum(x**2, axis=-1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.maximum(squares, _LEAST_SQUARE))
+
+
+def nt_xent(first: jax.Array, second: jax.Array, temperature: float) -> Contrast:
+    """NT-Xent of N pairs of rows, [N, f] each (SimCLR, Chen et al., 2020, arXiv 2002.05709).
+
+    With all 2N rows scaled to length 1, the loss of row i with partner j is
+
+        -log( exp(z_i z_j / t) / sum over k != i of exp(z_i z_k / t) )
+
+    and the value is its mean over the 2N rows. It is a product of matrices, [2N, 2N] in memory,
+    where `optax.losses.ntxent` broadcasts to [2N, 2N, f].
+    """
+    rows = normalize(jnp.concatenate([first, second]))
+    logits = jnp.matmul(rows, rows.T, precision=_PRECISION) / temperature
+    itself = jnp.eye(len(rows), dtype=bool)
+    logits = jnp.where(itself, -jnp.inf, logits)
+
+    partner = jnp.roll(jnp.arange(len(rows)), len(first))
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, partner)
+    return Contrast(jnp.mean(losses), jnp.argmax(logits, axis=-1) == partner)
+
+
+def info_nce(
+    queries: jax.Array, keys: jax.Array, negatives: jax.Array, temperature: float
+) -> Contrast:
+    """InfoNCE of N queries, each with a key of its own and K negatives that all share.
+
+    All rows are of length 1: [N, f], [N, f] and [K, f]. The loss of query q with key k is
+
+        -log( exp(q k / t) / (exp(q k / t) + sum over negatives n of exp(q n / t)) )
+
+    as in MoCo (He et al., 2020, arXiv 1911.05722), and the value is its mean over the queries.
+    """
+    positive = jnp.sum(queries * keys, axis=-1, keepdims=True)
+    negative = jnp.matmul(queries, negatives.T, precision=_PRECISION)
+    logits = jnp.concatenate([positive, negative], axis=1) / temperature
+
+    partner = jnp.zeros(len(queries), jnp.int32)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, partner)
+    # Not by argmax, which gives the key, the first, also where all are alike or not finite.
+    hits = jnp.all(positive > negative, axis=1)
+    return Contrast(jnp.mean(losses), hits)
+
+
+def negative_cosine(predictions: jax.Array, targets: jax.Array) -> jax.Array:
+    """2 - 2 cos(p, t) of each pair of rows, [N, f] each -> [N], in [0, 4].
+
+    That is the squared distance between the rows scaled to length 1 (BYOL, Grill et al., 2020,
+    arXiv 2006.07733).
+    """
+    cosines = jnp.sum(normalize(predictions) * normalize(targets), axis=-1)
+    return 2 - 2 * cosines

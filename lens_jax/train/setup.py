@@ -1,0 +1,42 @@
+"""What a config comes to before anything is trained: data, durations, and the traced step."""
+
+from typing import NamedTuple
+
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from lens_jax.data.source import Source, open_source
+from lens_jax.errors import UserError
+from lens_jax.tasks.base import DataFacts
+from lens_jax.train import compiling
+from lens_jax.train.durations import Clock
+
+
+class Setup(NamedTuple):
+    """What a config comes to: its data, its durations in steps, and its traced step."""
+
+    source: Source
+    clock: Clock
+    log_every: int
+    save_every: int
+    traced: compiling.Traced
+
+
+def make_setup(config: ConfigDict, devices: Mesh) -> Setup:
+    """Opens the data and traces the step, which refuses what cannot be; nothing is written."""
+    source = open_source(config.data.name, config.data.train_split, config.data.dir)
+    clock = Clock(config.data.batch_size, len(source))
+    clock = clock._replace(total_steps=clock.steps(config.train.duration))
+    if clock.total_steps < 1:
+        raise UserError(
+            f"train.duration {config.train.duration!r} is no step at all: give a longer one"
+        )
+    log_every = max(1, clock.steps(config.train.log_every))
+    save_every = max(1, clock.steps(config.train.checkpoint_every))
+    traced = compiling.trace(config, facts_of(source), clock, devices)
+    return Setup(source, clock, log_every, save_every, traced)
+
+
+def facts_of(source: Source) -> DataFacts:
+    """What a task may know of a source."""
+    return DataFacts(source.num_classes, len(source))

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from lens_jax import config as configs
 from lens_jax.eval.frozen import Frozen
+from lens_jax.tasks.base import DataFacts
 from lens_jax.train.durations import Clock
 from lens_jax.train.optimizers import extractor_optimizer, lens_optimizer
 from lens_jax.train.state import init_state
@@ -35,7 +36,7 @@ def make_frozen(tiny_config) -> Callable[..., Frozen]:
         overrides: dict | None = None, task: dict | None = None, step: int = 1, total: int = 1
     ) -> Frozen:
         config: ConfigDict = tiny_config({"data.max_skipped": 0.5} | (overrides or {}), task)
-        system = make_system(config, len(CLASSES))
+        system = make_system(config, DataFacts(len(CLASSES), 1000), total)
         both = extractor_optimizer(config, Clock(4, 1000, 1000)), lens_optimizer(config)
         shapes = jax.eval_shape(lambda: init_state(config, system, *both))
         rng = np.random.default_rng(step)
@@ -57,6 +58,7 @@ def make_frozen(tiny_config) -> Callable[..., Frozen]:
             "config": configs.to_json(config),
             "class_names": list(CLASSES),
             "total_steps": total,
+            "examples": 1000,
             "position": {},
             "seconds": 1.5,
         }

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lens_jax.config import LENS_KINDS
+from lens_jax.lens.lens import KINDS
 from lens_jax.data.decode import central_crop_resize, decode, resize
 from lens_jax.errors import UserError
 from lens_jax.eval.features import (
@@ -18,7 +18,7 @@ TAPS = ("block1", "block2", "pre_logits")
 
 
 def lens_of(frozen: Frozen, images: jax.Array) -> jax.Array:
-    return jax.jit(frozen.system.lens.apply)({"params": frozen.state.lens_params}, images)
+    return jax.jit(frozen.system.lens_network.apply)({"params": frozen.state.lens_params}, images)
 
 
 def taps_of(
@@ -130,7 +130,7 @@ def test_features_come_from_the_running_statistics_and_not_from_the_batch(make_f
 
 
 @pytest.mark.parametrize("kind", [kind for kind in REPRESENTATIONS if kind != "raw"])
-@pytest.mark.parametrize("lens", [kind for kind in LENS_KINDS if kind != "network"])
+@pytest.mark.parametrize("lens", [kind for kind in KINDS if kind != "network"])
 def test_without_a_lens_all_but_raw_features_are_refused(make_frozen, kind: str, lens: str):
     with pytest.raises(UserError, match=rf"'{kind}' needs a lens.*choose raw"):
         make_features(make_frozen({"lens.kind": lens}), kind, TAPS)

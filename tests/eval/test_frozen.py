@@ -203,7 +203,7 @@ def test_the_lens_effect_shows_each_view_and_a_mask_that_turns_with_it(make_froz
     if not lens:
         np.testing.assert_array_equal(effect.lensed, effect.inputs)
         return
-    expected = jax.jit(frozen.system.lens.apply)(
+    expected = jax.jit(frozen.system.lens_network.apply)(
         {"params": frozen.state.lens_params}, effect.inputs
     )
     np.testing.assert_allclose(effect.lensed, expected, rtol=0, atol=1e-4)

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from lens_jax.errors import UserError
 from lens_jax.train import optimizers
+from lens_jax.tasks.base import DataFacts
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState, init_state
 from lens_jax.train.system import make_system
@@ -23,7 +24,7 @@ def make_state(config: ConfigDict) -> TrainState:
         optimizers.extractor_optimizer(config, Clock(4, 8, 100)),
         optimizers.lens_optimizer(config),
     )
-    shapes = jax.eval_shape(lambda: init_state(config, make_system(config, 3), *both))
+    shapes = jax.eval_shape(lambda: init_state(config, make_system(config, DataFacts(3, 100), 100), *both))
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda x: jnp.asarray(rng.normal(scale=9, size=x.shape), x.dtype), shapes)
 

@@ -1,20 +1,28 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lens_jax.errors import UserError
-from lens_jax.tasks.base import Outputs
+from lens_jax.tasks.base import Augment, Outputs, Views
 from lens_jax.tasks.jigsaw import Jigsaw
 from lens_jax.tasks.permutations import spread_permutations
 from tests.tasks.samples import located_batch, unchanged
 
 TASK = Jigsaw(cell=4, patch=2, embedding=6, hidden=16, permutations=20, drawn=8)
 
+make_views = jax.jit(Jigsaw.views, static_argnames=("self", "augment"))
+
+
+def views_of(task: Jigsaw, images: int, augment: Augment | None, seed: int = 0) -> Views:
+    return make_views(task, jax.random.key(seed), located_batch(images), augment)
+
 
 @pytest.mark.parametrize(("augment", "shown"), [(unchanged, 8), (None, 20)])
 def test_whoever_knows_the_positions_of_the_patches_solves_the_task(augment, shown: int):
-    views = jax.device_get(TASK.views(jax.random.key(0), located_batch(5), augment))
+    views = jax.device_get(views_of(TASK, 5, augment))
     known = spread_permutations(20).tolist()
     assert len(views.inputs) == 45
     assert views.context.shape == (5, shown, 9)
@@ -37,7 +45,7 @@ def test_whoever_knows_the_positions_of_the_patches_solves_the_task(augment, sho
 
 
 def test_a_training_step_shows_all_images_the_same_distinct_orders():
-    views = jax.jit(lambda key: TASK.views(key, located_batch(4), unchanged))(jax.random.key(3))
+    views = views_of(TASK, 4, unchanged, seed=3)
     labels = np.asarray(views.labels).reshape(4, 8)
     np.testing.assert_array_equal(labels, np.tile(labels[0], (4, 1)))
     assert len(set(labels[0].tolist())) == 8
@@ -55,7 +63,7 @@ def test_each_order_is_drawn_as_often_as_any_other():
 
 def test_evaluation_shows_all_orders_whatever_the_key():
     task = Jigsaw(4, 2)
-    views, again = (task.views(jax.random.key(k), located_batch(2), None) for k in (0, 1))
+    views, again = (views_of(task, 2, None, seed) for seed in (0, 1))
     assert views.labels.tolist() == list(range(100)) * 2
     np.testing.assert_array_equal(views.context, np.stack([spread_permutations(100)] * 2))
     for array, other in zip(views, again, strict=True):
@@ -63,12 +71,11 @@ def test_evaluation_shows_all_orders_whatever_the_key():
 
 
 def test_the_head_has_a_logit_for_each_order_whether_it_is_shown_or_not():
-    views = TASK.views(jax.random.key(0), located_batch(3), unchanged)
-    head, features = TASK.head(jnp.float32), views.inputs.reshape(27, -1)
-    logits, variables = head.init_with_output(
-        jax.random.key(0), features, views.context, train=False
-    )
-    assert logits.shape == (24, 20)
+    views = views_of(TASK, 4, unchanged)
+    head, features = TASK.head(jnp.float32), views.inputs.reshape(36, -1)
+    start = jax.jit(partial(head.init_with_output, train=False))
+    logits, variables = start(jax.random.key(0), features, views.context)
+    assert logits.shape == (32, 20)
     shapes = jax.tree.map(jnp.shape, variables["params"])
     assert shapes["Dense_0"]["kernel"] == (12, 6)
     assert shapes["ArrangedDense_0"]["kernel"] == (9, 6, 16)

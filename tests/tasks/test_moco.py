@@ -8,9 +8,11 @@ from lens_jax.tasks.base import Loss, Outputs
 from lens_jax.tasks.moco import MoCo
 from tests.losses import references
 
+compute_loss = jax.jit(MoCo.loss, static_argnames="self")
+
 
 def loss_of(task: MoCo, queries: np.ndarray, keys: np.ndarray, queue: np.ndarray) -> Loss:
-    return jax.jit(task.loss)(Outputs(queries, keys), None, queue)
+    return compute_loss(task, Outputs(queries, keys), None, queue)
 
 
 def rows_at(*degrees: float) -> np.ndarray:

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 
 from lens_jax.errors import UserError
 from lens_jax.ops.patches import central_patches, random_patches
+from lens_jax.tasks.base import Augment, Batch, Views
 from lens_jax.tasks.jigsaw import Jigsaw
 from lens_jax.tasks.patch_views import PatchTask
 from lens_jax.tasks.relative_patch_location import RelativePatchLocation
@@ -13,30 +16,35 @@ from tests.tasks.samples import located_batch, mirrored, unchanged
 both_tasks = pytest.mark.parametrize("task", [Jigsaw, RelativePatchLocation])
 
 
+@partial(jax.jit, static_argnames=("task", "augment"))
+def make_views(task: PatchTask, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
+    return task.views(key, batch, augment)
+
+
 @both_tasks
 def test_patches_are_drawn_in_training_with_jitter_and_central_otherwise(task: type[PatchTask]):
     batch, key = located_batch(3, 15, 14), jax.random.key(7)
     drawn, calm = task(4, 2), task(4, 2, jitter=False)
     central = np.asarray(central_patches(batch["image"], 4, 2))
     for views in (
-        drawn.views(key, batch, None),
-        calm.views(key, batch, None),
-        calm.views(key, batch, unchanged),
+        make_views(drawn, key, batch, None),
+        make_views(calm, key, batch, None),
+        make_views(calm, key, batch, unchanged),
     ):
         np.testing.assert_array_equal(views.inputs, central)
-    assert (drawn.views(key, batch, unchanged).inputs != central).any()
+    assert (make_views(drawn, key, batch, unchanged).inputs != central).any()
 
 
 def test_the_key_of_relative_patch_location_is_that_of_its_patches():
     batch, key = located_batch(3, 15, 14), jax.random.key(7)
-    views = RelativePatchLocation(4, 2).views(key, batch, unchanged)
+    views = make_views(RelativePatchLocation(4, 2), key, batch, unchanged)
     np.testing.assert_array_equal(views.inputs, random_patches(key, batch["image"], 4, 2))
 
 
 @both_tasks
 def test_whole_images_are_augmented_before_they_are_cut(task: type[PatchTask]):
     batch = located_batch(2, 13, 15)
-    views = task(4, 2, jitter=False).views(jax.random.key(0), batch, mirrored)
+    views = make_views(task(4, 2, jitter=False), jax.random.key(0), batch, mirrored)
     expected = central_patches(batch["image"][:, :, ::-1], 4, 2)
     np.testing.assert_array_equal(views.inputs, expected)
 
@@ -44,8 +52,8 @@ def test_whole_images_are_augmented_before_they_are_cut(task: type[PatchTask]):
 @both_tasks
 def test_some_of_the_images_are_a_slice_of_everything(task: type[PatchTask]):
     images = located_batch(4)["image"]
-    every = task(4, 2).views(jax.random.key(0), {"image": images}, None)
-    fewer = task(4, 2).views(jax.random.key(0), {"image": images[:3]}, None)
+    every = make_views(task(4, 2), jax.random.key(0), {"image": images}, None)
+    fewer = make_views(task(4, 2), jax.random.key(0), {"image": images[:3]}, None)
     for some, array in zip(fewer, every, strict=True):
         np.testing.assert_array_equal(some, array[: 3 * len(array) // 4])
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,8 @@ DIRECTIONS = [[-1, -1], [-1, 0], [-1, 1], [0, -1], [0, 1], [1, -1], [1, 0], [1, 
 
 @pytest.mark.parametrize("augment", [unchanged, None])
 def test_whoever_knows_the_positions_of_the_patches_solves_the_task(augment):
-    views = jax.device_get(TASK.views(jax.random.key(0), located_batch(5), augment))
+    make_views = jax.jit(partial(TASK.views, augment=augment))
+    views = jax.device_get(make_views(jax.random.key(0), located_batch(5)))
     corners = views.inputs[:, 0, 0].astype(int).reshape(5, 9, 3)
     assert len(views.inputs) == 45
     assert len(views.labels) == 40
@@ -47,9 +50,8 @@ def test_the_head_has_eight_logits_for_each_pair():
     views = TASK.views(jax.random.key(0), located_batch(3), unchanged)
     features = views.inputs.reshape(27, -1)
     head = TASK.head(jnp.float32)
-    logits, variables = head.init_with_output(
-        jax.random.key(0), features, views.context, train=False
-    )
+    start = jax.jit(partial(head.init_with_output, train=False))
+    logits, variables = start(jax.random.key(0), features, views.context)
     assert logits.shape == (24, 8)
     shapes = jax.tree.map(jnp.shape, variables["params"])
     assert shapes["Dense_0"]["kernel"] == (12, 6)

@@ -1,4 +1,5 @@
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -41,8 +42,13 @@ FACTS = DataFacts(num_classes=7, size=100)
 every_task = pytest.mark.parametrize("name", TASKS)
 
 
+@partial(jax.jit, static_argnames=("name", "augment"))
+def make_views(name: str, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
+    return SMALL[name].views(key, batch, augment)
+
+
 def views_of(name: str, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
-    return jax.device_get(jax.jit(lambda batch: SMALL[name].views(key, batch, augment))(batch))
+    return jax.device_get(make_views(name, key, batch, augment))
 
 
 def outputs_of(task: Task, views: Views) -> Outputs:
@@ -68,8 +74,8 @@ def test_classification_loses_the_mean_cross_entropy_and_counts_hits(x64):
         losses.append(np.log(sum(np.exp(row))) - row[label])
         hits.append(max(range(4), key=row.__getitem__) == label)
 
-    task, outputs = Supervised(4), Outputs(jnp.asarray(logits))
-    found = task.loss(outputs, jnp.asarray(labels), {"kept": 1})
+    task, outputs = Supervised(4), Outputs(logits)
+    found = jax.jit(task.loss)(outputs, labels, {"kept": 1})
     np.testing.assert_allclose(found.value, np.mean(losses), rtol=1e-12)
     np.testing.assert_allclose(found.metrics["accuracy"], np.mean(hits), rtol=1e-12)
     assert task.hits(outputs, labels).tolist() == hits
@@ -78,13 +84,13 @@ def test_classification_loses_the_mean_cross_entropy_and_counts_hits(x64):
 
 def test_cross_entropy_is_finite_for_very_sure_and_wrong_logits():
     outputs = Outputs(jnp.array([[1e4, -1e4], [0.0, 0.0]]))
-    found = Supervised(2).loss(outputs, jnp.array([1, 0]), None)
+    found = jax.jit(Supervised(2).loss)(outputs, jnp.array([1, 0]), None)
     np.testing.assert_allclose(found.value, (2e4 + np.log(2)) / 2, rtol=1e-6)
 
 
 def test_all_rotations_come_image_by_image_with_their_labels():
     batch = random_batch(3)
-    views = Rotation(all_rotations=True).views(jax.random.key(0), batch, unchanged)
+    views = views_of("rotation", jax.random.key(0), batch, unchanged)
     assert views.labels.tolist() == [0, 1, 2, 3] * 3
     for i, (view, turns) in enumerate(zip(views.inputs, views.labels, strict=True)):
         np.testing.assert_array_equal(view, np.rot90(batch["image"][i // 4], turns))

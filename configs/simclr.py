@@ -1,7 +1,7 @@
 """SimCLR (Chen et al., 2020): two views of each image against all others of the batch.
 
     python -m lens_jax.main --config=configs/simclr.py:glyphs --workdir=runs/simclr
-    python -m lens_jax.main --config=configs/simclr.py --workdir=gs://BUCKET/RUN --config.data.dir=...
+    python -m lens_jax.main --config=configs/simclr.py --workdir=gs://BUCKET/RUN
 
 - glyphs, digits: minutes on a laptop, see `lens_jax.recipes.on_a_laptop`.
 - imagenet2012 (default), youtube8m, places205: views and head as published (arXiv 2002.05709), 100

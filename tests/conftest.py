@@ -22,7 +22,7 @@ TINY = {
 COLORS = np.array([[230, 30, 30], [30, 220, 40], [40, 40, 225]], np.uint8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config() -> Callable[..., ConfigDict]:
     """Makes a config of tiny networks on 16-px images; overrides have dotted names."""
 

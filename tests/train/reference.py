@@ -14,8 +14,8 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from lens_jax.ops.augment import Augmented
 from lens_jax.tasks.base import DataFacts, Outputs, Views
-from lens_jax.train import system as systems
 from lens_jax.train.gradients import Carried, Gradients, compute_gradients
 from lens_jax.train.state import TrainState, init_state
 from lens_jax.train.system import Purpose, System, make_key, make_system
@@ -58,20 +58,28 @@ def make_case(
     config: ConfigDict, shrink: Callable[[System, Any], System] = with_tiny_networks
 ) -> Case:
     """The case of a config; needs x64."""
-    system = make_system(config, DataFacts(3, 100), total_steps=10)
-    system = shrink(system, jnp.float64)
+    system = shrink(make_system(config, DataFacts(3, 100), total_steps=10), jnp.float64)
     shapes = jax.eval_shape(partial(init_state, config, system, optax.sgd(1.0), optax.sgd(1.0)))
     state = random_like(shapes).replace(lens_penalty=jnp.float64(PENALTY))
     images = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (IMAGES, SIDE, SIDE, 3)))
 
     def make_views(images: jax.Array) -> Views:
-        return systems.make_views(system, {"image": images}, 0, 0)
+        return system.task.views(keys_of(0)(Purpose.VIEWS), {"image": images}, augment)
 
     @jax.jit
     def compute(state: TrainState, seed: int = 0) -> tuple[Gradients, Carried]:
         return compute_gradients(system, state, images, make_views, keys_of(seed))
 
     return Case(system, state, images, make_views, compute)
+
+
+def augment(images: jax.Array, view: int = 0, size: int = 0) -> Augmented:
+    """Mirrors the first images, and flattens all but the first view: what is drawn does not matter."""
+    del size
+    first = jnp.arange(len(images)) < 2
+    images = jnp.where(first[:, None, None, None], images[:, :, ::-1], images)
+    parameters = jnp.stack([first, first], axis=1)
+    return Augmented(0.8 * images if view else images, parameters)
 
 
 def keys_of(seed: int) -> Callable[[Purpose], jax.Array]:

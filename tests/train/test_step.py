@@ -25,6 +25,7 @@ from tests.train.tiny import (
     random_batch,
     random_state,
     with_own_networks,
+    with_tiny_networks,
 )
 
 TWO_VIEWS = {"hidden": 8, "embedding": 4}
@@ -139,12 +140,17 @@ def test_updated_at_every_third_step_the_lens_moves_then_as_it_would_at_every_st
 def test_the_penalty_is_fixed_or_none_or_steered(
     tiny_config, budget: str, first: float, second: float
 ):
-    config = tiny_config({"lens.budget": budget, "lens.lambda_": 50.0, "lens.update_every": 2})
-    built = build(config)
+    settings = {"lens.budget": budget, "lens.lambda_": 50.0, "lens.update_every": 2}
+    # The bound is the U-Net's own.
+    networks = with_own_networks if budget == "bound" else with_tiny_networks
+    built = build(tiny_config(settings | {"lens.widths": (8,)}), networks)
     state = built.init()
     for expected in (first, second):
         state, metrics = built.step(state, random_batch(4))
         np.testing.assert_allclose(metrics["lens_penalty"], expected, rtol=1e-6)
+    if budget == "bound":
+        # A mean square is at least a squared mean.
+        assert metrics["lens_reconstruction"] > 0.9 * 0.05**2
 
 
 @pytest.fixture(scope="module")

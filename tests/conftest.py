@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Iterator
 
 import jax
@@ -11,6 +12,10 @@ from lens_jax.recipes import base_config
 
 # Compiling takes most of the time of these tests, and their networks are tiny.
 jax.config.update("jax_disable_most_optimizations", True)
+# XLA's former way to make kernels takes a third of the time. A flag that it does not know ends it.
+FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+if jax.__version_info__ < (0, 11):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
 
 TINY = {
     "data.image_size": 16,
@@ -22,7 +27,7 @@ TINY = {
 COLORS = np.array([[230, 30, 30], [30, 220, 40], [40, 40, 225]], np.uint8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config() -> Callable[..., ConfigDict]:
     """Makes a config of tiny networks on 16-px images; overrides have dotted names."""
 

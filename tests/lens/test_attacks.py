@@ -22,7 +22,7 @@ def softmax(row: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def linear(x64) -> tuple:
-    """The slope of `full` on the cross-entropy of a linear model, and the model's weights and labels."""
+    """The gradient of `full` on the cross-entropy of a linear model, its weights and labels."""
     rng = np.random.default_rng(1)
     weights, labels = rng.normal(size=(108, 5)), rng.integers(0, 5, 4)
     objective = make_objective("full", has_classes=True)
@@ -39,34 +39,34 @@ def uphill_by_hand(images: jax.Array, weights: np.ndarray, labels: np.ndarray) -
     """In which direction each pixel raises the cross-entropy of softmax(x W): (p - onehot) W^T."""
     signs = np.zeros(images.shape)
     for i, image in enumerate(np.asarray(images)):
-        slope = weights @ (softmax(image.ravel() @ weights) - np.eye(5)[labels[i]])
-        signs[i] = np.sign(slope).reshape(image.shape)
+        gradient = weights @ (softmax(image.ravel() @ weights) - np.eye(5)[labels[i]])
+        signs[i] = np.sign(gradient).reshape(image.shape)
     return signs
 
 
-def test_fgsm_moves_every_pixel_by_epsilon_up_the_slope_of_the_pretext_loss(linear):
-    slope, weights, labels = linear
+def test_fgsm_moves_every_pixel_by_epsilon_up_the_gradient_of_the_pretext_loss(linear):
+    gradient, weights, labels = linear
     images = random_images(limit=0.8)
     expected = np.asarray(images) + EPSILON * uphill_by_hand(images, weights, labels)
-    np.testing.assert_allclose(fgsm(slope, images, EPSILON), expected, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(fgsm(gradient, images, EPSILON), expected, rtol=0, atol=1e-15)
 
 
 def test_fgsm_stays_among_the_colors_there_are(linear):
-    slope, weights, labels = linear
+    gradient, weights, labels = linear
     images = random_images()
     moved = np.asarray(images) + EPSILON * uphill_by_hand(images, weights, labels)
     assert (abs(moved) > 1).any()
     np.testing.assert_allclose(
-        fgsm(slope, images, EPSILON), np.clip(moved, -1, 1), rtol=0, atol=1e-15
+        fgsm(gradient, images, EPSILON), np.clip(moved, -1, 1), rtol=0, atol=1e-15
     )
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_where_the_slope_is_constant_pgd_ends_on_the_corner_whatever_its_start(x64, steps: int):
-    images, slope = random_images(), np.random.default_rng(1).normal(size=(4, 6, 6, 3))
-    expected = np.clip(np.asarray(images) - EPSILON * np.sign(slope), -1, 1)
+def test_where_the_gradient_is_constant_pgd_ends_on_the_corner_whatever_its_start(x64, steps: int):
+    images, gradient = random_images(), np.random.default_rng(1).normal(size=(4, 6, 6, 3))
+    expected = np.clip(np.asarray(images) - EPSILON * np.sign(gradient), -1, 1)
     for seed in range(3):
-        found = pgd(jax.random.key(seed), lambda x: jnp.asarray(slope), images, EPSILON, steps)
+        found = pgd(jax.random.key(seed), lambda x: jnp.asarray(gradient), images, EPSILON, steps)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-15)
 
 
@@ -84,7 +84,7 @@ def test_pgd_is_descent_by_signs_cut_back_to_the_ball(x64):
     np.testing.assert_allclose(found, x, rtol=0, atol=1e-15)
 
 
-def test_without_a_slope_pgd_stays_at_its_random_start_in_the_ball(x64):
+def test_without_a_gradient_pgd_stays_at_its_random_start_in_the_ball(x64):
     images = random_images(limit=0.8)
     one, other = (
         pgd(jax.random.key(k), jnp.zeros_like, images, EPSILON, 5) - images for k in (0, 1)
@@ -130,9 +130,9 @@ def test_aimed_attacks_raise_the_loss_of_a_network_and_the_iterated_one_the_most
     def loss(images: jax.Array) -> jax.Array:
         return -jnp.mean(jax.nn.log_softmax(model.apply(variables, images))[jnp.arange(4), labels])
 
-    slope = jax.grad(lambda x: -loss(x))
+    gradient = jax.grad(lambda x: -loss(x))
     raised = {
-        kind: loss(attack(kind, key, slope, images, EPSILON, 20)) - loss(images) for kind in ATTACKS
+        kind: loss(attack(kind, key, gradient, images, EPSILON, 20)) - loss(images) for kind in ATTACKS
     }
     assert raised["pgd"] >= raised["fgsm"] > 5 * abs(raised["random"])
 
@@ -140,7 +140,7 @@ def test_aimed_attacks_raise_the_loss_of_a_network_and_the_iterated_one_the_most
 def test_attacks_can_be_jitted_and_keep_float32():
     images = random_images().astype(jnp.float32)
     for kind in ATTACKS:
-        run = jax.jit(partial(attack, kind, slope=jnp.cos, epsilon=EPSILON, steps=3))
+        run = jax.jit(partial(attack, kind, gradient=jnp.cos, epsilon=EPSILON, steps=3))
         found = run(jax.random.key(0), images=images)
         assert found.dtype == jnp.float32
         expected = attack(kind, jax.random.key(0), jnp.cos, images, EPSILON, 3)

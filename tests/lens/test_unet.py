@@ -1,4 +1,6 @@
 import re
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,83 +11,102 @@ from lens_jax.errors import UserError
 from lens_jax.lens.unet import UNet
 from lens_jax.models.conv import depth_to_space, space_to_depth
 
-
-def random_images(count: int, side: int = 16) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (count, side, side, 3)), jnp.float32)
+LENS = UNet((8, 8), patch=2)
 
 
-def init(lens: UNet, images: jax.Array) -> dict:
-    return jax.jit(lens.init)(jax.random.key(1), images)
+def random_images(count: int, side: int = 8) -> jax.Array:
+    rng = np.random.default_rng(0)
+    return jnp.asarray(rng.uniform(-1, 1, (count, side, side, 3)), jnp.float32)
 
 
-def awake(lens: UNet, images: jax.Array) -> dict:
+def random_variables(lens: UNet, images: jax.Array) -> dict:
     """Parameters away from the identity at the start."""
     rng = np.random.default_rng(1)
-    return jax.tree.map(
-        lambda p: p + rng.normal(scale=0.3, size=p.shape).astype(np.float32), init(lens, images)
-    )
+
+    def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        values = rng.normal(scale=0.3, size=leaf.shape)
+        is_scale = path[-1].key == "scale"
+        return jnp.asarray(values + is_scale, leaf.dtype)
+
+    shapes = jax.eval_shape(lens.init, jax.random.key(1), images)
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.fixture(scope="module")
+def apply():
+    return jax.jit(LENS.apply)
+
+
+@pytest.fixture(scope="module")
+def variables() -> dict:
+    return random_variables(LENS, random_images(3))
+
+
 @pytest.mark.parametrize(
     ("widths", "blocks", "patch"), [((8, 16), 1, 4), ((8,), 2, 1), ((8, 8, 8), 1, 2)]
 )
-def test_a_new_lens_is_exactly_the_identity(
-    dtype, widths: tuple[int, ...], blocks: int, patch: int
-):
+def test_a_new_lens_is_exactly_the_identity(widths: tuple[int, ...], blocks: int, patch: int):
     images = random_images(2)
-    lens = UNet(widths, blocks, patch, dtype)
-    variables = init(lens, images)
-    lensed = jax.jit(lens.apply)(variables, images)
-    np.testing.assert_array_equal(lensed, images)
-    assert lensed.dtype == jnp.float32
+    lens = UNet(widths, blocks, patch)
+    variables = jax.jit(lens.init)(jax.random.key(1), images)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    for dtype in (jnp.float32, jnp.bfloat16):
+        lensed = jax.jit(lens.clone(dtype=dtype).apply)(variables, images)
+        np.testing.assert_array_equal(lensed, images)
+        assert lensed.dtype == jnp.float32
 
 
-def test_a_lens_whose_parameters_moved_changes_images():
-    lens, images = UNet((8, 8), patch=2), random_images(2)
-    assert abs(jax.jit(lens.apply)(awake(lens, images), images) - images).mean() > 0.01
+def test_under_bfloat16_parameters_are_the_same_float32():
+    images = random_images(1)
+    exact = jax.eval_shape(LENS.init, jax.random.key(1), images)
+    rounded = jax.eval_shape(LENS.clone(dtype=jnp.bfloat16).init, jax.random.key(1), images)
+    assert rounded == exact
 
 
-def test_under_bfloat16_the_change_and_the_lensed_image_are_float32():
-    lens = UNet((8, 8), patch=2, dtype=jnp.bfloat16)
-    images = random_images(2)
-    variables = awake(lens, images)
-    lensed = jax.jit(lens.apply)(variables, images)
+def test_a_lens_whose_parameters_moved_changes_images(apply, variables):
+    images = random_images(3)
+    assert abs(apply(variables, images) - images).mean() > 0.01
+
+
+def test_under_bfloat16_the_change_and_the_lensed_image_are_float32(apply, variables):
+    images = random_images(3)
+    lensed = jax.jit(LENS.clone(dtype=jnp.bfloat16).apply)(variables, images)
     assert lensed.dtype == jnp.float32
-    exact = UNet((8, 8), patch=2)
-    expected = jax.jit(exact.apply)(variables, images)
+    expected = apply(variables, images)
     assert 0 < abs(lensed - expected).max() < 0.1 * abs(expected - images).max()
 
 
-def test_the_same_parameters_work_at_another_size():
-    lens, images = UNet((8, 8), patch=2), random_images(2)
-    variables, larger = awake(lens, images), random_images(1, 32)
-    lensed = jax.jit(lens.apply)(variables, larger)
+def test_the_same_parameters_work_at_another_size(apply, variables):
+    larger = random_images(1, 16)
+    lensed = apply(variables, larger)
     assert lensed.shape == larger.shape
     assert abs(lensed - larger).mean() > 0.01
-    wide = larger[:, :16]
-    assert jax.eval_shape(lens.apply, variables, wide).shape == wide.shape
-    shapes = jax.tree.map(jnp.shape, jax.eval_shape(lens.init, jax.random.key(1), larger))
+    wide = larger[:, :8]
+    assert jax.eval_shape(LENS.apply, variables, wide).shape == wide.shape
+    shapes = jax.tree.map(jnp.shape, jax.eval_shape(LENS.init, jax.random.key(1), larger))
     assert shapes == jax.tree.map(jnp.shape, variables)
 
 
-def test_a_lens_does_not_look_at_the_rest_of_the_batch():
-    lens, images = UNet((8, 8), patch=2), random_images(3)
-    variables = awake(lens, images)
-    apply = jax.jit(lens.apply)
+def test_a_lens_does_not_look_at_the_rest_of_the_batch(apply, variables):
+    images = random_images(3)
     together = apply(variables, images)
     for i in range(3):
-        np.testing.assert_allclose(
-            apply(variables, images[i : i + 1])[0], together[i], rtol=0, atol=1e-5
-        )
+        # One program for all: the image with two others in place of its own.
+        others = images.at[jnp.arange(3) != i].set(0.5)
+        np.testing.assert_allclose(apply(variables, others)[i], together[i], rtol=0, atol=1e-5)
+
+
+def test_an_image_alone_is_lensed_as_in_a_batch(apply, variables):
+    images = random_images(3)
+    alone = apply(variables, images[1:2])
+    np.testing.assert_allclose(alone[0], apply(variables, images)[1], rtol=0, atol=1e-5)
 
 
 def test_every_level_of_the_lens_reaches_the_image():
     lens, images = UNet((8, 8, 8)), random_images(1)
-    variables = awake(lens, images)
-    grads = jax.jit(jax.grad(lambda v: jnp.sum(lens.apply(v, images) ** 2)))(variables)
-    assert all((abs(grad) > 0).any() for grad in jax.tree.leaves(grads))
+    variables = random_variables(lens, images)
+    gradients = jax.jit(jax.grad(lambda v: jnp.sum(lens.apply(v, images) ** 2)))(variables)
+    assert all((abs(gradient) > 0).any() for gradient in jax.tree.leaves(gradients))
 
 
 @pytest.mark.parametrize("side", [1, 2, 3])
@@ -96,9 +117,8 @@ def test_blocks_of_pixels_become_channels(side: int):
     for row in range(6):
         for column in range(12):
             place = (row % side) * side + column % side
-            expected[:, row // side, column // side, 5 * place : 5 * (place + 1)] = x[
-                :, row, column
-            ]
+            channels = slice(5 * place, 5 * (place + 1))
+            expected[:, row // side, column // side, channels] = x[:, row, column]
     np.testing.assert_array_equal(folded, expected)
 
 
@@ -127,15 +147,23 @@ def test_widths_that_the_normalization_cannot_group_are_refused(widths):
         UNet(widths).init(jax.random.key(0), random_images(1))
 
 
-def test_with_remat_less_is_kept_for_the_backward_pass_and_the_parameters_are_the_same():
+def test_with_remat_less_is_kept_for_the_backward_pass():
     images = random_images(4)
+    everything, less = (UNet((8, 8), blocks=3, remat=remat) for remat in (False, True))
+    assert kept_numbers(less, images) < kept_numbers(everything, images) / 2
 
-    def kept(remat: bool) -> tuple[int, dict]:
-        lens = UNet((8, 8), blocks=3, remat=remat)
-        variables = init(lens, images)
-        pull = jax.eval_shape(lambda x: jax.vjp(lens.apply, variables, x)[1], images)
-        return sum(leaf.size for leaf in jax.tree.leaves(pull)), variables
 
-    (everything, variables), (less, same) = kept(False), kept(True)
-    assert less < everything / 2
-    jax.tree.map(np.testing.assert_array_equal, same, variables)
+def kept_numbers(lens: UNet, images: jax.Array) -> int:
+    """How many numbers the backward pass needs."""
+    shapes = jax.eval_shape(lens.init, jax.random.key(1), images)
+    pull = jax.eval_shape(lambda v, x: jax.vjp(partial(lens.apply, v), x)[1], shapes, images)
+    return sum(leaf.size for leaf in jax.tree.leaves(pull))
+
+
+def test_with_remat_the_parameters_start_the_same():
+    images = random_images(1)
+    init, init_remat = (
+        jax.jit(UNet((8,), blocks=2, patch=2, remat=remat).init) for remat in (False, True)
+    )
+    key = jax.random.key(1)
+    jax.tree.map(np.testing.assert_array_equal, init_remat(key, images), init(key, images))

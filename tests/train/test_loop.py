@@ -14,8 +14,10 @@ import pytest
 from lens_jax.data.batches import Skipped
 from lens_jax.devices import mesh
 from lens_jax.train import finite, loop, preemption
+from lens_jax.train.compiling import Traced
 from lens_jax.train.durations import Clock
 from lens_jax.train.finite import NotFiniteError
+from lens_jax.train.setup import Setup
 from lens_jax.workdir import checkpoints
 from lens_jax.workdir.metrics import read_metrics
 
@@ -50,16 +52,17 @@ def train(tiny_config, colorful, tmp_path) -> Callable[..., checkpoints.Restored
         config = tiny_config({"train.rollbacks": rollbacks, "data.batch_size": 4})
         init = partial(Toy, jnp.zeros(()), jnp.zeros(()))
         step = jax.jit(finite.watched(partial(toy_step, trap)))
-        plan = loop.Plan(source, Clock(4, len(source), TOTAL), 2, SAVE_EVERY, init, step)
+        clock = Clock(4, len(source), TOTAL)
+        setup = Setup(source, clock, 2, SAVE_EVERY, Traced(init, step))
         workdir = str(tmp_path / name)
         pathlib.Path(workdir).mkdir(exist_ok=True)
         with checkpoints.open_for_training(workdir, keep=20) as manager:
-            session = loop.Session(
-                config, workdir, devices, plan, manager, Skipped(source), time.monotonic()
-            )
-            place = loop._start(session)
-            while place.step < TOTAL:
-                place = loop._train_or_roll_back(session, place, step, lambda step: step == stop_at)
+            skipped = Skipped(source)
+            began = time.monotonic()
+            training = loop.Training(config, workdir, devices, setup, manager, skipped, began)
+            progress = loop.start(training)
+            while progress.step < TOTAL:
+                progress = loop.train_or_roll_back(training, progress, step, stop_at.__eq__)
         return last(tmp_path / name)
 
     return run

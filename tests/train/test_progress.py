@@ -1,8 +1,9 @@
+import io
 import sys
 
 import pytest
 
-from lens_jax.train.progress import report_progress
+from lens_jax.train.progress import describe_progress, report_progress
 
 SCALARS = {
     "loss": 1.23456,
@@ -19,24 +20,39 @@ def test_progress_is_a_line_with_the_time_that_is_left(capsys):
     assert capsys.readouterr().out == f"{LINE}\n"
 
 
-def test_waiting_for_images_is_shown_where_it_counts(capsys):
-    report_progress(50, 200, SCALARS | {"input_wait": 0.25})
-    assert capsys.readouterr().out == f"{LINE}  25% waiting for images\n"
+@pytest.mark.parametrize(
+    ("wait", "words"),
+    [(0.019, ""), (0.02, "  2% waiting for images"), (0.25, "  25% waiting for images")],
+)
+def test_waiting_for_images_is_shown_where_it_is_worth_a_look(wait: float, words: str):
+    assert describe_progress(50, 200, SCALARS | {"input_wait": wait}) == LINE + words
 
 
-def test_what_is_known_of_the_lens_is_shown(capsys):
-    lens = {"accuracy_lensed": 0.5, "accuracy_raw": 0.75, "lens_reconstruction": 0.012346}
-    report_progress(50, 200, SCALARS | lens)
-    shown = "accuracy_lensed 0.5  accuracy_raw 0.75  lens_reconstruction 0.01235"
-    assert capsys.readouterr().out == f"{LINE}  {shown}\n"
+def test_what_a_run_reached_is_shown_where_it_is_measured():
+    reached = {"accuracy_raw": 0.5, "accuracy_lensed": 0.25, "lens_reconstruction": 0.0123456}
+    found = describe_progress(50, 200, SCALARS | reached | {"lens_penalty": 100.0})
+    words = "  accuracy_lensed 0.25  accuracy_raw 0.5  lens_reconstruction 0.01235"
+    assert found == LINE + words
 
 
 @pytest.mark.parametrize(
-    ("step", "bar", "end"), [(50, "#####...............", ""), (200, "#" * 20, "\n")]
+    ("step", "seconds", "left"), [(200, 0.5, "0:00"), (199, 59.9, "0:59"), (0, 36.1, "120:20")]
 )
-def test_on_a_terminal_the_line_is_redrawn_behind_a_bar(step, bar, end, capsys, monkeypatch):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    report_progress(step, 200, SCALARS)
-    out = capsys.readouterr().out
-    assert out.startswith(f"\r\x1b[K[{bar}] step {step}/200  ")
-    assert out.endswith(f"loss 1.235{end}")
+def test_the_time_that_is_left_is_in_minutes_and_seconds(step: int, seconds: float, left: str):
+    found = describe_progress(step, 200, SCALARS | {"seconds_per_step": seconds})
+    assert f"  eta {left}  " in found
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_one_line_stays_in_its_place_and_ends_with_the_run(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    report_progress(50, 200, SCALARS)
+    assert terminal.getvalue() == f"\r\x1b[K[{'#' * 5}{'.' * 15}] {LINE}"
+    report_progress(200, 200, SCALARS)
+    assert terminal.getvalue().endswith("\n")
+    assert terminal.getvalue().count("\n") == 1

@@ -1,0 +1,270 @@
+"""The joint update in separate passes: what one pass has to come to, in float64.
+
+The gradient of the network is that of a pass with the lensed inputs held fixed, the gradient of the
+lens that of another pass. Memory and the target network's outputs are constants in both.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from lens_jax.ops.augment import Augmented
+from lens_jax.tasks.base import DataFacts, Outputs, Views
+from lens_jax.train.gradients import Carried, Gradients, compute_gradients
+from lens_jax.train.state import TrainState, init_state
+from lens_jax.train.system import Purpose, System, make_key, make_system
+from tests.train.tiny import random_like, with_tiny_networks
+
+IMAGES = 6
+SIDE = 10
+PENALTY = 7.0
+TASKS = {
+    "rotation": {"all_rotations": True},
+    "jigsaw": {"cell": 3, "patch": 2, "embedding": 4, "hidden": 8, "permutations": 6, "drawn": 3},
+    "exemplar": {"copies": 2, "size": 8, "embedding": 4},
+    "simclr": {"hidden": 5, "embedding": 4},
+    "moco": {"hidden": 5, "embedding": 4, "queue": 9},
+    "byol": {"hidden": 5, "embedding": 4},
+}
+ByKind = dict[str, Any]
+
+
+class Case(NamedTuple):
+    """A system away from where it starts, and all that `compute_gradients` is given.
+
+    Attributes:
+      system: tiny networks, in float64.
+      state: random numbers throughout.
+      images: [IMAGES, SIDE, SIDE, 3].
+      make_views: images -> views, always drawn alike.
+      compute: state -> what `compute_gradients` gives, compiled once.
+
+    """
+
+    system: System
+    state: TrainState
+    images: jax.Array
+    make_views: Callable[[jax.Array], Views]
+    compute: Callable[[TrainState], tuple[Gradients, Carried]]
+
+
+def make_case(
+    config: ConfigDict, shrink: Callable[[System, Any], System] = with_tiny_networks
+) -> Case:
+    """The case of a config; needs x64."""
+    system = shrink(make_system(config, DataFacts(3, 100), total_steps=10), jnp.float64)
+    shapes = jax.eval_shape(partial(init_state, config, system, optax.sgd(1.0), optax.sgd(1.0)))
+    state = random_like(shapes).replace(lens_penalty=jnp.float64(PENALTY))
+    images = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (IMAGES, SIDE, SIDE, 3)))
+
+    def make_views(images: jax.Array) -> Views:
+        return system.task.views(keys_of(0)(Purpose.VIEWS), {"image": images}, augment)
+
+    @jax.jit
+    def compute(state: TrainState, seed: int = 0) -> tuple[Gradients, Carried]:
+        return compute_gradients(system, state, images, make_views, keys_of(seed))
+
+    return Case(system, state, images, make_views, compute)
+
+
+def augment(images: jax.Array, view: int = 0, size: int = 0) -> Augmented:
+    """Mirrors the first images, and flattens all but the first view: what is drawn does not matter."""
+    del size
+    first = jnp.arange(len(images)) < 2
+    images = jnp.where(first[:, None, None, None], images[:, :, ::-1], images)
+    parameters = jnp.stack([first, first], axis=1)
+    return Augmented(0.8 * images if view else images, parameters)
+
+
+def keys_of(seed: int) -> Callable[[Purpose], jax.Array]:
+    """The keys of the first step under a seed."""
+    return partial(make_key, seed, 0)
+
+
+def separate_passes(case: Case) -> tuple[Gradients, Carried]:
+    """What `compute_gradients` has to give for a lens that is trained."""
+    state = case.state
+    lens = partial(apply_lens, case)
+    changed = lens(state.lens_params)
+    targets, _ = target_outputs(case, changed)
+
+    def lens_loss(lens_params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
+        adversarial = adversarial_loss(case, targets, lens(lens_params))
+        change = squared_change(case, lens(lens_params))
+        metrics = {
+            "lens_adversarial": adversarial,
+            "lens_reconstruction": change,
+            "lens_penalty": state.lens_penalty,
+        }
+        return adversarial + state.lens_penalty * change, metrics
+
+    gradients, carried = network_pass(case, changed)
+    lens_gradient, lens_metrics = jax.grad(lens_loss, has_aux=True)(state.lens_params)
+    metrics = gradients.metrics | lens_metrics
+    return Gradients(gradients.params, lens_gradient, metrics), carried
+
+
+def network_pass(case: Case, changed: jax.Array) -> tuple[Gradients, Carried]:
+    """The pass that trains the network, where all that can be altered was changed to `changed`."""
+    targets, target_stats = target_outputs(case, changed)
+
+    def loss(params: Any) -> tuple[jax.Array, tuple[Any, ...]]:
+        outputs, stats = online_outputs(case, params, changed)
+        total, metrics, memory = 0.0, {}, {}
+        for kind, views in views_by_kind(case, changed).items():
+            found = task_loss(case, targets, outputs, kind, views)
+            total = total + found.value / len(outputs)
+            memory[kind] = found.memory
+            metrics |= {f"{name}_{kind}": value for name, value in found.metrics.items()}
+        return total, (metrics | {"loss": total}, stats, memory)
+
+    gradient, (metrics, stats, memory) = jax.grad(loss, has_aux=True)(case.state.params)
+    return Gradients(gradient, {}, metrics), Carried(stats, target_stats, memory)
+
+
+def apply_lens(case: Case, lens_params: Any) -> jax.Array:
+    """All that can be altered, as the lens makes it."""
+    return case.system.lens_network.apply({"params": lens_params}, alterable(case))
+
+
+def alterable(case: Case) -> jax.Array:
+    """All images or all views, whichever the lens acts on."""
+    return case.images if acts_on_images(case) else case.make_views(case.images).inputs
+
+
+def acts_on_images(case: Case) -> bool:
+    return case.system.lens.acts_on == "images"
+
+
+def first_images(case: Case) -> int:
+    """How many images are lensed."""
+    return round(case.system.lens.lensed_fraction * IMAGES)
+
+
+def images_of(tree: Any, start: int, stop: int) -> Any:
+    """What belongs to the images from `start` to `stop`."""
+    return jax.tree.map(lambda x: x[len(x) * start // IMAGES : len(x) * stop // IMAGES], tree)
+
+
+def squared_change(case: Case, changed: jax.Array) -> jax.Array:
+    """The mean over what is lensed."""
+    return jnp.mean(images_of(changed - alterable(case), 0, first_images(case)) ** 2)
+
+
+def views_by_kind(case: Case, changed: jax.Array) -> dict[str, Views]:
+    """The lensed and the raw views where all that can be altered was changed to `changed`."""
+    raw = case.make_views(case.images)
+    if case.system.lens.kind == "none":
+        return {"raw": raw}
+    lensed = case.make_views(changed) if acts_on_images(case) else raw._replace(inputs=changed)
+    views = {"lensed": images_of(lensed, 0, first_images(case))}
+    last = round(case.system.lens.raw_fraction * IMAGES)
+    if last:
+        views["raw"] = images_of(raw, IMAGES - last, IMAGES)
+    return views
+
+
+def target_outputs(case: Case, changed: jax.Array) -> tuple[ByKind, Any]:
+    """Of the target network, by kind, and its statistics."""
+    target, state = case.system.target, case.state
+    if target is None:
+        return {}, {}
+    views = views_by_kind(case, changed)
+    variables = {"params": state.target_params, "batch_stats": state.target_stats}
+    return apply_by_kind(case, variables, views, target.views, "target")
+
+
+def online_outputs(case: Case, params: Any, changed: jax.Array) -> tuple[ByKind, Any]:
+    """Of the network that is trained, by kind, and its statistics."""
+    views = views_by_kind(case, changed)
+    variables = {"params": params, "batch_stats": case.state.batch_stats}
+    return apply_by_kind(case, variables, views, case.system.task.online_views, "__call__")
+
+
+def apply_by_kind(
+    case: Case,
+    variables: dict[str, Any],
+    views: dict[str, Views],
+    chosen: tuple[int, ...] | None,
+    method: str,
+) -> tuple[ByKind, Any]:
+    """A pass for each kind where statistics are split; else one over the rows of all of them."""
+    chosen_views = {}
+    for kind, each in views.items():
+        # The rows of an image lie side by side, and every task here with a choice has two views.
+        take = np.arange(len(each.inputs)).reshape(-1, 2)[:, chosen].ravel() if chosen else None
+        chosen_views[kind] = each if take is None else jax.tree.map(lambda x, i=take: x[i], each)
+
+    if case.system.lens.split:
+        outputs, stats = {}, {}
+        for kind, each in chosen_views.items():
+            own = variables | {"batch_stats": variables["batch_stats"][kind]}
+            outputs[kind], stats[kind] = apply(case, own, each.inputs, each.context, method)
+        return outputs, stats
+
+    inputs, contexts = [], []
+    for each in chosen_views.values():
+        inputs.append(each.inputs)
+        contexts.append(each.context)
+    context = jax.tree.map(lambda *parts: jnp.concatenate(parts), *contexts)
+    found, stats = apply(case, variables, jnp.concatenate(inputs), context, method)
+
+    outputs = {}
+    for kind, rows in zip(chosen_views, inputs, strict=True):
+        count = len(found) * len(rows) // sum(map(len, inputs))
+        start = sum(map(len, outputs.values()))
+        outputs[kind] = found[start : start + count]
+    return outputs, stats
+
+
+def apply(
+    case: Case, variables: dict[str, Any], inputs: jax.Array, context: Any, method: str
+) -> tuple[jax.Array, Any]:
+    """One pass of the network over some rows."""
+    rngs = {"dropout": keys_of(0)(Purpose.DROPOUT)}
+    network = case.system.network
+    outputs, updated = network.apply(
+        variables, inputs, context, True, method=method, mutable=["batch_stats"], rngs=rngs
+    )
+    return outputs, updated["batch_stats"]
+
+
+def task_loss(case: Case, targets: ByKind, outputs: ByKind, kind: str, views: Views) -> Any:
+    """The task's loss of one kind, written out for tasks with classes."""
+    memory = case.state.memory[kind]
+    found = case.system.task.loss(
+        Outputs(outputs[kind], targets.get(kind)), views.labels, memory
+    )
+    if case.system.task.has_classes:
+        return found._replace(value=cross_entropy(outputs[kind], views.labels))
+    return found
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """The mean over rows."""
+    return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - logits[jnp.arange(len(logits)), labels])
+
+
+def adversarial_loss(case: Case, targets: ByKind, changed: jax.Array) -> jax.Array:
+    """L_adv where the network sees all kinds."""
+    views = views_by_kind(case, changed)
+    outputs, _ = online_outputs(case, case.state.params, changed)
+    return objective(case, targets, outputs, views["lensed"])
+
+
+def objective(case: Case, targets: ByKind, outputs: ByKind, views: Views) -> jax.Array:
+    """L_adv of the lensed outputs."""
+    name, logits = case.system.lens.objective, outputs["lensed"]
+    if name == "full":
+        return -task_loss(case, targets, outputs, "lensed", views).value
+    if name == "least_likely":
+        return cross_entropy(logits, jnp.argmin(logits, axis=-1))
+    if name == "confusion":
+        return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - jnp.mean(logits, axis=-1))
+    return jnp.zeros(())

@@ -180,8 +180,8 @@ def max_pool(x: jax.Array, axis: int) -> jax.Array:
     times as long. Equal maxima share the gradient.
     """
     # Places 2i and 2i + 1 of the axis become pair i.
-    is_odd = x.shape[axis] % 2
-    x = _pad_axis(x, axis, before=0, after=is_odd)
+    missing = x.shape[axis] % 2
+    x = _pad_axis(x, axis, before=0, after=missing)
     before = x.shape[:axis]
     behind = x.shape[axis + 1 :]
     pairs = x.reshape(*before, -1, 2, *behind)

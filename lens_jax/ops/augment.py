@@ -134,14 +134,8 @@ class Augmentation:
         width: int,
     ) -> Boxes:
         if self.crops:
-            return random_boxes(
-                jax.random.fold_in(key, Draw.CROP),
-                (count,),
-                height,
-                width,
-                area=self.area,
-                aspect=ASPECT,
-            )
+            crop_key = jax.random.fold_in(key, Draw.CROP)
+            return random_boxes(crop_key, (count,), height, width, self.area, ASPECT)
         # The box of an image that is not cropped is all of it.
         corner = jnp.zeros(count)
         heights = jnp.full(count, float(height))
@@ -159,7 +153,7 @@ class Augmentation:
         saturation = uniform(key, Draw.SATURATION, count, saturations)
         hue = uniform(key, Draw.HUE, count, hues)
 
-        # Slim's jitter has one order and shifts brightness, torchvision's multiplies it.
+        # Slim's jitter has one order and shifts brightness, torchvision's has all and scales it.
         in_order = jnp.arange(4)
         in_order = jnp.tile(in_order, (count, 1))
         if self.jitter_kind == "slim":

@@ -1,18 +1,17 @@
-"""Reads thousands of mutated JPEG and PNG files, and counts which are decoded and which refused.
+"""Reads thousands of mutated JPEG and PNG files, and counts how many are decoded and refused.
 
     python -m benchmarks.fuzz --files=10000 --seed=0
 
-Every file goes through the three ways in which images are read. That has to give an image of the
-size asked for or a ValueError. Whatever else happens is listed, and the exit status is 1 then:
-other exceptions, images of another shape, a crash of the process, or more time than --limit.
+Every file is read in the three ways in which images are read. Each has to return an image of the
+right size or to raise a ValueError. All else is an accident: another exception, an image of another
+shape, a crash of the process, or more time than --limit. Accidents are listed, and the exit status
+is 1 if there are any.
 """
 
-import argparse
 import collections
 import concurrent.futures
 import functools
 import io
-import itertools
 import multiprocessing
 import os
 import resource
@@ -26,18 +25,22 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from absl import flags
 from PIL import Image, PngImagePlugin
 
+from lens_jax import cli
 from lens_jax.data import decode
 
 SIZE = 32
-READERS: dict[str, Callable[[bytes, np.random.Generator], np.ndarray]] = {
-    "resize": lambda data, rng: decode.resize(data, SIZE),
-    "central_crop_resize": lambda data, rng: decode.central_crop_resize(data, SIZE),
+Reader = Callable[[bytes, np.random.Generator], np.ndarray]
+READERS: dict[str, Reader] = {
+    "resize": lambda data, _: decode.resize(data, SIZE),
+    "central_crop_resize": lambda data, _: decode.central_crop_resize(data, SIZE),
     "random_crop_resize": lambda data, rng: decode.random_crop_resize(data, SIZE, rng),
 }
 DECODED, REFUSED = "decoded", "refused"
 EXTREMES = (0x00, 0x01, 0x7F, 0x80, 0xFE, 0xFF)
+# (file, another file, random numbers) -> the file, mutated.
 Mutation = Callable[[bytes, bytes, np.random.Generator], bytes]
 
 
@@ -49,7 +52,13 @@ class Task(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of a task: `DECODED`, `REFUSED` or what happened instead, and in how many seconds."""
+    """What a task led to, and how long it took.
+
+    Attributes:
+      outcome: `DECODED`, `REFUSED`, or a description of what happened instead.
+      seconds: the time that the task took.
+
+    """
 
     outcome: str
     seconds: float
@@ -57,30 +66,37 @@ class Result(NamedTuple):
 
 @functools.cache
 def originals() -> dict[str, bytes]:
-    """Whole files by what they are: JPEG and PNG of all kinds, and what is neither."""
+    """Intact files by their kinds: JPEG and PNG of all sorts, and what is neither."""
     rng = np.random.default_rng(0)
-    smooth = cv2.resize(
-        rng.integers(0, 256, (4, 6, 3), np.uint8), (96, 64), interpolation=cv2.INTER_CUBIC
-    )
+    noise = rng.integers(0, 256, (4, 6, 3), np.uint8)
+    smooth = cv2.resize(noise, (96, 64), interpolation=cv2.INTER_CUBIC)
+    deep = 257 * smooth.astype(np.uint16)
     image = Image.fromarray(smooth)
-    noted = PngImagePlugin.PngInfo()
-    noted.add_text("Comment", "any " * 100, zip=True)
-    return {
+    gray = image.convert("L")
+    comment = PngImagePlugin.PngInfo()
+    comment.add_text("Comment", "any " * 100, zip=True)
+    later = [image.rotate(90)] * 2
+
+    jpegs = {
         "JPEG": _encode(image, "JPEG"),
         "large JPEG": _encode(image.resize((500, 375)), "JPEG"),
         "progressive JPEG": _encode(image, "JPEG", progressive=True),
-        "gray JPEG": _encode(image.convert("L"), "JPEG", comment=b"any"),
+        "gray JPEG": _encode(gray, "JPEG", comment=b"any"),
         "CMYK JPEG": _encode(image.convert("CMYK"), "JPEG"),
-        "PNG": _encode(image, "PNG"),
-        "gray PNG": _encode(image.convert("L"), "PNG"),
-        "1 bit PNG": _encode(image.convert("1"), "PNG"),
-        "16 bit PNG": cv2.imencode(".png", 257 * smooth.astype(np.uint16))[1].tobytes(),
-        "palette PNG": _encode(image.quantize(16), "PNG", transparency=3),
-        "transparent PNG": _encode(image.convert("RGBA"), "PNG", pnginfo=noted),
-        "animated PNG": _encode(image, "PNG", save_all=True, append_images=[image.rotate(90)] * 2),
-        **{kind: _encode(image, kind) for kind in ("GIF", "WEBP", "BMP", "TIFF")},
-        "nothing": b"",
     }
+    pngs = {
+        "PNG": _encode(image, "PNG"),
+        "gray PNG": _encode(gray, "PNG"),
+        "1 bit PNG": _encode(image.convert("1"), "PNG"),
+        "16 bit PNG": cv2.imencode(".png", deep)[1].tobytes(),
+    }
+    special_pngs = {
+        "palette PNG": _encode(image.quantize(16), "PNG", transparency=3),
+        "transparent PNG": _encode(image.convert("RGBA"), "PNG", pnginfo=comment),
+        "animated PNG": _encode(image, "PNG", save_all=True, append_images=later),
+    }
+    others = {kind: _encode(image, kind) for kind in ("GIF", "WEBP", "BMP", "TIFF")}
+    return {**jpegs, **pngs, **special_pngs, **others, "nothing": b""}
 
 
 def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -90,66 +106,94 @@ def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def make_file(seed: int, index: int) -> tuple[str, bytes]:
-    """File `index` of those of a `seed`: what it was made from, and its bytes after one to three
-    mutations.
+    """File `index` of those of a `seed`: the kind of its original, and its bytes.
 
-    In every other PNG, the checksums are made to fit again, as little else than them would be
-    tested.
+    It is mutated one to three times. Half of the files then have their PNG checksums repaired, as
+    otherwise little else than checksums would be tested.
     """
     rng = np.random.default_rng([seed, index])
     kinds = sorted(originals())
-    kind, other = (kinds[rng.integers(len(kinds))] for _ in range(2))
+    kind = kinds[rng.integers(len(kinds))]
+    other = kinds[rng.integers(len(kinds))]
     data = originals()[kind]
-    for choice in rng.integers(len(MUTATIONS), size=rng.integers(1, 4)):
+    count = rng.integers(1, 4)
+    for choice in rng.integers(len(MUTATIONS), size=count):
         data = MUTATIONS[choice](data, originals()[other], rng)
-    return kind, repair(data) if rng.integers(2) else data
+    if rng.integers(2):
+        data = repair(data)
+    return kind, data
 
 
 def repair(data: bytes) -> bytes:
-    """The file with the checksum of each PNG chunk as it should be; what is no PNG remains what it is."""
-    fixed, at = bytearray(data), 8
-    while data.startswith(b"\x89PNG") and at + 12 <= len(data):
-        end = at + 8 + int.from_bytes(data[at : at + 4])
-        fixed[end : end + 4] = zlib.crc32(data[at + 4 : end]).to_bytes(4)[: max(0, len(data) - end)]
-        at = end + 4
+    """The file with the right checksum in each PNG chunk; what is no PNG stays what it is."""
+    if not data.startswith(b"\x89PNG"):
+        return data
+    fixed = bytearray(data)
+    position = 8
+    while position + 12 <= len(data):
+        # A chunk is the length of its content (4 bytes), its kind (4), content and checksum (4).
+        end = position + 8 + int.from_bytes(data[position : position + 4])
+        checksum = zlib.crc32(data[position + 4 : end]).to_bytes(4)
+        # The file may be cut inside the checksum, or before it.
+        room = max(0, len(data) - end)
+        fixed[end : end + 4] = checksum[:room]
+        position = end + 4
     return bytes(fixed)
 
 
 def _flip(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    """Flips one to 16 bits."""
     flipped = bytearray(data)
-    for place in rng.integers(max(1, len(data)), size=rng.integers(1, 17) if data else 0):
+    count = rng.integers(1, 17) if data else 0
+    for place in rng.integers(max(1, len(data)), size=count):
         flipped[place] ^= 1 << rng.integers(8)
     return bytes(flipped)
 
 
 def _cut(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    return data[: rng.integers(len(data) + 1)]
+    """Drops the end."""
+    return data[: _place(data, rng)]
 
 
 def _insert(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    place = rng.integers(len(data) + 1)
-    return data[:place] + rng.bytes(rng.integers(1, 65)) + data[place:]
+    """Inserts one to 64 random bytes."""
+    place = _place(data, rng)
+    count = rng.integers(1, 65)
+    return data[:place] + rng.bytes(count) + data[place:]
 
 
 def _delete(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    place = rng.integers(len(data) + 1)
-    return data[:place] + data[place + rng.integers(1, 65) :]
+    """Deletes one to 64 bytes."""
+    place = _place(data, rng)
+    count = rng.integers(1, 65)
+    return data[:place] + data[place + count :]
 
 
 def _edit_header(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """Sets one to four bytes in front of the pixels to random or extreme values."""
+    """Sets one to four bytes before the pixels to random or extreme values."""
     pixels = max(data.find(b"IDAT"), data.find(b"\xff\xda"))
-    place, count = rng.integers(1 + (pixels if pixels > 0 else len(data))), rng.integers(1, 5)
-    values = rng.bytes(count) if rng.integers(2) else bytes(rng.choice(EXTREMES, count).tolist())
-    return data[:place] + values + data[place + count :]
+    header = pixels if pixels > 0 else len(data)
+    place = rng.integers(1 + header)
+    count = rng.integers(1, 5)
+    is_random = rng.integers(2)
+    values = rng.bytes(count) if is_random else rng.choice(EXTREMES, count).tolist()
+    return data[:place] + bytes(values) + data[place + count :]
 
 
 def _splice(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    return data[: rng.integers(len(data) + 1)] + other[rng.integers(len(other) + 1) :]
+    """Puts the end of another file after the start of this one."""
+    start = data[: _place(data, rng)]
+    return start + other[_place(other, rng) :]
 
 
 def _concatenate(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    """Puts another file after this one."""
     return data + other
+
+
+def _place(data: bytes, rng: np.random.Generator) -> int:
+    """A position in a file, or its end."""
+    return int(rng.integers(len(data) + 1))
 
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -164,20 +208,22 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def read(seed: int, task: Task) -> str:
-    """Reads one file in one way, and says what came of it."""
-    data = make_file(seed, task.file)[1]
+    """Reads one file in one way, and returns the outcome, see `Result`."""
+    _, data = make_file(seed, task.file)
+    rng = np.random.default_rng([seed, task.file])
     try:
-        image = READERS[task.reader](data, np.random.default_rng([seed, task.file]))
+        image = READERS[task.reader](data, rng)
     except ValueError:
         return REFUSED
     except Exception as error:
         return f"raised {type(error).__name__}: {error}"
-    right = image.shape == (SIZE, SIZE, 3) and image.dtype == np.uint8
-    return DECODED if right else f"gave {image.dtype} {image.shape}"
+    if image.shape == (SIZE, SIZE, 3) and image.dtype == np.uint8:
+        return DECODED
+    return f"returned {image.dtype} {image.shape}"
 
 
 def examine(perform: Callable[[Any], str], tasks: Sequence[Any], limit: float) -> Iterator[Result]:
-    """What `perform` says of each task, in order; it may well crash or never return.
+    """Yields what `perform` returns for each task, in order, even if it crashes or never returns.
 
     It runs in a process of its own, and in a new one after each task that ended it ("crashed:
     SIGSEGV") or that took more than `limit` seconds ("hung").
@@ -197,7 +243,7 @@ def _in_one_process(
     process = spawn.Process(target=_serve, args=(perform, tasks, sender), daemon=True)
     process.start()
     sender.close()
-    # The limit is one on tasks, not on the start of a process.
+    # The process says when it has started: the limit is for tasks alone.
     receiver.recv()
     try:
         for _ in tasks:
@@ -218,8 +264,9 @@ def _status(exitcode: int) -> str:
 
 
 def _serve(perform: Callable[[Any], str], tasks: Sequence[Any], sender: Connection) -> None:
-    # The codecs complain there of every other file.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    # The codecs would complain there of every other file.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stderr.fileno())
     sender.send("ready")
     for task in tasks:
         start = time.perf_counter()
@@ -229,61 +276,72 @@ def _serve(perform: Callable[[Any], str], tasks: Sequence[Any], sender: Connecti
 
 def fuzz(files: int, seed: int, processes: int, limit: float) -> dict[Task, Result]:
     """Reads `files` mutated files in every way, in several processes."""
-    tasks = [Task(*pair) for pair in itertools.product(range(files), READERS)]
+    tasks = [Task(file, reader) for file in range(files) for reader in READERS]
+    perform = functools.partial(read, seed)
 
-    def share(first: int) -> list[tuple[Task, Result]]:
-        part = tasks[first::processes]
-        return list(zip(part, examine(functools.partial(read, seed), part, limit), strict=True))
+    # Every process takes a part of the tasks, and a thread waits for it.
+    parts = [tasks[first::processes] for first in range(processes)]
 
+    def run(part: Sequence[Task]) -> list[Result]:
+        return list(examine(perform, part, limit))
+
+    results: dict[Task, Result] = {}
     with concurrent.futures.ThreadPoolExecutor(processes) as pool:
-        return dict(itertools.chain.from_iterable(pool.map(share, range(processes))))
+        for part, found in zip(parts, pool.map(run, parts), strict=True):
+            results.update(zip(part, found, strict=True))
+    return results
 
 
 def describe(results: dict[Task, Result], seed: int) -> str:
     """The counts of each reader, the slowest file, and every accident."""
-    counts = collections.Counter((task.reader, result.outcome) for task, result in results.items())
+    counts = collections.Counter()
+    for task, result in results.items():
+        counts[task.reader, result.outcome] += 1
+    lines = []
+    for name in READERS:
+        decoded, refused = counts[name, DECODED], counts[name, REFUSED]
+        lines.append(f"{name:20} {decoded:6} decoded {refused:6} refused")
+
     slowest = max(results, key=lambda task: results[task].seconds)
+    lines.append(f"slowest: {results[slowest].seconds:.2f} s for {_describe_task(slowest, seed)}")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    lines.append(f"largest process: {peak:.0f} MiB")
+
     failed = accidents(results)
-    return "\n".join(
-        [
-            *(
-                f"{name:20} {counts[name, DECODED]:6} decoded {counts[name, REFUSED]:6} refused"
-                for name in READERS
-            ),
-            f"slowest: {results[slowest].seconds:.2f} s for {_named(slowest, seed)}",
-            f"largest process: {peak:.0f} MiB",
-            f"accidents: {len(failed)}",
-            *(f"  {_named(task, seed)} {result.outcome}" for task, result in failed.items()),
-        ]
-    )
+    lines.append(f"accidents: {len(failed)}")
+    for task, result in failed.items():
+        lines.append(f"  {_describe_task(task, seed)} {result.outcome}")
+    return "\n".join(lines)
 
 
 def accidents(results: dict[Task, Result]) -> dict[Task, Result]:
-    """What was neither decoded nor refused."""
-    return {task: each for task, each in results.items() if each.outcome not in (DECODED, REFUSED)}
+    """The results that are neither decoded nor refused."""
+    good = (DECODED, REFUSED)
+    return {task: result for task, result in results.items() if result.outcome not in good}
 
 
-def _named(task: Task, seed: int) -> str:
-    return f"file {task.file}, once {make_file(seed, task.file)[0]}, by {task.reader}:"
+def _describe_task(task: Task, seed: int) -> str:
+    kind, _ = make_file(seed, task.file)
+    return f"file {task.file}, once {kind}, by {task.reader}:"
+
+
+def define_flags() -> None:
+    """Defines the command line, only when this file is run: others have flags of the same names."""
+    flags.DEFINE_integer("files", 10_000, "How many files to read.", 1)
+    flags.DEFINE_integer("seed", 0, "Decides what the files are.", 0)
+    flags.DEFINE_integer("processes", os.cpu_count(), "How many processes read at a time.", 1)
+    flags.DEFINE_float("limit", 60.0, "Seconds that one file may take.", 0.1)
 
 
 def main() -> None:
-    """Fuzzes the readers as the command line says, and prints what came of it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--files", type=int, default=10_000, help="how many files to read")
-    parser.add_argument("--seed", type=int, default=0, help="decides what the files are")
-    parser.add_argument(
-        "--processes", type=int, default=os.cpu_count(), help="how many read at a time"
-    )
-    parser.add_argument("--limit", type=float, default=60.0, help="seconds that one file may take")
-    options = parser.parse_args()
+    """Fuzzes the readers as the command line says, and prints the results."""
+    options = flags.FLAGS
     results = fuzz(options.files, options.seed, options.processes, options.limit)
     print(describe(results, options.seed))
-    sys.exit(bool(accidents(results)))
+    if accidents(results):
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    main()
+    define_flags()
+    cli.run(main)

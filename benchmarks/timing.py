@@ -1,4 +1,4 @@
-"""How steps are timed beside each other, and what is said of the times."""
+"""Times computations in turn, and turns seconds into speeds."""
 
 import statistics
 import time
@@ -9,7 +9,7 @@ WARM_UP = 2
 
 
 class Speed(NamedTuple):
-    """Images (or operations) a second: the median over the rounds, the least and the most."""
+    """Images (or operations) a second: the median of the rounds, the least and the most."""
 
     median: float
     least: float
@@ -22,16 +22,19 @@ def interleave(runs: Mapping[str, Iterator[Any]], rounds: int) -> dict[str, list
     In a round every run is timed once, one after the other: what slows the machine down for a while
     slows all of them. `WARM_UP` rounds go before, and are not counted.
     """
-    times = [{name: _seconds(run) for name, run in runs.items()} for _ in range(WARM_UP + rounds)]
-    return {name: [each[name] for each in times[WARM_UP:]] for name in runs}
-
-
-def _seconds(run: Iterator[Any]) -> float:
-    began = time.perf_counter()
-    next(run)
-    return time.perf_counter() - began
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(WARM_UP + rounds):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            next(run)
+            seconds[name].append(time.perf_counter() - began)
+    return {name: times[WARM_UP:] for name, times in seconds.items()}
 
 
 def speed(amount: float, seconds: Sequence[float]) -> Speed:
     """The speed at which `amount` was done in so many seconds, each of them of one round."""
-    return Speed(amount / statistics.median(seconds), amount / max(seconds), amount / min(seconds))
+    return Speed(
+        median=amount / statistics.median(seconds),
+        least=amount / max(seconds),
+        most=amount / min(seconds),
+    )

@@ -1,7 +1,7 @@
 """BYOL (Grill et al., 2020): predict the other view's embedding in a target network.
 
     python -m lens_jax.main --config=configs/byol.py:glyphs --workdir=runs/byol
-    python -m lens_jax.main --config=configs/byol.py --workdir=gs://BUCKET/RUN --config.data.dir=...
+    python -m lens_jax.main --config=configs/byol.py --workdir=gs://BUCKET/RUN
 
 - glyphs, digits: minutes on a laptop, see `lens_jax.recipes.on_a_laptop`.
 - imagenet2012 (default), youtube8m, places205: views, heads and the target network's momentum as

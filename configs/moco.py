@@ -1,10 +1,10 @@
 """MoCo v2 (Chen et al., 2020): find the key of one's image among a queue of others.
 
     python -m lens_jax.main --config=configs/moco.py:glyphs --workdir=runs/moco
-    python -m lens_jax.main --config=configs/moco.py --workdir=gs://BUCKET/RUN --config.data.dir=...
+    python -m lens_jax.main --config=configs/moco.py --workdir=gs://BUCKET/RUN
 
 - glyphs, digits: minutes on a laptop, see `lens_jax.recipes.on_a_laptop`, with a queue of 1,024.
-- imagenet2012 (default), youtube8m, places205: the settings of the authors' code (arXiv 2003.04297):
+- imagenet2012 (default), youtube8m, places205: settings of the authors' code (arXiv 2003.04297),
   200 epochs of batch 256, SGD 0.03, a cosine without warm-up, 65,536 keys. Batch statistics are
   global, where theirs are of a GPU each and shuffled. Not run here: no score.
 - cifar10, image_folder: the same views, without blur on 32 px, 8 epochs, 4,096 keys, on one GPU.

@@ -1,11 +1,12 @@
 """SimCLR (Chen et al., 2020): two views of each image against all others of the batch.
 
     python -m lens_jax.main --config=configs/simclr.py:glyphs --workdir=runs/simclr
-    python -m lens_jax.main --config=configs/simclr.py --workdir=gs://BUCKET/RUN --config.data.dir=...
+    python -m lens_jax.main --config=configs/simclr.py --workdir=gs://BUCKET/RUN
 
 - glyphs, digits: minutes on a laptop, see `lens_jax.recipes.on_a_laptop`.
-- imagenet2012 (default), youtube8m, places205: views and head as published (arXiv 2002.05709), 100
-  epochs of batch 1024, by SGD at 0.1 x batch / 256 where the paper has LARS. Not run here: no score.
+- imagenet2012 (default), youtube8m, places205: views and head as published (arXiv 2002.05709), and
+  100 epochs of batch 1024, by SGD at 0.1 x batch / 256 where the paper has LARS. Not run here: no
+  score.
 - cifar10, image_folder: the same views, without blur on 32 px, 8 epochs, on one GPU.
 
 There is no lens unless asked for, with --config.lens.kind=network; its objective is `full`.

@@ -1,12 +1,12 @@
 """Configs: checked, compared and stored."""
 
+import ast
 import json
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from lens_jax.data.batches import CROPS, EVAL_CROPS
 from lens_jax.defaults import DEFAULTS
 from lens_jax.errors import UserError, check_choice, check_range
 from lens_jax.lens.lens import Lens
@@ -17,25 +17,81 @@ from lens_jax.tasks import TASKS
 
 DTYPES = ("float32", "bfloat16")
 SCHEDULES = ("cosine", "step")
+# A config key cannot be the word "lambda", which is Python's own.
+ALIASES = {"lens.lambda": "lens.lambda_"}
 
 # Keys that may change while a run goes on: they say where and how the same numbers are computed, or
 # how a failure is met.
 FREE = ("data.dir", "data.threads", "mesh.fsdp", "remat", "train.rollbacks")
 
 
-def key_names() -> tuple[str, ...]:
-    """Every key that a config can have, such as "lens.widths", but for a task's own options."""
+def key_names(config: Any = DEFAULTS, prefix: str = "") -> tuple[str, ...]:
+    """Every key of a config, such as "lens.widths"; by default those that all configs have.
+
+    A task's own options are only known from a config that has them.
+    """
     names = []
-    for name, value in DEFAULTS.items():
-        if isinstance(value, dict):
-            names += [f"{name}.{key}" for key in value]
+    for name, value in config.items():
+        if hasattr(value, "items"):
+            names += key_names(value, f"{prefix}{name}.")
         else:
-            names.append(name)
+            names.append(f"{prefix}{name}")
     return tuple(names)
+
+
+def read_value(text: str) -> Any:
+    """The value that a text stands for: "1e-3" a float, "(8, 8)" a tuple, "arrow" the text itself.
+
+    What can be read as a Python literal is one; quotes keep a number a text, as in "'7'".
+    """
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+def assign(config: Any, key: str, value: Any) -> Any:
+    """Sets a key of a config, such as "lens.widths", and returns the value that it now has.
+
+    An int becomes a float, and a list a tuple, where the key holds one; otherwise the value must
+    have the same type as the one that it replaces. `read_value` makes values of text.
+
+    Args:
+      config: a `ConfigDict`, locked or not, or nested dictionaries.
+      key: one of `key_names(config)` or of `ALIASES`.
+      value: what to set it to.
+
+    Raises:
+      UserError: an unknown key, with all that are known; or a value of another type.
+
+    """
+    key = ALIASES.get(key, key)
+    names = key_names(config)
+    if key not in names:
+        raise UserError(f"unknown config key {key!r}: the keys are {', '.join(names)}")
+    *parents, name = key.split(".")
+    section = config
+    for parent in parents:
+        section = section[parent]
+
+    # Checked here, as a ConfigDict takes None for any value, and True for a number.
+    old = section[name]
+    if isinstance(old, float) and type(value) is int:
+        value = float(value)
+    if isinstance(old, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if type(value) is not type(old):
+        kind = type(old).__name__
+        raise UserError(f"{key} is {value!r}: it must be of type {kind}, such as {old!r}")
+    section[name] = value
+    return value
 
 
 def check(config: ConfigDict) -> None:
     """Raises `UserError` for the first value that cannot be meant, before anything is built."""
+    # Imported only now: all else here serves machines without the packages that data is read with.
+    from lens_jax.data.batches import CROPS, EVAL_CROPS
+
     check_choice("task", config.task.name, TASKS)
     check_choice("model", config.model.name, ARCHITECTURES)
     check_choice("stem", config.model.stem, STEMS)

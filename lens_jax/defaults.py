@@ -1,93 +1,105 @@
 """Every key that a config has, with its default, and what each data set changes: plain values.
 
 Durations are strings such as "35 epochs", "500 steps", "1e6 examples" or "10 percent" (of the
-training). The extractor's learning rate is for 256 images a step.
+training).
 """
 
 from typing import Any
 
+DATA = {
+    "name": "",
+    "dir": "",  # TFDS' directory ("" is its default), or the image folder
+    "train_split": "train",
+    "eval_split": "test",
+    "image_size": 32,
+    "crop": "none",  # of training images: random, central or none
+    "eval_crop": "none",
+    "linear_size": 0,  # side of the images in linear evaluation; 0: image_size
+    "linear_crop": "",  # crop of the images in linear evaluation; "": eval_crop
+    "batch_size": 128,  # images a step, over all devices
+    "threads": 8,
+    "max_skipped": 0.01,  # fraction of images that may fail to decode before the run stops
+}
+
+# What is drawn for each view of an image, applied in this order.
+AUGMENT = {
+    "area": (1.0, 1.0),  # least and largest fraction of the image that a crop covers; 1: no crop
+    "flip": 0.0,  # probability
+    "jitter": 0.0,  # probability of changing the colors
+    "jitter_kind": "torchvision",  # or slim: additive brightness, one order
+    "brightness": 0.4,  # strengths s: factors between 1 - s and 1 + s
+    "contrast": 0.4,
+    "saturation": 0.4,
+    "hue": 0.1,  # a shift between -s and s turns
+    "gray": 0.0,  # probability
+    "gray_kind": "luma",  # or mean, of the three colors
+    "blur": 0.0,  # probability
+    "sigma": (0.1, 2.0),  # least and largest standard deviation of the blur, in pixels
+    "solarize": 0.0,  # probability
+    "later": {},  # settings that are different in all views but the first
+}
+
+MODEL = {
+    "name": "small",
+    "width": 64,
+    "stem": "patch",
+    "last_stride": 2,  # of the last stage; 1 for tasks on small patches
+    "standardize": False,  # every input to mean 0 and standard deviation 1
+}
+
+# See the attributes of `lens_jax.lens.lens.Lens`.
+LENS = {
+    "kind": "network",  # what alters inputs: network (the lens), none, random, fgsm or pgd
+    "acts_on": "views",  # what the extractor sees, such as patches; or the whole images
+    "objective": "least_likely",  # full, least_likely, confusion; reconstruction: no adversary
+    "budget": "penalty",  # lambda_ is fixed; target: it is steered; bound: there is none
+    "lambda_": 100.0,  # weighs the mean squared change of pixels in [-1, 1]
+    "target": 0.01,  # the mean squared change that the budget "target" holds
+    "epsilon": 0.05,  # the mean absolute change of "bound"; the largest of random, fgsm and pgd
+    "attack_steps": 5,  # of pgd
+    "update_every": 1,  # steps of the extractor for each step of the lens
+    "lensed_fraction": 1.0,  # of the images, the first ones, that the extractor sees lensed
+    "raw_fraction": 1.0,  # of the images, the last ones, that it sees as they are
+    "batch_norm": "joint",  # statistics over lensed and raw inputs together, or split
+    "widths": (64, 128),  # channels at each resolution, finest first
+    "blocks": 1,
+    "patch": 4,  # side of the blocks of pixels that are folded into channels first
+    "learning_rate": 1e-3,  # of Adam, not scaled with the batch
+}
+
+OPTIMIZER = {
+    "learning_rate": 0.1,  # for 256 images a step
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+    "head_weight_decay": 1e-4,
+    "warmup": "0 steps",
+    "schedule": "cosine",  # or step: times 0.1 at each of decay_at
+    "decay_at": (),
+}
+
+TRAIN = {
+    "duration": "8 epochs",
+    "accumulate": 1,  # parts that a batch is taken in, whose gradients are averaged for a step
+    "log_every": "50 steps",
+    "checkpoint_every": "1 epochs",
+    "keep_checkpoints": 3,
+    "rollbacks": 0,  # returns to the last checkpoint from a number that is not finite
+}
+
 DEFAULTS = {
     "seed": 0,
     "dtype": "float32",  # of the computation; parameters, statistics and losses stay float32
-    "remat": False,  # compute the inside of residual units again in the backward pass, to save memory
+    "remat": False,  # compute residual units again in the backward pass, to save memory
     "mesh": {"fsdp": 1},  # devices that share one copy of the train state; 1: each has its own
     "shortcut": "none",  # drawn into every image: none, arrow or chromatic
-    "data": {
-        "name": "",
-        "dir": "",  # TFDS' directory ("" is its default), or the image folder
-        "train_split": "train",
-        "eval_split": "test",
-        "image_size": 32,
-        "crop": "none",  # of training images: random, central or none
-        "eval_crop": "none",
-        "linear_size": 0,  # side and crop of images in linear evaluation; 0 and "": as image_size, eval_crop
-        "linear_crop": "",
-        "batch_size": 128,  # images a step, over all devices
-        "threads": 8,
-        "max_skipped": 0.01,  # share of images that may fail to decode before the run stops
-    },
-    # What is drawn for each view of an image, in this order. Probabilities are of applying it.
-    "augment": {
-        "area": (1.0, 1.0),  # least and largest fraction of an image that a crop covers; (1, 1): none
-        "flip": 0.0,  # probability
-        "jitter": 0.0,  # probability of changing the colors
-        "jitter_kind": "torchvision",  # or slim: additive brightness, one order
-        "brightness": 0.4,  # strengths: a factor within 1 - s and 1 + s
-        "contrast": 0.4,
-        "saturation": 0.4,
-        "hue": 0.1,  # a shift within -s and s turns
-        "gray": 0.0,  # probability
-        "gray_kind": "luma",  # or mean, of the three colors
-        "blur": 0.0,  # probability
-        "sigma": (0.1, 2.0),  # standard deviation of the blur, in pixels
-        "solarize": 0.0,  # probability
-        "later": {},  # settings that are different in all views but the first
-    },
+    "data": DATA,
+    "augment": AUGMENT,
     "task": {"name": ""},
-    "model": {
-        "name": "small",
-        "width": 64,
-        "stem": "patch",
-        "last_stride": 2,  # of the last stage; 1 for tasks on small patches
-        "standardize": False,  # every input to mean 0 and deviation 1
-    },
-    "lens": {
-        "kind": "network",  # what alters inputs: network (the lens), none, random, fgsm or pgd
-        "acts_on": "views",  # what the extractor is shown, such as patches; or the whole images
-        "objective": "least_likely",  # full, least_likely, confusion, or reconstruction: no adversary
-        "budget": "penalty",  # penalty: lambda_ is fixed; target: it is steered; bound: there is none
-        "lambda_": 100.0,  # weighs the mean squared change of pixels in [-1, 1]
-        "target": 0.01,  # the mean squared change that the budget "target" holds
-        "epsilon": 0.05,  # of "bound", the mean absolute change; of random, fgsm and pgd, the largest
-        "attack_steps": 5,  # of pgd
-        "update_every": 1,  # steps of the extractor for each step of the lens
-        "lensed_fraction": 1.0,  # of the images, how many the extractor sees through the lens (the first ones)
-        "raw_fraction": 1.0,  # of the images, how many it sees as they are (the last ones)
-        "batch_norm": "joint",  # statistics over lensed and raw inputs together, or split
-        "widths": (64, 128),  # channels at each resolution, finest first
-        "blocks": 1,
-        "patch": 4,  # pixel blocks folded into channels first
-        "learning_rate": 1e-3,  # of Adam, not scaled with the batch
-    },
-    "optimizer": {
-        "learning_rate": 0.1,
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "head_weight_decay": 1e-4,
-        "warmup": "0 steps",
-        "schedule": "cosine",  # cosine, or step: times 0.1 at each of decay_at
-        "decay_at": (),
-    },
-    "train": {
-        "duration": "8 epochs",
-        "accumulate": 1,  # parts of a batch, one after the other, whose gradients are averaged for a step
-        "log_every": "50 steps",
-        "checkpoint_every": "1 epochs",
-        "keep_checkpoints": 3,
-        "rollbacks": 0,  # times a run may return to its last checkpoint from a number that is not finite
-    },
+    "model": MODEL,
+    "lens": LENS,
+    "optimizer": OPTIMIZER,
+    "train": TRAIN,
 }
-
 
 # The color distortion of TF-slim's `inception_preprocessing`, which revisiting-self-supervised uses
 # for Rotation and Exemplar; of its four orders, the first.

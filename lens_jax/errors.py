@@ -28,8 +28,8 @@ def one_line(error: BaseException) -> str:
 def reason(error: BaseException) -> str:
     """Why something failed, cut out of what a library says around it.
 
-    The operating system's word where there is one. TensorStore and TensorFlow put paths and codes
-    before the reason, parted by ": " or "; ", and TensorStore source locations in brackets after it.
+    The operating system's words where there are any. TensorStore and TensorFlow put paths and codes
+    before the reason, parted by ": " or "; ", and TensorStore source locations in brackets behind.
     """
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

@@ -1,4 +1,4 @@
-"""Judges a run's representation by linear classification, and whether it took a shortcut.
+"""Evaluates a run: linear classifiers on its features, and whether it took a shortcut.
 
     python -m lens_jax.linear_eval --checkpoint=runs/mine --dataset=glyphs
     python -m lens_jax.linear_eval --checkpoint=runs/mine --follow     (beside the training job)
@@ -24,7 +24,9 @@ DATA_DIR = flags.DEFINE_string(
 TRAIN_SPLIT = flags.DEFINE_string(
     "train_split", "", "Split to learn the classifiers on; the run's by default."
 )
-TEST_SPLIT = flags.DEFINE_string("test_split", "", "Split to judge them on; the run's by default.")
+TEST_SPLIT = flags.DEFINE_string(
+    "test_split", "", "Split to evaluate them on; the run's by default."
+)
 EXAMPLES = flags.DEFINE_integer(
     "examples", None, "Number of labeled training examples, all by default.", 1
 )
@@ -51,25 +53,13 @@ def main() -> None:
     import jax
 
     from lens_jax.devices import distributed
-    from lens_jax.eval.evaluate import judge
+    from lens_jax.eval.evaluate import Options, evaluate
     from lens_jax.eval.follow import follow
     from lens_jax.workdir.results import add_result
 
     if FOLLOW.value and ONCE.value:
         raise UserError("--follow and --once exclude each other: give one of them")
-    distributed.start()
-    for frozen in follow(CHECKPOINT.value, to_the_end=FOLLOW.value, wait=not ONCE.value):
-        result = judge(frozen, asked())
-        add_result(CHECKPOINT.value, result)
-        if jax.process_index() == 0:
-            print_result(result)
-
-
-def asked() -> Any:
-    """The `judge.Question` that the flags ask."""
-    from lens_jax.eval.evaluate import Question
-
-    return Question(
+    options = Options(
         dataset=DATASET.value,
         data_dir=DATA_DIR.value,
         train_split=TRAIN_SPLIT.value,
@@ -81,13 +71,19 @@ def asked() -> Any:
         epochs=EPOCHS.value,
         shortcut=SHORTCUT.value,
     )
+    distributed.start()
+    for frozen in follow(CHECKPOINT.value, to_the_end=FOLLOW.value, wait=not ONCE.value):
+        # All processes evaluate together, and the first one writes and prints.
+        result = evaluate(frozen, options)
+        add_result(CHECKPOINT.value, result)
+        if jax.process_index() == 0:
+            print_result(result)
 
 
 def print_result(result: dict[str, Any]) -> None:
     """Prints one evaluation as a table."""
-    print(
-        f"\nstep {result['step']}  {result['dataset']}  {result['representation']}  {result['solver']}"
-    )
+    measured = [str(result[key]) for key in ("step", "dataset", "representation", "solver")]
+    print(f"\nstep {'  '.join(measured)}")
     for tap, accuracy in result["taps"].items():
         print(f"  linear accuracy on {tap:<12} {accuracy:7.2%}")
     for name, value in result.items():

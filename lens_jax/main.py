@@ -19,7 +19,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics 
 
 
 def main() -> None:
-    """Trains as the flags say."""
+    """Trains with the config and the work directory of the flags."""
     # Imported only now, so that --help and mistyped flags answer at once.
     from lens_jax.devices import distributed
     from lens_jax.train.loop import train

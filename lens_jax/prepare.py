@@ -2,8 +2,10 @@
 
     python -m lens_jax.prepare --dataset=places205 --source=FOLDER --data_dir=DIR
     python -m lens_jax.prepare --dataset=youtube8m_frames --source=VIDEOS --data_dir=DIR
-    --frames_per_second=1 (or --frames_per_video=8; and, at will, --labels=labels.csv and
-    --size=256)
+        --frames_per_second=1
+
+Instead of --frames_per_second, frames can be asked for by --frames_per_video=8; --labels=labels.csv
+and --size=256 are optional.
 
 places205: FOLDER is where the official archives were unpacked. It holds the folder
 data/vision/torralba/deeplearning/images256, and train_places205.csv and val_places205.csv in itself
@@ -12,13 +14,12 @@ or in trainvalsplit_places205.
 youtube8m_frames: VIDEOS holds one file for each video, named by its id, such as dQw4w9WgXcQ.mp4.
 Decoding needs the extra `video` (pip install --editable '.[video]'). Labels are a CSV file with the
 header id,label. One video in 20, by the hash of its id, goes to the split "validation". Every way
-of sampling is a data set of its own, such as youtube8m_frames/1fps-256; the plain name stands for
-it while it is the only one.
+of sampling makes a data set of its own, such as youtube8m_frames/1fps-256; while there is only one,
+the plain name stands for it.
 
-With --beam_options, frames are decoded by Apache Beam, and are the same as without. Beam wants
-other versions of a few packages than constraints.txt has, so it needs an environment of its own,
-made without that file: pip install --editable '.[beam,video]'. On the cores of one machine the
-options are
+With --beam_options, Apache Beam decodes the frames, which are the same as without. Beam needs other
+versions of a few packages than constraints.txt has, and so an environment of its own, made without
+that file: pip install --editable '.[beam,video]'. On the cores of one machine the options are
 
     --beam_options=--runner=FnApiRunner,--direct_running_mode=multi_processing,--direct_num_workers=8
 
@@ -54,6 +55,7 @@ BEAM_OPTIONS = flags.DEFINE_list(
     "beam_options", None, "Options of the Beam pipeline; without it by default."
 )
 
+# The flags that places205 has no use for.
 _OF_FRAMES = ("labels", "frames_per_second", "frames_per_video", "size", "beam_options")
 
 
@@ -70,8 +72,9 @@ def main() -> None:
 
 def prepare_places205() -> None:
     """Prepares Places205 as the flags say."""
-    if given := [name for name in _OF_FRAMES if flags.FLAGS[name].present]:
-        raise UserError(f"--{given[0]} is for youtube8m_frames, not for places205: leave it away")
+    for name in _OF_FRAMES:
+        if flags.FLAGS[name].present:
+            raise UserError(f"--{name} is for youtube8m_frames, not for places205: leave it away")
     from lens_jax.data.builders import places205
 
     places205.prepare(SOURCE.value, DATA_DIR.value)
@@ -87,6 +90,8 @@ def prepare_youtube8m_frames() -> None:
     for flag in (FRAMES_PER_SECOND, FRAMES_PER_VIDEO, SIZE):
         if flag.value is not None and not 0 < flag.value < float("inf"):
             raise UserError(f"--{flag.name} is {flag.value}: it must be above 0")
+
+    # Missing packages are reported before the videos are looked at, which may take long.
     _require("av", "--dataset=youtube8m_frames", "run `pip install --editable '.[video]'`")
     if BEAM_OPTIONS.value is not None:
         fix = "run `pip install --editable '.[beam,video]'` in an environment of its own"
@@ -94,8 +99,10 @@ def prepare_youtube8m_frames() -> None:
     from lens_jax.data import video
     from lens_jax.data.builders import youtube8m_frames
 
-    number, unit = (per_second, "fps") if per_video is None else (per_video, "frames")
-    sampling = video.Sampling(number, unit, SIZE.value)
+    if per_video is None:
+        sampling = video.Sampling(per_second, "fps", SIZE.value)
+    else:
+        sampling = video.Sampling(per_video, "frames", SIZE.value)
     youtube8m_frames.prepare(
         SOURCE.value, LABELS.value, DATA_DIR.value, sampling, BEAM_OPTIONS.value
     )

@@ -1,4 +1,4 @@
-"""What config files share: the defaults set up for a data set, a schedule, patches, or two views."""
+"""What config files share: the defaults set up for data, schedules, patches, and two views."""
 
 from ml_collections import ConfigDict
 

@@ -1,3 +1,4 @@
+import copy
 import functools
 import importlib.util
 import json
@@ -289,3 +290,95 @@ def test_what_only_together_is_refused_is_legal_apart(tiny_config):
         {"lens.kind": "pgd", "lens.objective": "confusion"},
     ):
         configs.check(tiny_config(options))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("1e-3", 1e-3),
+        ("(8, 8)", (8, 8)),
+        ("[8, 8]", [8, 8]),
+        ("True", True),
+        ("true", "true"),
+        ("arrow", "arrow"),
+        ("'7'", "7"),
+        ("a=b", "a=b"),
+        ("", ""),
+        ("(" * 1000, "(" * 1000),
+    ],
+)
+def test_a_text_is_read_as_python_reads_it_or_stays_a_text(text: str, value: object):
+    assert configs.read_value(text) == value
+    assert type(configs.read_value(text)) is type(value)
+
+
+@pytest.fixture(params=["ConfigDict", "dictionaries"])
+def assignable(request, tiny_config) -> object:
+    """A config in each of the two forms that can be assigned to."""
+    config = tiny_config()
+    return config if request.param == "ConfigDict" else config.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("seed", 7, 7),
+        ("shortcut", "arrow", "arrow"),
+        ("lens.blocks", 2, 2),
+        ("lens.lambda_", 10, 10.0),
+        ("lens.lambda_", 0.5, 0.5),
+        ("lens.widths", (4,), (4,)),
+        ("lens.widths", [4, 8, 16], (4, 8, 16)),
+        ("remat", True, True),
+        ("task.all_rotations", False, False),
+    ],
+)
+def test_a_key_is_assigned_in_the_type_that_it_holds(assignable, key, value, expected):
+    assert configs.assign(assignable, key, value) == expected
+    section, _, name = key.rpartition(".")
+    holder = assignable[section] if section else assignable
+    assert holder[name] == expected
+    assert type(holder[name]) is type(expected)
+
+
+def test_lambda_may_be_written_without_its_underscore(assignable):
+    configs.assign(assignable, "lens.lambda", 7)
+    assert assignable["lens"]["lambda_"] == 7.0
+    assert "lambda" not in assignable["lens"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("lens.lamda", 3.0, ("'lens.lamda'", "lens.lambda_", "task.all_rotations")),
+        ("lens", 3.0, ("'lens'", "lens.widths")),
+        ("widths", (8,), ("'widths'", "lens.widths")),
+        ("", 3, ("''", "seed")),
+        ("seed.real", 3, ("'seed.real'", "seed")),
+        ("seed", 0.5, ("seed", "0.5", "int")),
+        ("seed", True, ("seed", "True", "int")),
+        ("seed", None, ("seed", "None", "int")),
+        ("lens.lambda", True, ("lens.lambda_", "True", "float", "100.0")),
+        ("remat", 1, ("remat", "1", "bool", "False")),
+        ("shortcut", 3, ("shortcut", "3", "str", "'none'")),
+        ("lens.widths", 64, ("lens.widths", "64", "tuple", "(8, 8)")),
+    ],
+)
+def test_an_unknown_key_or_another_type_is_refused_and_changes_nothing(
+    assignable, key: str, value: object, words: tuple[str, ...]
+):
+    before = copy.deepcopy(assignable)
+    with pytest.raises(UserError) as caught:
+        configs.assign(assignable, key, value)
+    assert all(word in str(caught.value) for word in words), caught.value
+    assert "\n" not in str(caught.value)
+    assert assignable == before
+
+
+def test_the_keys_of_a_config_are_those_of_all_configs_and_its_tasks_own(tiny_config):
+    names = configs.key_names(tiny_config())
+    assert set(configs.key_names()) < set(names)
+    assert set(names) - set(configs.key_names()) == {"task.all_rotations"}
+    assert {"seed", "lens.widths", "task.name"} <= set(configs.key_names())
+    assert "lens" not in names

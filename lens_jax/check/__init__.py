@@ -1,1 +1,1 @@
-"""Tells whether a machine is fit to train."""
+"""Checks whether a machine is fit to train."""

@@ -1,6 +1,6 @@
 """What training needs of a machine, each tried out in a few seconds.
 
-Every function tells in one line what it found, and raises an exception where training would fail.
+Every check returns in one line what it found, and raises an exception where training would fail.
 """
 
 import glob
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import psutil
 from etils import epath
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from packaging.requirements import Requirement
 
@@ -25,35 +26,46 @@ from lens_jax.data.source import Source, open_source
 from lens_jax.devices import cache, mesh
 from lens_jax.errors import UserError
 from lens_jax.recipes import base_config
+from lens_jax.tasks.base import DataFacts
 from lens_jax.train import compiling
 from lens_jax.train.durations import Clock
+from lens_jax.train.setup import facts_of
 
-LEAST_MEMORY = 2e9
+LEAST_MEMORY = 2e9  # bytes, as all of these
 LEAST_DISK = 1e9
+SHOWN_PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain")
+IMAGENET = DataFacts(num_classes=1000, size=1_281_167)
+
 _ABSENT = "absent"
 _DEVICE_FILES = {"gpu": ("/dev/nvidia[0-9]*",), "tpu": ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*")}
 
 
 def versions() -> str:
-    """Python and JAX, after all that this package requires; raises `UserError` for what does not fit."""
-    wanted = [Requirement(line) for line in importlib.metadata.requires("lens_jax") or ()]
-    wrong = [each for each in wanted if _applies(each) and not _fits(each)]
-    if wrong:
-        found = ", ".join(
-            f"{each.name} is {_version(each.name)}, not {each.specifier}" for each in wrong
+    """The versions of Python and the main packages.
+
+    Raises `UserError` for packages that are not of a version that this one requires.
+    """
+    problems = []
+    for line in importlib.metadata.requires("lens_jax") or ():
+        requirement = Requirement(line)
+        if not _is_optional(requirement) and not _is_met(requirement):
+            found = _version(requirement.name)
+            problems.append(f"{requirement.name} is {found}, not {requirement.specifier}")
+    if problems:
+        raise UserError(
+            f"{', '.join(problems)}: run `pip install --constraint constraints.txt --editable .`"
         )
-        raise UserError(f"{found}: run `pip install --constraint constraints.txt --editable .`")
-    names = ("jax", "flax", "optax", "orbax-checkpoint", "grain")
-    return ", ".join(
-        [f"python {platform.python_version()}", *(f"{name} {_version(name)}" for name in names)]
-    )
+    found = [f"{name} {_version(name)}" for name in SHOWN_PACKAGES]
+    return ", ".join([f"python {platform.python_version()}", *found])
 
 
-def _applies(requirement: Requirement) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+def _is_optional(requirement: Requirement) -> bool:
+    """Whether a requirement is one of an extra, or of another platform."""
+    marker = requirement.marker
+    return marker is not None and not marker.evaluate({"extra": ""})
 
 
-def _fits(requirement: Requirement) -> bool:
+def _is_met(requirement: Requirement) -> bool:
     version = _version(requirement.name)
     return version != _ABSENT and requirement.specifier.contains(version, prereleases=True)
 
@@ -66,53 +78,61 @@ def _version(name: str) -> str:
 
 
 def devices() -> str:
-    """How many devices of which kind; raises `UserError` where an accelerator here is not used."""
+    """How many devices of which kind; raises `UserError` where JAX does not use an accelerator."""
     backend = jax.default_backend()
     for kind, patterns in _DEVICE_FILES.items():
-        if backend == "cpu" and any(glob.glob(pattern) for pattern in patterns):
+        is_present = any(glob.glob(pattern) for pattern in patterns)
+        if is_present and backend == "cpu":
             raise UserError(
                 f"there is a {kind} here, but JAX uses the cpu: run `pip install '.[{kind}]'`"
             )
-    kinds = ", ".join(sorted({device.device_kind for device in jax.devices()}))
+    kinds = {device.device_kind for device in jax.devices()}
     return (
-        f"{jax.device_count()} {backend} device(s) ({kinds}), {jax.local_device_count()} of them here, in "
-        f"{jax.process_count()} process(es)"
+        f"{jax.device_count()} {backend} device(s) ({', '.join(sorted(kinds))}), "
+        f"{jax.local_device_count()} of them here, in {jax.process_count()} process(es)"
     )
 
 
 def all_reduce() -> str:
-    """Adds one number of each device; raises `ArithmeticError` where the sum is wrong."""
+    """Adds up a one from each device; raises `ArithmeticError` where the sum is wrong."""
     devices = mesh.make_mesh()
-    ones = mesh.put_batch(devices, {"one": np.ones(jax.local_device_count(), np.float32)})["one"]
+    batch = {"ones": np.ones(jax.local_device_count(), np.float32)}
+    ones = mesh.put_batch(devices, batch)["ones"]
     add = jax.jit(jnp.sum, out_shardings=mesh.replicated(devices)).lower(ones).compile()
+
+    # The first call warms up, the second is timed.
     add(ones).block_until_ready()
     began = time.monotonic()
     total = float(add(ones))
+    milliseconds = (time.monotonic() - began) * 1e3
+
     if total != devices.size:
         raise ArithmeticError(f"the ones of {devices.size} devices add up to {total}")
     axes = ", ".join(f"{name}: {size}" for name, size in devices.shape.items())
-    return (
-        f"axes {axes}; an all-reduce of one number took {(time.monotonic() - began) * 1e3:.1f} ms"
-    )
+    return f"axes {axes}; an all-reduce of one number took {milliseconds:.1f} ms"
 
 
 def memory() -> str:
-    """Memory of the host and of one device; raises `UserError` where the host has nearly none left."""
+    """The memory of the host and of a device; raises `UserError` where the host has too little."""
     host = psutil.virtual_memory()
-    free, whole = host.available, host.total
-    if free < LEAST_MEMORY:
-        raise UserError(f"{_size(free)} of {_size(whole)} are free: end what takes the rest")
-    stats = jax.local_devices()[0].memory_stats() or {}
-    device = (
-        f", {_size(stats['bytes_limit'])} for JAX on each device" if "bytes_limit" in stats else ""
-    )
-    return f"{_size(free)} of {_size(whole)} of the host are free{device}"
+    free, total = _size(host.available), _size(host.total)
+    if host.available < LEAST_MEMORY:
+        raise UserError(f"{free} of {total} are free: end what takes the rest")
+    found = f"{free} of {total} of the host are free"
+    limit = _device_memory("bytes_limit")
+    if limit is not None:
+        found += f", {_size(limit)} for JAX on each device"
+    return found
 
 
 def data(config: ConfigDict) -> str:
-    """Decodes a batch, or the part of it that is this process's; raises `UserError` where much does not."""
-    source = _open(config)
-    skipped, began = Skipped(source), time.monotonic()
+    """Decodes a batch of a config's data, of several processes each its part.
+
+    Raises `UserError` where more images are skipped than the config allows.
+    """
+    source = _open_train_source(config)
+    skipped = Skipped(source)
+    began = time.monotonic()
     batches = train_batches(
         source,
         skipped,
@@ -125,78 +145,80 @@ def data(config: ConfigDict) -> str:
         threads=1,
     )
     shape = next(batches)["image"].shape
+    seconds = time.monotonic() - began
     skipped.check(config.data.max_skipped)
-    folder, seconds = data_folder(config.data.dir), time.monotonic() - began
-    return f"{len(source)} images of {config.data.name}; a batch {shape} in {seconds:.2f} s; {_free(folder)}"
+    return (
+        f"{len(source)} images of {config.data.name}; a batch {shape} in {seconds:.2f} s; "
+        f"{_free_space(data_folder(config.data.dir))}"
+    )
 
 
 def workdir(folder: str, config: ConfigDict) -> str:
-    """Writes to the folder and takes it back; raises `UserError` where a few checkpoints find no place."""
+    """Writes a file to a work directory, or to the next folder above that exists, and removes it.
+
+    Raises `UserError` where there is no room for the checkpoints of the config.
+    """
     needed = checkpoint_bytes(config)
     path = epath.Path(folder).absolute()
-    place = next(each for each in (path, *path.parents) if each.exists())
-    trial = place / f".lens_jax_check_{jax.process_index()}"
+    existing = next(each for each in (path, *path.parents) if each.exists())
+    # A file of each process, as all of them write there at once.
+    trial = existing / f".lens_jax_check_{jax.process_index()}"
     trial.write_text("trial")
     trial.unlink()
-    if not _is_bucket(place) and (free := shutil.disk_usage(place).free) < needed:
-        raise UserError(
-            f"{_size(free)} are free in {place}, {_size(needed)} are needed: give another --workdir"
-        )
-    return f"can write to {place}; {_free(place)}"
+    if not _is_bucket(existing):
+        free = shutil.disk_usage(existing).free
+        if free < needed:
+            raise UserError(
+                f"{_size(free)} are free in {existing}, {_size(needed)} are needed: give another "
+                "--workdir"
+            )
+    return f"can write to {existing}; {_free_space(existing)}"
 
 
 def compilation_cache(folder: str) -> str:
-    """Uses the cache of a work directory, and tells how many computations are in it."""
+    """How many computations are in the cache of a work directory, which is used from now on."""
     path = epath.Path(cache.use_cache(folder))
     entries = len(list(path.glob("*-cache"))) if path.exists() else 0
     return f"{entries} computation(s) in {path}"
 
 
 def one_step(config: ConfigDict, with_data: bool) -> str:
-    """Compiles and takes the training step on black images; raises `UserError` for a loss that is
-    not finite.
+    """Compiles the training step of a config and takes it twice, on black images.
 
     Only `with_data` it is exactly the step of the config, with the classes and the length of its
-    data.
+    data. Raises `UserError` for a loss that is not finite.
     """
     devices = mesh.make_mesh(config.mesh.fsdp)
-    init, traced = compiling.trace(
-        config, *_extent(config, _open(config) if with_data else None), devices
-    )
-    step, compiling_seconds = compiling.compile_step(traced)
+    facts = facts_of(_open_train_source(config)) if with_data else IMAGENET
+    traced = _trace(config, facts, devices)
+    step, compile_seconds = compiling.compile_step(traced.step)
     batch = mesh.put_batch(devices, compiling.black_batch(config))
-    state, _ = step(init(), batch)
+
+    # The first step warms up, the second is timed.
+    state, _ = step(traced.init(), batch)
     jax.block_until_ready(state)
     began = time.monotonic()
     state, metrics = step(state, batch)
-    loss, seconds = float(metrics["loss"]), time.monotonic() - began
+    loss = float(metrics["loss"])
+    seconds = time.monotonic() - began
+
+    images = config.data.batch_size
     if not math.isfinite(loss):
-        raise UserError(f"the loss of {config.data.batch_size} black images is {loss}")
-    stats = jax.local_devices()[0].memory_stats() or {}
-    peak = (
-        f"; {_size(stats['peak_bytes_in_use'])} of a device used"
-        if "peak_bytes_in_use" in stats
-        else ""
-    )
-    return f"compiled in {compiling_seconds:.1f} s; {config.data.batch_size} images in {seconds:.3f} s{peak}"
+        raise UserError(f"the loss of {images} black images is {loss}")
+    found = f"compiled in {compile_seconds:.1f} s; {images} images in {seconds:.3f} s"
+    peak = _device_memory("peak_bytes_in_use")
+    if peak is not None:
+        found += f"; {_size(peak)} of a device used"
+    return found
 
 
 def checkpoint_bytes(config: ConfigDict) -> float:
-    """The bytes of the checkpoints that are there at a time: those kept, and the one being written."""
-    state = jax.eval_shape(compiling.trace(config, *_extent(config, None), mesh.make_mesh())[0])
-    once = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    """The most bytes of checkpoints on disk: those that are kept, and the one being written."""
+    # Of a training on ImageNet, as the config's data may not be readable here.
+    traced = _trace(config, IMAGENET, mesh.make_mesh())
+    arrays = jax.tree.leaves(jax.eval_shape(traced.init))
+    once = sum(array.size * array.dtype.itemsize for array in arrays)
     return max(LEAST_DISK, once * (config.train.keep_checkpoints + 1))
-
-
-def _open(config: ConfigDict) -> Source:
-    return open_source(config.data.name, config.data.train_split, config.data.dir)
-
-
-def _extent(config: ConfigDict, source: Source | None) -> tuple[int, Clock]:
-    """Classes and durations, by ImageNet's numbers where there is no source."""
-    images, classes = (len(source), source.num_classes) if source else (1_281_167, 1000)
-    clock = Clock(config.data.batch_size, images)
-    return classes, clock._replace(total_steps=clock.steps(config.train.duration))
 
 
 def tiny_config() -> ConfigDict:
@@ -204,11 +226,29 @@ def tiny_config() -> ConfigDict:
     config = base_config("digits")
     config.task = ConfigDict({"name": "rotation", "all_rotations": True})
     config.data.batch_size = jax.device_count()
-    config.model.width, config.lens.widths = 8, (8, 8)
+    config.model.width = 8
+    config.lens.widths = (8, 8)
     return config.lock()
 
 
-def _free(path: epath.Path) -> str:
+def _open_train_source(config: ConfigDict) -> Source:
+    return open_source(config.data.name, config.data.train_split, config.data.dir)
+
+
+def _trace(config: ConfigDict, facts: DataFacts, devices: Mesh) -> compiling.Traced:
+    """The training of a config, on data of this size."""
+    clock = Clock(config.data.batch_size, facts.size)
+    clock = clock._replace(total_steps=clock.steps(config.train.duration))
+    return compiling.trace(config, facts, clock, devices)
+
+
+def _device_memory(name: str) -> int | None:
+    """A number of JAX's memory statistics of a device, in bytes; None where it has none."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return stats.get(name)
+
+
+def _free_space(path: epath.Path) -> str:
     if _is_bucket(path):
         return "a bucket, which has no limit of its own"
     return f"{_size(shutil.disk_usage(path).free)} free"

@@ -1,8 +1,8 @@
 """Batches of decoded images: endless and shuffled for training, one ordered pass for evaluation.
 
-What a batch holds, row by row, is a function of the seed and the step alone. The processes that
-share the work read one block of its rows each: put after one another, their parts are the batch
-that one process reads.
+What a batch holds, row by row, is a function of the seed and the step alone. Processes that share
+the work each read one block of its rows: concatenated, their blocks are the batch that one process
+reads.
 """
 
 import threading
@@ -18,6 +18,7 @@ from lens_jax.data.source import Record, Source
 from lens_jax.errors import UserError, check_choice
 
 Example = dict[str, np.ndarray]
+# (encoded image, side in pixels, random numbers) -> the image, uint8 [side, side, 3].
 Crop = Callable[[bytes, int, np.random.Generator | None], np.ndarray]
 
 CROPS: dict[str, Crop] = {
@@ -26,10 +27,12 @@ CROPS: dict[str, Crop] = {
     "none": lambda data, size, rng: decode.resize(data, size),
 }
 EVAL_CROPS = ("central", "none")
+# The index of the rows that fill up the last batch of a pass.
+NO_INDEX = -1
 
 
 class Batches(Protocol):
-    """An iterator over batches that can be saved and taken up again."""
+    """An iterator over batches whose position can be saved and restored."""
 
     def __next__(self) -> Example:
         """The next batch."""
@@ -38,10 +41,10 @@ class Batches(Protocol):
         """Itself."""
 
     def get_state(self) -> dict[str, int]:
-        """The place in the stream, small and fit for JSON, and the same in all processes."""
+        """The position: small, fit for JSON, and the same in all processes."""
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Goes to the place that `get_state` told."""
+        """Continues from a position that `get_state` returned."""
 
 
 class Skipped:
@@ -59,7 +62,7 @@ class Skipped:
             return frozenset(self._names)
 
     def add(self, name: str, reason: Exception) -> None:
-        """Notes an image, and logs it where it is a new one."""
+        """Adds an image, and logs it the first time."""
         with self._lock:
             new = name not in self._names
             self._names.add(name)
@@ -67,12 +70,17 @@ class Skipped:
             logging.warning("skipped an image that does not decode: %s (%s)", name, reason)
 
     def check(self, limit: float) -> None:
-        """Raises a `UserError` where more than `limit`, a share in [0, 1], of the source was skipped."""
+        """Raises a `UserError` where more than a fraction `limit` of the source was skipped.
+
+        Args:
+          limit: the largest legal fraction, in [0, 1].
+
+        """
         names = sorted(self.names)
         if len(names) > limit * self._size:
             raise UserError(
-                f"{len(names)} of {self._size} images did not decode, more than the limit of {limit:.2%}: "
-                f"{', '.join(names[:3])}; repair or remove them, or raise the limit"
+                f"{len(names)} of {self._size} images did not decode, more than the limit of "
+                f"{limit:.2%}: {', '.join(names[:3])}; repair or remove them, or raise the limit"
             )
 
 
@@ -88,38 +96,42 @@ def train_batches(
     shards: int = 1,
     threads: int = 8,
 ) -> Batches:
-    """Shuffles a source anew every epoch, for ever.
+    """Reads a source forever, newly shuffled every epoch.
 
     Every epoch holds each example once, over all processes; a batch may span two epochs. An image
-    that does not decode is noted in `skipped`, and the next one of the source that does takes its
+    that does not decode is added to `skipped`, and the next one of the source that does takes its
     place.
 
     Args:
       source: what to read.
-      skipped: takes the images that do not decode; it is for the caller to `check` it.
+      skipped: takes the images that do not decode; the caller has to `check` it.
       batch_size: examples in a batch of all processes together.
       image_size: side of the images in pixels.
       crop: a key of `CROPS`.
       seed: decides the order and the crops, in [0, 2**32).
-      shard: which block of rows of every batch is this process's, in [0, shards).
+      shard: which block of rows of every batch this process reads, in [0, shards).
       shards: number of processes that share the batches.
       threads: batches that are read at a time.
 
     Returns:
-      Batches of "image", uint8 [batch_size / shards, image_size, image_size, 3], and "label", int32
-      [batch_size / shards].
+      Batches of rows = batch_size / shards examples: "image", uint8 [rows, image_size, image_size,
+      3]; "label", int32 [rows]; and "index", int32 [rows], which example of its whole data set each
+      image is (see `Source.locate`). It is the index of the image that is shown: where the next
+      image takes the place of another, it is the next one's.
 
     Raises:
       UserError: an unknown crop, or a batch size that the processes cannot share evenly.
 
     """
-    cut, share = _choose(crop, tuple(CROPS)), _share(batch_size, shards)
+    cut = _choose_crop(crop, tuple(CROPS))
+    rows = _rows_per_process(batch_size, shards)
 
     def load(index: int, rng: np.random.Generator) -> Example:
         return _load_or_next(source, skipped, index, lambda data: cut(data, image_size, rng))
 
     order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
-    return _iterate(_deal(order.random_map(load), shard, shards, share), threads)
+    examples = order.random_map(load)
+    return _iterate(_own_rows(examples, shard, shards, rows), threads)
 
 
 def eval_batches(
@@ -133,76 +145,80 @@ def eval_batches(
     shards: int = 1,
     threads: int = 8,
 ) -> Batches:
-    """Goes through a source once, in its order, and drops nothing.
+    """Reads a source once, in its order, and drops nothing.
 
-    Where "mask" is False, there is no example: the last batch is filled up, so that all processes
-    get equally many batches, and an image that does not decode is black. The latter is noted in
-    `skipped`.
+    "mask" is False where a row shows no example, and its image is black. There are two cases: the
+    last batch is filled up, so that all processes get equally many batches, and these rows have
+    "index" -1; and an image may not decode, which keeps its index and is added to `skipped`.
 
     Args:
       source: what to read.
-      skipped: takes the images that do not decode; it is for the caller to `check` it.
+      skipped: takes the images that do not decode; the caller has to `check` it.
       batch_size: examples in a batch of all processes together.
       image_size: side of the images in pixels.
       crop: one of `EVAL_CROPS`.
-      shard: which block of rows of every batch is this process's, in [0, shards).
+      shard: which block of rows of every batch this process reads, in [0, shards).
       shards: number of processes that share the batches.
       threads: batches that are read at a time.
 
     Returns:
-      Batches as of `train_batches`, and with "mask", bool [batch_size / shards].
+      Batches like those of `train_batches`, with "mask", bool [batch_size / shards], besides.
 
     Raises:
       UserError: an unknown crop, or a batch size that the processes cannot share evenly.
 
     """
-    cut, share = _choose(crop, EVAL_CROPS), _share(batch_size, shards)
-    blank = np.zeros((image_size, image_size, 3), np.uint8)
+    cut = _choose_crop(crop, EVAL_CROPS)
+    rows = _rows_per_process(batch_size, shards)
+    black = np.zeros((image_size, image_size, 3), np.uint8)
 
     def load(index: int) -> Example:
         if index >= len(source):
-            return {"image": blank, "label": np.int32(0), "mask": np.bool_(False)}
+            return _example(black, 0, NO_INDEX) | {"mask": np.bool_(False)}
         record = source[index]
-        image = _cut(record, skipped, lambda data: cut(data, image_size, None))
-        valid = image is not None
-        return {
-            "image": image if valid else blank,
-            "label": np.int32(record["label"]),
-            "mask": np.bool_(valid),
-        }
+        image = _cut_or_skip(record, skipped, lambda data: cut(data, image_size, None))
+        shown = black if image is None else image
+        example = _example(shown, record["label"], source.locate(index))
+        return example | {"mask": np.bool_(image is not None)}
 
+    # Rounded up to whole batches.
     padded = -(-len(source) // batch_size) * batch_size
     examples = grain.MapDataset.range(padded).map(load)
-    return _iterate(_deal(examples, shard, shards, share), threads)
+    return _iterate(_own_rows(examples, shard, shards, rows), threads)
 
 
-def _choose(crop: str, legal: tuple[str, ...]) -> Crop:
-    check_choice("crop", crop, legal)
-    return CROPS[crop]
+def _choose_crop(name: str, legal: tuple[str, ...]) -> Crop:
+    check_choice("crop", name, legal)
+    return CROPS[name]
 
 
-def _share(batch_size: int, shards: int) -> int:
-    """How many examples of a batch each process gets."""
+def _rows_per_process(batch_size: int, shards: int) -> int:
     if batch_size < 1 or batch_size % shards:
         raise UserError(
-            f"batch size {batch_size} cannot be shared by {shards} processes: use a multiple of {shards}"
+            f"batch size {batch_size} cannot be shared by {shards} processes: "
+            f"use a multiple of {shards}"
         )
     return batch_size // shards
 
 
-def _deal(examples: grain.MapDataset, shard: int, shards: int, share: int) -> grain.MapDataset:
-    """A process's part of every batch of `shards * share` examples: its block of `share` rows.
+def _own_rows(examples: grain.MapDataset, shard: int, shards: int, rows: int) -> grain.MapDataset:
+    """A process's block of `rows` rows of every batch of `shards * rows` examples.
 
-    Devices hold blocks of a batch in the order of their processes, so that an example has its row,
-    and what is drawn at random for that row, whatever the number of processes.
+    Devices hold blocks of a batch in the order of their processes. So an example has the same row,
+    and the same random draws for that row, whatever the number of processes.
     """
-    # There is no remainder to drop; but else, grain rounds the endless length up, past what len()
-    # can tell.
-    return examples.batch(share, drop_remainder=True)[shard::shards]
+    # There is no remainder to drop. But without dropping, grain rounds the endless length up to
+    # more than len() can return.
+    return examples.batch(rows, drop_remainder=True)[shard::shards]
 
 
 def _iterate(batches: grain.MapDataset, threads: int) -> Batches:
-    return iter(batches.to_iter_dataset(grain.ReadOptions(threads, prefetch_buffer_size=threads)))
+    options = grain.ReadOptions(threads, prefetch_buffer_size=threads)
+    return iter(batches.to_iter_dataset(options))
+
+
+def _example(image: np.ndarray, label: int, index: int) -> Example:
+    return {"image": image, "label": np.int32(label), "index": np.int32(index)}
 
 
 def _load_or_next(
@@ -210,17 +226,19 @@ def _load_or_next(
 ) -> Example:
     """Reads and cuts the image at `index`, or the first one after it that decodes."""
     for offset in range(len(source)):
-        record = source[(index + offset) % len(source)]
-        image = _cut(record, skipped, cut)
+        candidate = (index + offset) % len(source)
+        record = source[candidate]
+        image = _cut_or_skip(record, skipped, cut)
         if image is not None:
-            return {"image": image, "label": np.int32(record["label"])}
-    raise UserError(
-        f"none of the {len(source)} images decodes, from {source[0]['name']} on: replace them"
-    )
+            return _example(image, record["label"], source.locate(candidate))
+    first = source[0]["name"]
+    raise UserError(f"none of the {len(source)} images decodes, from {first} on: replace them")
 
 
-def _cut(record: Record, skipped: Skipped, cut: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
-    """Cuts a record's image, or notes that it does not decode."""
+def _cut_or_skip(
+    record: Record, skipped: Skipped, cut: Callable[[bytes], np.ndarray]
+) -> np.ndarray | None:
+    """Cuts a record's image; None where it does not decode, which is added to `skipped`."""
     try:
         return cut(record["image"])
     except ValueError as error:

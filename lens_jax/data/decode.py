@@ -1,12 +1,12 @@
-"""Encoded images in, 8-bit RGB out: whole, or cropped and resized in the same go.
+"""Encoded images in, 8-bit RGB out: all of the image, or a crop of it, resized.
 
-JPEG is decoded at half its size or less where the crop allows it, which is most of the speed of
+A JPEG is decoded at half its size or less where the crop allows it, which is most of the speed of
 reading large photographs. The orientation that a camera may note in its files is ignored, as is
 usual with ImageNet.
 
-Files may be broken or made to do harm: whatever is in one, it is decoded or refused with a
-ValueError, and what it costs is bounded. Only JPEG and PNG are read, as their headers tell the size
-at once.
+Files may be broken or hostile. Whatever is in one, it is decoded or refused with a ValueError, and
+the memory and time that it takes are bounded. Only JPEG and PNG are read, as their headers hold the
+size.
 """
 
 import itertools
@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 import simplejpeg
 
-# Records are decoded in many threads already; OpenCV's own would only get in their way.
+# Records are decoded in many threads already, and OpenCV's own would only get in their way.
 cv2.setNumThreads(0)
-# What does not decode is told by an exception.
+# Images that do not decode raise an exception; OpenCV need not log them too.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 AREA_RANGE = (0.08, 1.0)
@@ -33,17 +33,22 @@ MAX_PIXELS = 2**27
 # bytes.
 MAX_SCANS = 100
 _ATTEMPTS = 10
-# To decode at 5/8 to 7/8 of the size takes longer than to decode all of it, and places the crop
-# less well.
+# Decoding at 5/8 to 7/8 of the size takes longer than at full size, and the crop is less exact.
 _LEAST_FACTOR = 2
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _INVALID = "not a complete image in JPEG or PNG format"
-_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
-_PNG_CRITICAL = b"IHDR", b"PLTE", b"IDAT", b"IEND"
+
+# The first bytes of the files.
+_JPEG = b"\xff\xd8"
+_PNG = b"\x89PNG\r\n\x1a\n"
+# The chunks of a PNG that its first image needs.
+_PNG_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _JPEG_MARKER = re.compile(rb"\xff+([\x01-\xfe])")
 _JPEG_SCAN = re.compile(rb"\xff\xda")
+# Markers of a frame, whose segment holds the size; C4, C8 and CC are other things.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_BARE = frozenset([0x01, *range(0xD0, 0xD8)])  # markers that no segment follows
+# Markers that no segment follows.
+_JPEG_BARE = frozenset([0x01, *range(0xD0, 0xD8)])
 
 
 class Box(NamedTuple):
@@ -53,6 +58,16 @@ class Box(NamedTuple):
     left: int
     height: int
     width: int
+
+    @property
+    def bottom(self) -> int:
+        """The first row below it."""
+        return self.top + self.height
+
+    @property
+    def right(self) -> int:
+        """The first column to the right of it."""
+        return self.left + self.width
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -66,24 +81,32 @@ def decode(data: bytes) -> np.ndarray:
         pixels or `MAX_SCANS` scans.
 
     """
-    return _decode(data, *_shape(data))
+    height, width = _shape(data)
+    return _decode(data, height, width)
 
 
 def resize(data: bytes, size: int) -> np.ndarray:
-    """Decodes an image and resizes all of it, its aspect given up, to uint8 [size, size, 3].
+    """Decodes an image and resizes all of it to a square, whatever its aspect.
+
+    Returns:
+      RGB, uint8 [size, size, 3].
 
     Raises:
       ValueError: `data` does not decode.
 
     """
-    return _crop_resize(data, size, lambda height, width: Box(0, 0, height, width))
+
+    def choose(height: int, width: int) -> Box:
+        return Box(0, 0, height, width)
+
+    return _crop_resize(data, size, choose)
 
 
 def central_crop_resize(data: bytes, size: int, fraction: float = CENTRAL_FRACTION) -> np.ndarray:
     """Decodes the central square whose side is `fraction` of the image's shorter side.
 
-    To resize the shorter side to `size / fraction` and to cut out the central `size` pixels is the
-    same.
+    This is the same as resizing the shorter side to `size / fraction` and cutting out the central
+    `size` pixels.
 
     Returns:
       RGB, uint8 [size, size, 3].
@@ -92,11 +115,15 @@ def central_crop_resize(data: bytes, size: int, fraction: float = CENTRAL_FRACTI
       ValueError: `data` does not decode.
 
     """
-    return _crop_resize(data, size, lambda height, width: central_box(height, width, fraction))
+
+    def choose(height: int, width: int) -> Box:
+        return central_box(height, width, fraction)
+
+    return _crop_resize(data, size, choose)
 
 
 def random_crop_resize(data: bytes, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Decodes a crop of random place, area and aspect, see `random_box`.
+    """Decodes a crop of random position, area and aspect, see `random_box`.
 
     Returns:
       RGB, uint8 [size, size, 3].
@@ -105,13 +132,19 @@ def random_crop_resize(data: bytes, size: int, rng: np.random.Generator) -> np.n
       ValueError: `data` does not decode.
 
     """
-    return _crop_resize(data, size, lambda height, width: random_box(height, width, rng))
+
+    def choose(height: int, width: int) -> Box:
+        return random_box(height, width, rng)
+
+    return _crop_resize(data, size, choose)
 
 
 def central_box(height: int, width: int, fraction: float) -> Box:
     """The central square whose side is `fraction`, in (0, 1], of the shorter side."""
     side = max(1, round(fraction * min(height, width)))
-    return Box((height - side) // 2, (width - side) // 2, side, side)
+    top = (height - side) // 2
+    left = (width - side) // 2
+    return Box(top, left, side, side)
 
 
 def random_box(height: int, width: int, rng: np.random.Generator) -> Box:
@@ -123,25 +156,32 @@ def random_box(height: int, width: int, rng: np.random.Generator) -> Box:
     """
     for _ in range(_ATTEMPTS):
         area = height * width * rng.uniform(*AREA_RANGE)
+        # Uniform in the logarithm, so that upright and wide crops are equally likely.
         aspect = math.exp(rng.uniform(*np.log(ASPECT_RANGE)))
-        crop = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
-        if 0 < crop[0] <= height and 0 < crop[1] <= width:
-            top, left = rng.integers(height - crop[0] + 1), rng.integers(width - crop[1] + 1)
-            return Box(int(top), int(left), *crop)
+        crop_height = round(math.sqrt(area / aspect))
+        crop_width = round(math.sqrt(area * aspect))
+        if 0 < crop_height <= height and 0 < crop_width <= width:
+            top = int(rng.integers(height - crop_height + 1))
+            left = int(rng.integers(width - crop_width + 1))
+            return Box(top, left, crop_height, crop_width)
     return central_box(height, width, 1.0)
 
 
 def _crop_resize(data: bytes, size: int, choose: Callable[[int, int], Box]) -> np.ndarray:
-    shape = _shape(data)
-    box = choose(*shape)
-    least = (math.ceil(size * full / part) for full, part in zip(shape, box[2:], strict=True))
-    image = _decode(data, *least)
-    return _resize(_cut(image, _scale(box, shape, image.shape)), size)
+    height, width = _shape(data)
+    box = choose(height, width)
+    # The least size of the whole image at which the crop still has `size` pixels a side.
+    min_height = math.ceil(size * height / box.height)
+    min_width = math.ceil(size * width / box.width)
+    image = _decode(data, min_height, min_width)
+    box = _scale(box, (height, width), image.shape)
+    return _resize(image[box.top : box.bottom, box.left : box.right], size)
 
 
 def _shape(data: bytes) -> tuple[int, int]:
-    """Height and width as the header tells them, so that one too large costs nothing but a ValueError."""
-    height, width = _png_shape(data) if data.startswith(_PNG) else _jpeg_shape(data)
+    """Height and width from the header: an image that is too large is refused before decoding."""
+    read = _png_shape if data.startswith(_PNG) else _jpeg_shape
+    height, width = read(data)
     if not 0 < height * width <= MAX_PIXELS:
         raise ValueError(
             f"an image of {width} x {height} pixels, where 1 to {MAX_PIXELS} are legal"
@@ -152,43 +192,59 @@ def _shape(data: bytes) -> tuple[int, int]:
 def _png_shape(data: bytes) -> tuple[int, int]:
     if data[12:16] != b"IHDR":
         raise ValueError(_INVALID)
-    return int.from_bytes(data[20:24]), int.from_bytes(data[16:20])
+    width = _integer(data, 16, 4)
+    height = _integer(data, 20, 4)
+    return height, width
 
 
 def _jpeg_shape(data: bytes) -> tuple[int, int]:
-    """Goes from marker to marker as libjpeg does, over stray bytes too, to the one of the frame.
+    """Goes from marker to marker to that of the frame, over stray bytes too, as libjpeg does.
 
     The header that simplejpeg reads would do, but not for chroma subsampled in ways that it does
     not know.
     """
-    at = len(_JPEG) if data.startswith(_JPEG) else len(data)
-    while marker := _JPEG_MARKER.search(data, at):
-        code, at = marker[1][0], marker.end()
+    if not data.startswith(_JPEG):
+        raise ValueError(_INVALID)
+    position = len(_JPEG)
+    while marker := _JPEG_MARKER.search(data, position):
+        code = marker[1][0]
+        position = marker.end()
         if code in _JPEG_FRAMES:
-            return int.from_bytes(data[at + 3 : at + 5]), int.from_bytes(data[at + 5 : at + 7])
+            # A frame begins with its length (2 bytes), depth (1), height (2) and width (2).
+            height = _integer(data, position + 3, 2)
+            width = _integer(data, position + 5, 2)
+            return height, width
         if code not in _JPEG_BARE:
-            at += int.from_bytes(data[at : at + 2])
+            # Other segments begin with their length, and are passed over.
+            position += _integer(data, position, 2)
     raise ValueError(_INVALID)
 
 
+def _integer(data: bytes | memoryview, start: int, size: int) -> int:
+    """A big-endian integer of `size` bytes, or of fewer at the end of the data."""
+    return int.from_bytes(data[start : start + size])
+
+
 def _decode(data: bytes, min_height: int, min_width: int) -> np.ndarray:
-    """Decodes what `_shape` took, a JPEG at half its size or less where that is as large as asked for."""
+    """Decodes a file that `_shape` accepted; a JPEG at half its size or less, if large enough."""
     if data.startswith(_PNG):
         return _decode_any(_png_image(data))
-    if any(itertools.islice(_JPEG_SCAN.finditer(data), MAX_SCANS, None)):
+    too_many = itertools.islice(_JPEG_SCAN.finditer(data), MAX_SCANS, None)
+    if any(too_many):
         raise ValueError(f"a JPEG of more than {MAX_SCANS} scans")
     try:
         return simplejpeg.decode_jpeg(
             data, min_height=min_height, min_width=min_width, min_factor=_LEAST_FACTOR
         )
     except ValueError:
-        # It is stricter than OpenCV, which forgives stray bytes but not the lack of any.
+        # It is stricter than OpenCV, which forgives stray bytes but not missing ones.
         return _decode_any(data)
 
 
 def _decode_any(data: bytes) -> np.ndarray:
+    encoded = np.frombuffer(data, np.uint8)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
+        image = cv2.imdecode(encoded, _FLAGS)
     except cv2.error as error:
         raise ValueError(_INVALID) from error
     if image is None:
@@ -197,40 +253,45 @@ def _decode_any(data: bytes) -> np.ndarray:
 
 
 def _png_image(data: bytes) -> bytes:
-    """A PNG without what is not needed for its first image, with each chunk as long as it claims to
-    be.
+    """A PNG reduced to what its first image needs, whose chunks are as long as they claim to be.
 
-    The decoder makes room for whatever length is claimed, and inflates texts and color profiles
-    that nobody asked for: either way, some kB become GB.
+    The decoder allocates whatever length is claimed, and inflates texts and color profiles that
+    nobody asked for: either way, some kB become GB.
     """
-    view, at, chunks = memoryview(data), len(_PNG), [b""]
-    while chunks[-1][4:8] != b"IEND":
-        end = at + 12 + int.from_bytes(view[at : at + 4])
+    view = memoryview(data)
+    position = len(_PNG)
+    kept = [_PNG]
+    kind = b""
+    while kind != b"IEND":
+        # A chunk is the length of its content (4 bytes), its kind (4), content and checksum (4).
+        end = position + 12 + _integer(view, position, 4)
         if end > len(view):
             raise ValueError(_INVALID)
-        if view[at + 4 : at + 8] in _PNG_CRITICAL:
-            chunks.append(view[at:end])
-        at = end
-    return b"".join([_PNG, *chunks])
+        kind = view[position + 4 : position + 8]
+        if kind in _PNG_CRITICAL:
+            kept.append(view[position:end])
+        position = end
+    return b"".join(kept)
 
 
-def _scale(box: Box, shape: tuple[int, ...], decoded: tuple[int, ...]) -> Box:
+def _scale(box: Box, shape: tuple[int, int], decoded: tuple[int, ...]) -> Box:
     """The box of an image of `shape` in the same image decoded at another size."""
-    vertical, horizontal = decoded[0] / shape[0], decoded[1] / shape[1]
-    top, bottom = (round(edge * vertical) for edge in (box.top, box.top + box.height))
-    left, right = (round(edge * horizontal) for edge in (box.left, box.left + box.width))
-    return Box(top, left, max(1, bottom - top), max(1, right - left))
-
-
-def _cut(image: np.ndarray, box: Box) -> np.ndarray:
-    return image[box.top : box.top + box.height, box.left : box.left + box.width]
+    vertical = decoded[0] / shape[0]
+    horizontal = decoded[1] / shape[1]
+    # The edges are rounded, not the sides: a box at the border stays inside.
+    top = round(box.top * vertical)
+    bottom = round(box.bottom * vertical)
+    left = round(box.left * horizontal)
+    right = round(box.right * horizontal)
+    return Box(top, left, height=max(1, bottom - top), width=max(1, right - left))
 
 
 def _resize(image: np.ndarray, size: int) -> np.ndarray:
     least, most = sorted(image.shape[:2])
     if least == most == size:
         return np.ascontiguousarray(image)
-    # To interpolate takes a quarter of the time of averaging; below a factor of 2, it passes over
-    # no pixel.
-    method = cv2.INTER_AREA if least >= size and most >= 2 * size else cv2.INTER_LINEAR
+    # Interpolation takes a quarter of the time of averaging, and below a factor of 2 it skips no
+    # pixel.
+    averages = least >= size and most >= 2 * size
+    method = cv2.INTER_AREA if averages else cv2.INTER_LINEAR
     return cv2.resize(image, (size, size), interpolation=method)

@@ -1,4 +1,4 @@
-"""Where prepared data sets lie, how they get there, and what to tell when one does not."""
+"""Finds prepared data sets, prepares them, and explains how to when one is missing."""
 
 import fcntl
 import importlib
@@ -21,42 +21,43 @@ def data_folder(data_dir: str) -> epath.Path:
     """The folder of all data sets; "" stands for TFDS' default."""
     import tensorflow_datasets as tfds
 
-    # Asked anew each time, as TFDS_DATA_DIR may have been set since TFDS was imported.
-    return epath.Path(data_dir or tfds.core.constants.get_default_data_dir()).expanduser()
+    # Read each time, as TFDS_DATA_DIR may have been set since TFDS was imported.
+    folder = data_dir or tfds.core.constants.get_default_data_dir()
+    return epath.Path(folder).expanduser()
 
 
 def find(name: str, folder: epath.Path) -> epath.Path:
-    """Where the newest version of a data set lies, prepared as ArrayRecord.
+    """The folder of the newest version of a data set, which is prepared as ArrayRecord.
 
-    Of the frames of videos, which can be prepared in several ways, the only one is found by the
-    plain name.
+    Frames of videos can be prepared in several ways; where there is only one, the plain name stands
+    for it.
 
     Raises:
-      UserError: it is not prepared, in several ways, or in another format. The text has the line to
-        run.
+      UserError: it is not prepared, or in another format; the text has the line to run. Or the
+        plain name stands for several ways.
 
     """
     import tensorflow_datasets as tfds
 
-    found = _versions(folder / (_only_way(folder) if name == FRAMES else name))
-    if not found:
-        raise UserError(
-            f"{name} is not prepared in {folder}: {_advice(_build_command(name, folder))}"
-        )
-    formats = {
-        each.value for each in tfds.builder_from_directory(found[-1]).info.available_file_formats()
-    }
+    full_name = _only_way(folder) if name == FRAMES else name
+    versions = _versions(folder / full_name)
+    if not versions:
+        command = _build_command(name, folder)
+        raise UserError(f"{name} is not prepared in {folder}: {_advice(command)}")
+    newest = versions[-1]
+    info = tfds.builder_from_directory(newest).info
+    formats = {each.value for each in info.available_file_formats()}
     if "array_record" not in formats:
-        legal, command = ", ".join(sorted(formats)), _convert_command(found[-1])
-        raise UserError(f"{found[-1]} holds {legal}, not array_record: {_advice(command)}")
-    return found[-1]
+        present = ", ".join(sorted(formats))
+        command = _convert_command(newest)
+        raise UserError(f"{newest} holds {present}, not array_record: {_advice(command)}")
+    return newest
 
 
 def make(name: str, config: str, folder: epath.Path) -> epath.Path:
-    """Prepares one of the data sets that need no source unless it is there already, and says where it is."""
-    builder_class = getattr(
-        importlib.import_module(f"lens_jax.data.builders.{name}"), name.capitalize()
-    )
+    """Returns the folder of "glyphs" or "digits", and prepares it first if it is not there."""
+    module = importlib.import_module(f"lens_jax.data.builders.{name}")
+    builder_class = getattr(module, name.capitalize())
     builder = builder_class(config=config or None, data_dir=folder, file_format="array_record")
     path = epath.Path(builder.data_dir)
     if not path.exists():
@@ -68,10 +69,10 @@ def make(name: str, config: str, folder: epath.Path) -> epath.Path:
 
 
 def prepare(builder: Any, beam_options: list[str] | None = None) -> str:
-    """Prepares a data set that must not be there yet, through Beam where `beam_options` are given.
+    """Prepares a data set that must not be there yet, with Beam where `beam_options` are given.
 
     Returns:
-      One line that says what was prepared, where, and how many examples each split has.
+      One line: where the data set is, and how many examples each split has.
 
     Raises:
       UserError: it is there already, or its folder cannot be written.
@@ -84,57 +85,62 @@ def prepare(builder: Any, beam_options: list[str] | None = None) -> str:
                 f"{path} is there already: use it as it is, or remove it to prepare it anew"
             )
         _write(builder, beam_options)
-    splits = builder.info.splits.values()
-    return f"{path} holds " + ", ".join(
-        f"{split.num_examples:,} in {split.name}" for split in splits
-    )
+    counts = []
+    for split in builder.info.splits.values():
+        counts.append(f"{split.num_examples:,} in {split.name}")
+    return f"{path} holds {', '.join(counts)}"
 
 
 def _versions(folder: epath.Path) -> list[epath.Path]:
+    """The folders of a data set's versions that are complete, the newest last."""
     import tensorflow_datasets as tfds
 
-    found = [folder / str(version) for version in tfds.core.utils.version.list_all_versions(folder)]
-    return [path for path in found if (path / "dataset_info.json").exists()]
+    versions = tfds.core.utils.version.list_all_versions(folder)
+    paths = [folder / str(version) for version in versions]
+    return [path for path in paths if (path / "dataset_info.json").exists()]
 
 
 def _only_way(folder: epath.Path) -> str:
+    """The name of the only way in which frames are prepared; the plain one if there is none."""
     root = folder / FRAMES
-    ways = sorted(
-        path.name for path in (root.iterdir() if root.exists() else ()) if _versions(path)
-    )
+    if not root.exists():
+        return FRAMES
+    ways = sorted(f"{FRAMES}/{path.name}" for path in root.iterdir() if _versions(path))
     if len(ways) > 1:
-        legal = ", ".join(f"{FRAMES}/{way}" for way in ways)
+        legal = ", ".join(ways)
         raise UserError(f"{FRAMES} is prepared in {len(ways)} ways in {folder}: use one of {legal}")
-    return f"{FRAMES}/{ways[0]}" if ways else FRAMES
+    return ways[0] if ways else FRAMES
 
 
 def _advice(command: str) -> str:
-    # The tfds command does not even start without these two, which its package does not require.
-    needs = (
-        " (it needs `pip install apache-beam mlcroissant`)" if command.startswith("tfds ") else ""
-    )
-    return f"run `{command}` once{needs}"
+    advice = f"run `{command}` once"
+    if command.startswith("tfds "):
+        # The command does not even start without these two, which its package does not require.
+        advice += " (it needs `pip install apache-beam mlcroissant`)"
+    return advice
 
 
 def _build_command(name: str, folder: epath.Path) -> str:
     base, _, way = name.partition("/")
-    if base in (FRAMES, "places205"):
-        source = "FOLDER_OF_VIDEOS" if base == FRAMES else "FOLDER_OF_THE_UNPACKED_TAR_FILES"
-        command = f"python -m lens_jax.prepare --dataset={base} --source={source} --data_dir={_quote(folder)}"
-        return f"{command} {_sampling(way).flags}" if base == FRAMES else command
-    command = f"tfds build {name} --data_dir={_quote(folder)} --file_format=array_record"
-    manual = " --manual_dir=FOLDER_OF_THE_OFFICIAL_TAR_FILES" if name == "imagenet2012" else ""
-    return command + manual
+    data_dir = f"--data_dir={_quote(folder)}"
+    if base == FRAMES:
+        sampling = video.parse_name(way) or video.Sampling(1, "fps", 256)
+        return _prepare_command(base, "FOLDER_OF_VIDEOS", f"{data_dir} {sampling.flags}")
+    if base == "places205":
+        return _prepare_command(base, "FOLDER_OF_THE_UNPACKED_TAR_FILES", data_dir)
+    command = f"tfds build {name} {data_dir} --file_format=array_record"
+    if name == "imagenet2012":
+        command += " --manual_dir=FOLDER_OF_THE_OFFICIAL_TAR_FILES"
+    return command
 
 
-def _sampling(way: str) -> video.Sampling:
-    return video.parse_name(way) or video.Sampling(1, "fps", 256)
+def _prepare_command(name: str, source: str, options: str) -> str:
+    return f"python -m lens_jax.prepare --dataset={name} --source={source} {options}"
 
 
 def _convert_command(path: epath.Path) -> str:
-    return (
-        f"tfds convert_format --dataset_version_dir={_quote(path)} --out_file_format=array_record"
-    )
+    folder = _quote(path)
+    return f"tfds convert_format --dataset_version_dir={folder} --out_file_format=array_record"
 
 
 def _quote(path: epath.Path) -> str:
@@ -146,7 +152,8 @@ def _write(builder: Any, beam_options: list[str] | None = None) -> None:
 
     print(f"preparing {builder.info.full_name} in {builder.data_dir}")
     tfds.disable_progress_bar()
-    # TFDS writes to a folder of another name and renames it at the end: what is there is whole.
+    # TFDS writes to a folder of another name and renames it at the end, so that a folder of the
+    # right name is complete.
     with redirect_stdout(io.StringIO()):
         builder.download_and_prepare(download_config=_download_config(beam_options))
 
@@ -162,11 +169,12 @@ def _download_config(beam_options: list[str] | None) -> Any:
 
 @contextmanager
 def _locked(builder: Any) -> Iterator[None]:
-    """Holds the data set's lock; what the file system refuses meanwhile is the user's to mend."""
-    folder, config = epath.Path(builder.data_dir_root), builder.builder_config
+    """Holds the data set's lock; errors of the file system meanwhile are raised as `UserError`."""
+    folder = epath.Path(builder.data_dir_root)
+    config = builder.builder_config.name if builder.builder_config else ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder / f".{builder.name}{config.name if config else ''}.lock"):
+        with _lock(folder / f".{builder.name}{config}.lock"):
             yield
     except OSError as error:
         raise UserError(
@@ -176,9 +184,9 @@ def _locked(builder: Any) -> Iterator[None]:
 
 @contextmanager
 def _lock(path: epath.Path) -> Iterator[None]:
-    """Holds a lock between processes; it goes with its process, so a killed one leaves none behind."""
+    """Holds a lock between processes, which the system releases when a process is killed."""
     if "://" in os.fspath(path):
-        # Buckets have no locks. TFDS' renaming at the end still keeps what is there whole.
+        # Buckets have no locks. But as TFDS renames at the end, nothing incomplete is ever found.
         yield
         return
     with path.open("w") as file:

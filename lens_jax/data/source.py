@@ -1,10 +1,11 @@
 """Opens data sets by name as random access sources of encoded images with labels.
 
-Nothing is ever downloaded. The project's own data sets are made on the spot, the others have to be
-prepared beforehand, and the error says how.
+Nothing is ever downloaded. The project's own data sets are made on the spot. The others have to be
+prepared beforehand, and the error message says how.
 """
 
 import dataclasses
+import operator
 import pathlib
 from collections.abc import Callable
 from typing import Any, TypedDict
@@ -30,29 +31,42 @@ class Record(TypedDict):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One split of a data set: `len(source)` records, `source[i]` a `Record` that any thread may
-    read.
+    """One split of a data set, or a subsample of it.
+
+    `len(source)` is its size, and `source[i]` is a `Record` that any thread may read.
 
     Attributes:
       class_names: what the labels stand for, in order.
       size: number of records.
-      read: gives the record at an index in [0, size).
+      read: returns the record at an index in [0, size).
+      locate: returns the index that the record at an index in [0, size) has in the whole split.
+        That is the same index, except in a subsample.
 
     """
 
     class_names: tuple[str, ...]
     size: int
     read: Callable[[int], Record]
+    locate: Callable[[int], int] = operator.index
 
     @property
     def num_classes(self) -> int:
         """Number of classes; labels are in [0, num_classes)."""
         return len(self.class_names)
 
-    def thinned(self, size: int) -> "Source":
-        """The source with `size` of its records, evenly spaced (all of them where it has no more)."""
-        size = min(size, self.size)
-        return Source(self.class_names, size, lambda i: self.read(i * self.size // size))
+    def subsample(self, size: int) -> "Source":
+        """A source of `size` evenly spaced records, or of all where there are no more."""
+        kept = min(size, self.size)
+
+        def original(index: int) -> int:
+            return index * self.size // kept
+
+        return Source(
+            self.class_names,
+            kept,
+            read=lambda index: self.read(original(index)),
+            locate=lambda index: self.locate(original(index)),
+        )
 
     def __len__(self) -> int:
         return self.size
@@ -65,8 +79,10 @@ class Source:
 
 def names() -> tuple[str, ...]:
     """The names that `open_source` knows."""
-    configs = (f"{name}/{config}" for name, configs in _OWN.items() for config in configs[1:])
-    return (*_OWN, *configs, *_PREPARED, "image_folder")
+    configured = []
+    for name, configs in _OWN.items():
+        configured += [f"{name}/{config}" for config in configs[1:]]
+    return (*_OWN, *configured, *_PREPARED, "image_folder")
 
 
 def open_source(name: str, split: str, data_dir: str = "") -> Source:
@@ -74,9 +90,9 @@ def open_source(name: str, split: str, data_dir: str = "") -> Source:
 
     "glyphs" and "digits" are prepared in `data_dir` where they are not yet; other processes that
     want the same wait. "cifar10" and "imagenet2012" are read from where TFDS prepared them,
-    "places205" and "youtube8m_frames" from where `lens_jax.prepare` did;
-    "youtube8m_frames/1fps-256" tells one way of preparing the latter from others. "image_folder" is
-    any folder of JPEG and PNG files, see `open_folder`.
+    "places205" and "youtube8m_frames" from where `lens_jax.prepare` did. Of several preparations of
+    the latter, one is named like "youtube8m_frames/1fps-256". "image_folder" is any folder of JPEG
+    and PNG files, see `open_folder`.
 
     Args:
       name: one of `names()`.
@@ -90,17 +106,22 @@ def open_source(name: str, split: str, data_dir: str = "") -> Source:
     if name == "image_folder":
         return open_folder(data_dir, split)
     base, _, config = name.partition("/")
-    if name in _PREPARED or (base == preparation.FRAMES and video.parse_name(config)):
-        return _open_tfds(preparation.find(name, preparation.data_folder(data_dir)), split)
+
+    # One way of preparing frames, such as "youtube8m_frames/1fps-256".
+    is_sampling = base == preparation.FRAMES and video.parse_name(config)
+    if name in _PREPARED or is_sampling:
+        path = preparation.find(name, preparation.data_folder(data_dir))
+        return _open_tfds(path, split)
+
     if base in _OWN and (not config or config in _OWN[base]):
-        config, folder = config or "".join(_OWN[base][:1]), preparation.data_folder(data_dir)
-        return _open_tfds(preparation.make(base, config, folder), split)
+        config = config or "".join(_OWN[base][:1])
+        path = preparation.make(base, config, preparation.data_folder(data_dir))
+        return _open_tfds(path, split)
     raise UserError(f"unknown data set {name!r}: use one of {', '.join(names())}")
 
 
 def open_folder(folder: str, split: str) -> Source:
-    """Opens the JPEG and PNG files in `folder/split/class/`, or right in `folder/split/`, in sorted
-    order.
+    """Opens the JPEG and PNG files of `folder/split/class/` or of `folder/split/`, sorted by path.
 
     The classes are those of all splits, sorted; files outside of a class make up one of their own,
     "unlabeled". The folder is read here rather than by `tfds.folder_dataset.ImageFolder`, which
@@ -123,11 +144,20 @@ def open_folder(folder: str, split: str) -> Source:
         )
     if not files[split]:
         raise UserError(f"no images in {root / split} of image folder {root}: {layout}")
-    classes = sorted(
-        {_class_of(path, root / name) for name, paths in files.items() for path in paths}
-    )
-    labels = [classes.index(_class_of(path, root / split)) for path in files[split]]
-    return Source(tuple(classes), len(labels), lambda i: _file_record(files[split][i], labels[i]))
+
+    # Labels have to mean the same in all splits.
+    classes: set[str] = set()
+    for name, paths in files.items():
+        classes.update(_class_of(path, root / name) for path in paths)
+    class_names = tuple(sorted(classes))
+
+    paths = files[split]
+    labels = [class_names.index(_class_of(path, root / split)) for path in paths]
+
+    def read(index: int) -> Record:
+        return _file_record(paths[index], labels[index])
+
+    return Source(class_names, len(paths), read)
 
 
 def _subfolders(folder: pathlib.Path) -> list[str]:
@@ -138,12 +168,15 @@ def _subfolders(folder: pathlib.Path) -> list[str]:
 
 def _images(folder: pathlib.Path) -> list[pathlib.Path]:
     """The image files in a split's folder and in the folders of its classes, sorted."""
-    nested = (path for name in _subfolders(folder) for path in (folder / name).iterdir())
-    return sorted(path for path in (*folder.iterdir(), *nested) if _is_image(path))
+    paths = list(folder.iterdir())
+    for name in _subfolders(folder):
+        paths += (folder / name).iterdir()
+    return sorted(filter(_is_image, paths))
 
 
 def _is_image(path: pathlib.Path) -> bool:
-    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
+    is_hidden = path.name.startswith(".")
+    return path.suffix.lower() in _SUFFIXES and not is_hidden and path.is_file()
 
 
 def _class_of(path: pathlib.Path, folder: pathlib.Path) -> str:
@@ -167,31 +200,37 @@ def _open_tfds(path: epath.Path, split: str) -> Source:
     if split not in builder.info.splits:
         legal = ", ".join(builder.info.splits)
         raise UserError(f"unknown split {split!r} of {builder.info.full_name}: use one of {legal}")
-    # Parsed here as TFDS' own parser turns every feature into an array first, which takes thrice as
-    # long.
+    # TFDS' own parser would first turn every feature into an array, which takes thrice as long.
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
     rows = builder.as_data_source(split, deserialize_method=raw, file_format="array_record")
-    parse = tf_example_pb2.Example.FromString
-    classes = tuple(builder.info.features["label"].names)
     prefix = f"{builder.info.full_name} {split}"
-    return Source(classes, len(rows), lambda i: _tfds_record(parse(rows[i]), f"{prefix}[{i}]"))
+
+    def read(index: int) -> Record:
+        example = tf_example_pb2.Example.FromString(rows[index])
+        return _tfds_record(example, f"{prefix}[{index}]")
+
+    class_names = tuple(builder.info.features["label"].names)
+    return Source(class_names, len(rows), read)
 
 
 def _tfds_record(example: Any, name: str) -> Record:
     features = example.features.feature
-    image, label = features["image"].bytes_list.value[0], features["label"].int64_list.value[0]
-    return {"image": image, "label": label, "name": " ".join([name, *_titles(features)])}
+    return {
+        "image": features["image"].bytes_list.value[0],
+        "label": features["label"].int64_list.value[0],
+        "name": " ".join([name, *_titles(features)]),
+    }
 
 
 def _titles(features: Any) -> list[str]:
-    """What a record says of its origin: ImageNet and Places tell files, CIFAR-10 ids, frames their video."""
-    titles = [
-        features[key].bytes_list.value[0].decode() for key in ("file_name", "id") if key in features
-    ]
+    """Where a record comes from: ImageNet and Places have files, CIFAR-10 ids, frames a video."""
+    titles = [_text(features, key) for key in ("file_name", "id") if key in features]
     if "video" in features:
-        title, frame = (
-            features["video"].bytes_list.value[0].decode(),
-            features["frame"].int64_list.value[0],
-        )
-        titles.append(f"{title} frame {frame} at {features['seconds'].float_list.value[0]:.2f} s")
+        frame = features["frame"].int64_list.value[0]
+        seconds = features["seconds"].float_list.value[0]
+        titles.append(f"{_text(features, 'video')} frame {frame} at {seconds:.2f} s")
     return titles
+
+
+def _text(features: Any, key: str) -> str:
+    return features[key].bytes_list.value[0].decode()

@@ -43,7 +43,7 @@ class Frame(NamedTuple):
     """One frame of a video.
 
     Attributes:
-      index: its place among the kept frames of its video, from 0.
+      index: its number among the kept frames of its video, from 0.
       seconds: its time after the first frame of its video.
       image: JPEG of quality `JPEG_QUALITY`.
 
@@ -55,27 +55,32 @@ class Frame(NamedTuple):
 
 
 def parse_name(name: str) -> Sampling | None:
-    """The sampling whose `name` this is; None where it is none's."""
+    """The sampling that has this `name`; None where no sampling has it."""
     found = _NAME.fullmatch(name)
-    return found and Sampling(float(found["number"]), found["unit"], int(found["size"]))
+    if found is None:
+        return None
+    return Sampling(float(found["number"]), found["unit"], int(found["size"]))
 
 
 def read_frames(path: str, sampling: Sampling) -> Iterator[Frame]:
-    """Decodes a video and gives the frames that `sampling` keeps, in the order of time.
+    """Decodes a video and yields the frames that `sampling` keeps, in the order of time.
 
-    A video that breaks off gives the frames up to there; what is no video gives none.
+    Of a damaged video, these are the frames before the damage; of what is no video, none.
     """
-    rate = _rate(path, sampling)
-    for index, (frame, time) in enumerate(thin(_decoded(path), rate)):
-        yield Frame(index, float(time), _encode(frame.to_ndarray(format="rgb24"), sampling.size))
+    kept = subsample(_decoded(path), _rate(path, sampling))
+    for index, (frame, seconds) in enumerate(kept):
+        pixels = frame.to_ndarray(format="rgb24")
+        yield Frame(index, float(seconds), _encode(pixels, sampling.size))
 
 
 def is_readable(path: str) -> bool:
-    """Whether `read_frames` gives any frame: whether the first one decodes."""
+    """Whether `read_frames` yields any frame: whether the first one decodes."""
     return next(_decoded(path), None) is not None
 
 
-def thin(frames: Iterable[tuple[Any, Fraction]], rate: Fraction) -> Iterator[tuple[Any, Fraction]]:
+def subsample(
+    frames: Iterable[tuple[Any, Fraction]], rate: Fraction
+) -> Iterator[tuple[Any, Fraction]]:
     """Keeps the first frame of each interval [k / rate, (k + 1) / rate), k = 0, 1, ...
 
     Args:
@@ -84,40 +89,46 @@ def thin(frames: Iterable[tuple[Any, Fraction]], rate: Fraction) -> Iterator[tup
 
     """
     last = -1
-    for frame, time in frames:
-        interval = math.floor(time * rate)
+    for frame, seconds in frames:
+        interval = math.floor(seconds * rate)
         if interval > last:
             last = interval
-            yield frame, time
+            yield frame, seconds
 
 
-def spread(times: Iterable[Fraction], number: int) -> Fraction:
-    """The rate at which `thin` keeps `number` frames of a video, or all where it has no more.
+def rate_for(times: Iterable[Fraction], number: int) -> Fraction:
+    """The rate at which `subsample` keeps `number` frames of a video, or all if it has no more.
 
-    The F frames cover F / (F - 1) times the span from the first to the last, as the last one has
-    its duration too; `number` equal parts of that are 1 / rate long.
+    With F frames, the video lasts F / (F - 1) times the span from the first frame to the last, as
+    the last one has a duration too. An interval, 1 / rate, is one of `number` equal parts of that.
 
     Args:
-      times: when the frames are shown, in any order, at least one.
+      times: when the frames are shown, in seconds, in any order, at least one.
       number: frames to keep.
 
     """
     ordered = sorted(times)
-    span, count = ordered[-1] - ordered[0], len(ordered)
-    return Fraction(number * (count - 1), count) / span if span else Fraction(1)
+    count = len(ordered)
+    span = ordered[-1] - ordered[0]
+    if not span:
+        return Fraction(1)
+    return Fraction(number * (count - 1), count) / span
 
 
 def _rate(path: str, sampling: Sampling) -> Fraction:
     if sampling.unit == "fps":
-        # By way of text, as 0.1 means a tenth.
+        # Through its text: the float 0.1 is not exactly a tenth.
         return Fraction(_decimal(sampling.number))
     times = list(_times(path))
-    return spread(times, int(sampling.number)) if times else Fraction(1)
+    if not times:
+        return Fraction(1)
+    return rate_for(times, int(sampling.number))
 
 
 def _times(path: str) -> Iterator[Fraction]:
     """When the frames are shown, in seconds, in the order of the file; nothing is decoded."""
     for packet in _read(path, lambda container: container.demux(video=0)):
+        # Without a time are the last packet, which is empty, and damaged ones.
         if packet.pts is not None:
             yield packet.pts * packet.time_base
 
@@ -126,9 +137,11 @@ def _decoded(path: str) -> Iterator[tuple[Any, Fraction]]:
     """The frames with their times, in seconds after the first."""
     first = None
     for frame in _read(path, lambda container: container.decode(video=0)):
-        if frame.pts is not None:
-            first = frame.pts if first is None else first
-            yield frame, (frame.pts - first) * frame.time_base
+        if frame.pts is None:
+            continue
+        if first is None:
+            first = frame.pts
+        yield frame, (frame.pts - first) * frame.time_base
 
 
 def _read(path: str, parts: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
@@ -137,32 +150,31 @@ def _read(path: str, parts: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
     from etils import epath
 
     try:
-        # A file object rather than a path, as the path may be one of a bucket.
+        # A file object rather than a path, as the path may be in a bucket.
         with epath.Path(path).open("rb") as file, av.open(file) as container:
             if container.streams.video:
                 yield from parts(container)
     except av.FFmpegError:
         return
     except OSError as error:
-        # In a damaged file FFmpeg may look for a place before its start; all else is the disk's
-        # fault.
+        # In a damaged file, FFmpeg may seek to before its start. All else is the disk's fault.
         if error.errno != errno.EINVAL:
             raise
 
 
 def _encode(image: np.ndarray, size: int) -> bytes:
-    # Imported here as only preparing needs them.
+    # Imported here as only preparing data needs them.
     import cv2
     import simplejpeg
 
     height, width = image.shape[:2]
     scale = size / min(height, width)
     shape = (round(width * scale), round(height * scale))
-    resized = cv2.resize(
-        image, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    )
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    resized = cv2.resize(image, shape, interpolation=method)
     return simplejpeg.encode_jpeg(resized, quality=JPEG_QUALITY, colorspace="RGB")
 
 
 def _decimal(number: float) -> str:
+    """The shortest text that stands for this float, without an exponent."""
     return np.format_float_positional(number, trim="-")

@@ -1,1 +1,1 @@
-"""The devices and processes that share the work: the mesh, the cluster, and how XLA compiles."""
+"""Devices and processes: the mesh, the cluster, and how XLA compiles."""

@@ -1,9 +1,8 @@
-"""Joins the processes of a pod or cluster, before any of them touches a device, and lets them
-agree.
+"""Connects the processes of a pod or cluster, and exchanges values between them.
 
-A cluster is told by the environment, with JAX_COORDINATOR_ADDRESS=HOST:PORT of process 0,
-JAX_NUM_PROCESSES and JAX_PROCESS_ID, or is one that JAX knows by itself: Cloud TPU, Slurm and Open
-MPI.
+The cluster is described by the environment: JAX_COORDINATOR_ADDRESS=HOST:PORT of process 0,
+JAX_NUM_PROCESSES and JAX_PROCESS_ID. Without these it is one that JAX detects: Cloud TPU, Slurm or
+Open MPI.
 """
 
 import json
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-# JAX offers what it detects to itself alone, and not before it connects.
+# JAX has no public function that detects a cluster without connecting to it.
 from jax._src.clusters import ClusterEnv
 from jax.experimental import multihost_utils
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _GREETING_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
+_MOST_SHOWN = 16
 
 
 class Cluster(NamedTuple):
@@ -38,7 +38,7 @@ class Cluster(NamedTuple):
       address: HOST:PORT at which process 0 can be reached.
       processes: how many there are.
       process: which one this is, in [0, processes).
-      local_devices: the devices of the host that are this process's, None for all.
+      local_devices: the devices of the host that this process uses, None for all.
 
     """
 
@@ -51,15 +51,14 @@ class Cluster(NamedTuple):
 def start(seconds: int = 300) -> None:
     """Connects this process with the others of its cluster; does nothing where it is the only one.
 
-    Must come before anything that asks for devices. On CPUs, JAX's collectives then go through
-    Gloo.
+    Must come before anything that uses devices. On CPUs, JAX's collectives then go through Gloo.
 
     Args:
-      seconds: how long to wait for all processes to be there.
+      seconds: how long to wait for all processes.
 
     Raises:
-      UserError: some processes are still missing after that time, and which; or the environment
-        does not describe a cluster.
+      UserError: some processes are still missing after that time, or the environment does not
+        describe a cluster.
 
     """
     cluster = find_cluster(os.environ, seconds)
@@ -67,8 +66,8 @@ def start(seconds: int = 300) -> None:
         return
     if missing := roll_call(cluster, seconds):
         raise UserError(
-            f"{_ids(missing)} of {cluster.processes} did not come to {cluster.address} within {seconds} s: "
-            "look at the output there, and start all processes again"
+            f"{_names(missing)} of {cluster.processes} did not come to {cluster.address} within "
+            f"{seconds} s: look at the output there, and start all processes again"
         )
     jax.distributed.initialize(
         cluster.address,
@@ -81,55 +80,64 @@ def start(seconds: int = 300) -> None:
 
 
 def find_cluster(environment: Mapping[str, str], seconds: int) -> Cluster | None:
-    """The cluster that `VARIABLES` tell or that JAX detects, None where there is none.
+    """The cluster that `VARIABLES` describe or that JAX detects, None where there is none.
+
+    Args:
+      environment: the environment variables.
+      seconds: how long the detection may wait for an answer.
 
     Raises:
       UserError: only some of `VARIABLES` are set, or they do not fit together.
 
     """
-    told = [environment.get(name, "") for name in VARIABLES]
-    if any(told):
-        return _told(*told)
+    # What the user has set comes before what JAX detects.
+    values = [environment.get(name, "") for name in VARIABLES]
+    if any(values):
+        return _parse_cluster(*values)
     found = ClusterEnv.auto_detect_unset_distributed_params(None, None, None, None, None, seconds)
     return None if None in found[:3] else Cluster(*found)
 
 
-def _told(address: str, processes: str, process: str) -> Cluster:
-    is_address = address.rpartition(":")[0] and address.rpartition(":")[2].isdecimal()
+def _parse_cluster(address: str, processes: str, process: str) -> Cluster:
+    host, _, port = address.rpartition(":")
     if (
-        is_address
+        host
+        and port.isdecimal()
         and processes.isdecimal()
         and process.isdecimal()
         and int(process) < int(processes)
     ):
         return Cluster(address, int(processes), int(process))
-    values = zip(VARIABLES, (address, processes, process), strict=True)
+    names = zip(VARIABLES, (address, processes, process), strict=True)
+    settings = " ".join(f"{name}={value}" for name, value in names)
     raise UserError(
-        f"{' '.join(f'{name}={value}' for name, value in values)} is no cluster: set all three, to HOST:PORT "
-        "of process 0, the number of processes, and this one's in 0, 1, ..., or none of them"
+        f"{settings} is no cluster: set all three, to HOST:PORT of process 0, the number of "
+        "processes, and this one's in 0, 1, ..., or none of them"
     )
 
 
 def roll_call(cluster: Cluster, seconds: float) -> list[int]:
-    """The processes that are not there in time, the same answer in all that are.
+    """The processes that are missing after some time, the same list in all that are present.
 
     Where one never starts, JAX's own service aborts all the others without saying which one it was.
-    So each first tells its number to process 0, which answers them all when it has heard from every
-    one, or after `seconds` with the missing. It listens on the port that JAX's service takes over
-    afterwards.
+    So each first sends its number to process 0, which answers them all: with an empty list when it
+    has heard from every one, or after `seconds` with the missing ones. It listens on the port that
+    JAX's service takes over afterwards.
     """
-    port = int(cluster.address.rpartition(":")[2])
-    return (
-        _listen(port, cluster.processes, seconds)
-        if cluster.process == 0
-        else _report(cluster, seconds)
-    )
+    if cluster.process == 0:
+        return _listen(cluster, seconds)
+    return _report(cluster, seconds)
 
 
-def _listen(port: int, processes: int, seconds: float) -> list[int]:
-    deadline, missing = time.monotonic() + seconds, set(range(1, processes))
+def _listen(cluster: Cluster, seconds: float) -> list[int]:
+    """Process 0's part of the roll call."""
+    deadline = time.monotonic() + seconds
+    missing = set(range(1, cluster.processes))
     with ExitStack() as stack:
-        server, callers = stack.enter_context(_serve(port)), []
+        server = stack.enter_context(_open_server(int(cluster.address.rpartition(":")[2])))
+
+        # Until all have called or the time is over.
+        callers = []
         while missing and (left := deadline - time.monotonic()) > 0:
             server.settimeout(left)
             try:
@@ -137,33 +145,35 @@ def _listen(port: int, processes: int, seconds: float) -> list[int]:
                 caller.settimeout(_GREETING_SECONDS)
                 missing.discard(int(caller.makefile().readline()))
             except (OSError, ValueError):
-                continue  # the time is over, or it was no process of ours
+                continue  # the time is over, or it was no process of the cluster
             callers.append(caller)
+
+        answer = json.dumps(sorted(missing)) + "\n"
         for caller in callers:
-            caller.sendall(json.dumps(sorted(missing)).encode() + b"\n")
+            caller.sendall(answer.encode())
     return sorted(missing)
 
 
-def _serve(port: int) -> socket.socket:
+def _open_server(port: int) -> socket.socket:
     dual = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if dual else socket.AF_INET
     try:
         return socket.create_server(("", port), family=family, backlog=1024, dualstack_ipv6=dual)
     except OSError as error:
         raise UserError(
-            f"process 0 cannot listen on port {port}: {error.strerror}; end what listens there, or choose "
-            "another port"
+            f"process 0 cannot listen on port {port}: {error.strerror}; end what listens there, or "
+            "choose another port"
         ) from error
 
 
 def _report(cluster: Cluster, seconds: float) -> list[int]:
+    """The other processes' part of the roll call."""
     host, _, port = cluster.address.rpartition(":")
+    address = host.strip("[]"), int(port)
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         try:
-            with socket.create_connection(
-                (host.strip("[]"), int(port)), timeout=left
-            ) as connection:
+            with socket.create_connection(address, timeout=left) as connection:
                 # Process 0 may have started later, and waits for the others that long from then.
                 connection.settimeout(seconds + _GREETING_SECONDS)
                 connection.sendall(f"{cluster.process}\n".encode())
@@ -173,23 +183,31 @@ def _report(cluster: Cluster, seconds: float) -> list[int]:
     return [0]
 
 
-def _ids(missing: Sequence[int]) -> str:
-    shown = ", ".join(map(str, missing[:16])) + (", ..." if len(missing) > 16 else "")
-    return f"{'process' if len(missing) == 1 else f'{len(missing)} processes'} {shown}"
+def _names(processes: Sequence[int]) -> str:
+    if len(processes) == 1:
+        return f"process {processes[0]}"
+    shown = [str(process) for process in processes[:_MOST_SHOWN]]
+    if len(processes) > _MOST_SHOWN:
+        shown.append("...")
+    return f"{len(processes)} processes {', '.join(shown)}"
 
 
 def check_skipped(skipped: "Skipped", limit: float) -> None:
-    """Raises `UserError` in all processes where together they skipped too much, see `Skipped.check`."""
-    elsewhere = UserError("another process found it")
-    for name in sorted(set().union(*gather(sorted(skipped.names)))):
-        skipped.add(name, elsewhere)
+    """Raises `UserError` in all processes where together they skipped too many images.
+
+    See `Skipped.check` for the limit.
+    """
+    names = set().union(*gather(sorted(skipped.names)))
+    for name in sorted(names):
+        skipped.add(name, UserError("another process found it"))
     skipped.check(limit)
 
 
 def gather(value: Any) -> list[Any]:
-    """What each process gave as `value`, fit for JSON, in the order of the processes."""
+    """The values of all processes, each fit for JSON, in the order of the processes."""
     text = json.dumps(value).encode()
-    longest = int(np.max(multihost_utils.process_allgather(np.int32(len(text)))))
-    # Arrays of one length can be gathered, and JSON may end in blanks.
-    texts = multihost_utils.process_allgather(np.frombuffer(text.ljust(longest), np.uint8))
+    lengths = multihost_utils.process_allgather(np.int32(len(text)))
+    # Only arrays of one length can be gathered; JSON may end in blanks.
+    padded = text.ljust(int(np.max(lengths)))
+    texts = multihost_utils.process_allgather(np.frombuffer(padded, np.uint8))
     return [json.loads(row.tobytes()) for row in texts]

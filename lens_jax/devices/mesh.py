@@ -11,47 +11,65 @@ LEAST_SHARDED = 2**10
 
 
 def make_mesh(fsdp: int = 1) -> Mesh:
-    """All devices, in two axes: "data", and "fsdp" over which the train state is divided.
+    """All devices in two axes, "data" and "fsdp"; the latter is `fsdp` devices long.
 
-    A batch is divided over both. Their type is Auto: the compiler, not the user, places
-    intermediates.
+    A batch is sharded over both axes, a train state over "fsdp" alone. Their type is Auto: the
+    compiler, not the user, chooses how intermediate results are sharded.
     """
     shape = (jax.device_count() // fsdp, fsdp)
     return jax.make_mesh(shape, ("data", "fsdp"), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of what every device holds whole."""
+    """The sharding of an array of which every device holds a full copy."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def state_sharding(mesh: Mesh, state: Any) -> Any:
-    """The sharding of each array of a train state: over "fsdp", along its longest axis that divides
-    evenly.
+    """The sharding of each array of a train state, as a tree like `state`.
 
-    Small arrays, and those that no axis of divides, are whole on every device.
+    An array is sharded over "fsdp" along its longest axis that this number of devices divides.
+    Arrays that have no such axis, or fewer than `LEAST_SHARDED` elements, are replicated.
+
+    Args:
+      mesh: of `make_mesh`.
+      state: a pytree of arrays or of their shapes.
+
     """
+    devices = mesh.shape["fsdp"]
 
-    def place(array: jax.ShapeDtypeStruct) -> NamedSharding:
-        axes = [axis for axis, length in enumerate(array.shape) if length % mesh.shape["fsdp"] == 0]
-        if mesh.shape["fsdp"] == 1 or array.size < LEAST_SHARDED or not axes:
+    def choose(array: jax.ShapeDtypeStruct) -> NamedSharding:
+        if devices == 1 or array.size < LEAST_SHARDED:
             return replicated(mesh)
-        longest = max(axes, key=lambda axis: array.shape[axis])
-        return NamedSharding(mesh, PartitionSpec(*[None] * longest, "fsdp"))
+        # The first of the longest axes that this number of devices divides.
+        longest, longest_axis = 0, None
+        for axis, length in enumerate(array.shape):
+            if length % devices == 0 and length > longest:
+                longest, longest_axis = length, axis
+        if longest_axis is None:
+            return replicated(mesh)
+        axes_before = [None] * longest_axis
+        return NamedSharding(mesh, PartitionSpec(*axes_before, "fsdp"))
 
-    return jax.tree.map(place, state)
+    return jax.tree.map(choose, state)
 
 
 def with_sharding(shapes: Any, sharding: Any) -> Any:
-    """Shapes and types of arrays -> the same, with where each array lies."""
-    return jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, sharding
-    )
+    """Shapes and types of arrays, and the sharding of each -> one tree that holds both."""
+
+    def add(array: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+
+    return jax.tree.map(add, shapes, sharding)
 
 
-def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The process's own part of a batch -> global arrays, sharded over all devices along the first axis."""
+def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Puts a batch on the devices, sharded over all of them along the first axis.
+
+    Each process gives its own part of the batch; the arrays that are returned are global.
+    """
     sharding = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
-    return {
-        key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()
-    }
+    arrays = {}
+    for name, value in batch.items():
+        arrays[name] = jax.make_array_from_process_local_data(sharding, value)
+    return arrays

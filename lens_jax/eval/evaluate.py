@@ -1,4 +1,4 @@
-"""What a checkpoint is worth: the accuracy of linear classifiers on it, and of its pretext task."""
+"""The evaluation of a checkpoint: linear classifiers on its features, and its pretext task."""
 
 import time
 from typing import Any, NamedTuple
@@ -10,18 +10,21 @@ from lens_jax.errors import UserError, check_choice
 from lens_jax.eval import features, linear
 from lens_jax.eval.frozen import Frozen, pretext_accuracy
 from lens_jax.ops.shortcuts import SHORTCUTS
+from lens_jax.train.system import System
 
 SOLVERS = ("lbfgs", "sgd")
 
+Results = dict[str, Any]
 
-class Question(NamedTuple):
-    """What is asked of a checkpoint.
+
+class Options(NamedTuple):
+    """The options of an evaluation.
 
     Attributes:
       dataset: the data set to classify; "" is the run's own.
       data_dir: where that data set is; None is the run's data.dir.
       train_split: where the classifiers learn; "" is the run's.
-      test_split: where they are judged; "" is the run's.
+      test_split: where they are evaluated; "" is the run's.
       examples: number of labeled training examples, evenly spaced; None is all.
       taps: the taps to classify, of which the last gives `linear_accuracy`; () is all.
       representation: one of `features.REPRESENTATIONS`; "" is concat with a lens, raw without.
@@ -43,79 +46,99 @@ class Question(NamedTuple):
     shortcut: str = ""
 
 
-def judge(
-    frozen: Frozen, question: Question, pretext: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """All figures of one checkpoint, and the seconds that they took.
+def evaluate(frozen: Frozen, options: Options, pretext: Results | None = None) -> Results:
+    """Evaluates a checkpoint: all results, and the seconds that they took.
 
-    `pretext` is what `pretext_figures` gave for the same checkpoint and question; by default it is
-    measured now. Raises `UserError` for what the checkpoint or its data cannot answer.
+    `pretext` are the `pretext_results` of the same checkpoint and options, where these are already
+    known; by default they are measured. Raises `UserError` for options that the checkpoint or its
+    data do not offer.
     """
-    began = time.monotonic()
-    figures = linear_figures(frozen, question)
-    figures |= pretext_figures(frozen, question) if pretext is None else pretext
-    return figures | {"seconds": time.monotonic() - began}
+    start = time.monotonic()
+    results = linear_results(frozen, options)
+    if pretext is None:
+        pretext = pretext_results(frozen, options)
+    seconds = time.monotonic() - start
+    return results | pretext | {"seconds": seconds}
 
 
-def linear_figures(frozen: Frozen, question: Question) -> dict[str, Any]:
-    """The test accuracy, 0 to 1, of one linear classifier on each tap, and on what it was measured."""
-    train, test = open_sources(frozen.config, question)
-    representation = question.representation or ("concat" if frozen.system.lens else "raw")
+def linear_results(frozen: Frozen, options: Options) -> Results:
+    """The test accuracy, 0 to 1, of a linear classifier on each tap, and how it was measured."""
+    config, system = frozen.config, frozen.system
+    train, test = open_sources(config, options)
+    default = "concat" if system.lens.trains else "raw"
+    representation = options.representation or default
     check_choice("representation", representation, features.REPRESENTATIONS)
-    check_choice("solver", question.solver, SOLVERS)
-    taps = chosen_taps(frozen, question)
-    read = features.make_features(frozen, representation, taps)
-    if question.solver == "lbfgs":
-        accuracy = linear.logistic_regression(frozen, train, test, read)
+    check_choice("solver", options.solver, SOLVERS)
+    taps = resolve_taps(system, options)
+
+    # Both solvers learn one classifier a tap, from the same features.
+    compute = features.make_features(frozen, representation, taps)
+    if options.solver == "lbfgs":
+        accuracies = linear.logistic_regression(frozen, train, test, compute)
     else:
-        accuracy = linear.sgd_heads(frozen, train, test, read, epochs=question.epochs)
+        epochs = options.epochs
+        accuracies = linear.sgd_heads(frozen, train, test, compute, epochs=epochs)
+
+    # What was measured comes with what it was measured on.
     return {
         "step": frozen.step,
-        "dataset": question.dataset or frozen.config.data.name,
+        "dataset": options.dataset or config.data.name,
         "representation": representation,
-        "solver": question.solver,
+        "solver": options.solver,
         "train_examples": len(train),
         "test_examples": len(test),
-        "taps": {tap: accuracy[tap] for tap in taps},
-        "linear_accuracy": accuracy[taps[-1]],
+        # In the order of the options, which a jitted function's dictionary does not keep.
+        "taps": {tap: accuracies[tap] for tap in taps},
+        "linear_accuracy": accuracies[taps[-1]],
     }
 
 
-def pretext_figures(frozen: Frozen, question: Question) -> dict[str, Any]:
-    """The pretext accuracy, 0 to 1, on test images without and with the shortcut, raw and lensed."""
-    _, test = open_sources(frozen.config, question)
-    shortcut = chosen_shortcut(frozen.config, question)
-    figures: dict[str, Any] = {"shortcut": shortcut}
-    for condition, drawn in (("clean", "none"), ("shortcut", shortcut)):
-        for kind, value in pretext_accuracy(frozen, test, drawn).items():
-            figures[f"pretext_accuracy_{condition}" + ("_lensed" if kind == "lensed" else "")] = (
-                value
-            )
-    return figures
+def pretext_results(frozen: Frozen, options: Options) -> Results:
+    """The pretext accuracy, 0 to 1, on test images without and with the shortcut.
+
+    With a lens there are two of each: of raw images, and of lensed ones, by names in "_lensed".
+    """
+    config = frozen.config
+    _, test = open_sources(config, options)
+    shortcut = resolve_shortcut(config, options)
+    results: Results = {"shortcut": shortcut}
+    conditions = {"clean": "none", "shortcut": shortcut}
+    for condition, injected in conditions.items():
+        accuracies = pretext_accuracy(frozen, test, injected)
+        for kind, accuracy in accuracies.items():
+            suffix = "" if kind == "raw" else f"_{kind}"
+            results[f"pretext_accuracy_{condition}{suffix}"] = accuracy
+    return results
 
 
-def open_sources(config: ConfigDict, question: Question) -> tuple[Source, Source]:
-    """The images to learn the classifiers on, `examples` of them, and those to judge them on."""
+def open_sources(config: ConfigDict, options: Options) -> tuple[Source, Source]:
+    """The `examples` images to train the classifiers on, and the images to evaluate them on."""
     data = config.data
-    name = question.dataset or data.name
-    folder = data.dir if question.data_dir is None else question.data_dir
-    train = open_source(name, question.train_split or data.train_split, folder)
-    test = open_source(name, question.test_split or data.eval_split, folder)
+    name = options.dataset or data.name
+    train_split = options.train_split or data.train_split
+    test_split = options.test_split or data.eval_split
+    # An empty folder is one too: it is the default of TFDS.
+    folder = data.dir if options.data_dir is None else options.data_dir
+    train = open_source(name, train_split, folder)
+    test = open_source(name, test_split, folder)
     if train.num_classes < 2:
         raise UserError(f"data set {name!r} has no classes to learn: give a --dataset with labels")
-    return train.thinned(question.examples or len(train)), test
+    examples = options.examples or len(train)
+    return train.subsample(examples), test
 
 
-def chosen_taps(frozen: Frozen, question: Question) -> tuple[str, ...]:
-    """The taps that are asked for; raises `UserError` for one that the extractor does not have."""
-    known = features.tap_names(frozen)
-    for tap in question.taps:
+def resolve_taps(system: System, options: Options) -> tuple[str, ...]:
+    """The taps to classify, by default all; raises `UserError` for one that the extractor lacks."""
+    known = system.network.extractor.tap_names
+    for tap in options.taps:
         check_choice("tap", tap, known)
-    return question.taps or known
+    return options.taps or known
 
 
-def chosen_shortcut(config: ConfigDict, question: Question) -> str:
-    """The shortcut that is drawn into test images; raises `UserError` for an unknown one."""
-    shortcut = question.shortcut or (config.shortcut if config.shortcut != "none" else "arrow")
+def resolve_shortcut(config: ConfigDict, options: Options) -> str:
+    """The shortcut to inject into test images; raises `UserError` for an unknown one."""
+    own = config.shortcut
+    default = "arrow" if own == "none" else own
+    shortcut = options.shortcut or default
     check_choice("shortcut", shortcut, tuple(SHORTCUTS))
     return shortcut

@@ -1,6 +1,7 @@
-"""Frozen features: the extractor's taps of raw and lensed images, pooled, joined and read off a data set."""
+"""Frozen features: the extractor's taps of raw and lensed images, pooled and joined."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -11,7 +12,7 @@ import numpy as np
 from lens_jax.data.source import Source
 from lens_jax.errors import UserError
 from lens_jax.eval.frozen import Frozen, apply_extractor, apply_lens
-from lens_jax.eval.passes import linear_size, run_pass
+from lens_jax.eval.passes import run_pass
 from lens_jax.ops import color
 from lens_jax.tasks.base import Batch
 from lens_jax.train.state import TrainState
@@ -23,87 +24,114 @@ Taps = dict[str, jax.Array]
 Features = Callable[[TrainState, jax.Array], Taps]
 
 
-def tap_names(frozen: Frozen) -> tuple[str, ...]:
-    """The names of the extractor's taps, in its order."""
-    size = linear_size(frozen.config.data)
-    shape = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    names: list[str] = []
-    # Collected while tracing, as the dictionary itself would come back sorted.
-    jax.eval_shape(lambda x: names.extend(apply_extractor(frozen, x, lensed=False)), shape)
-    return tuple(names)
-
-
 def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) -> Features:
-    """The function (state, uint8 images [N, h, w, 3]) -> features [N, d] by tap, for states as of
-    `frozen`.
+    """Makes the function (state, uint8 images [N, h, w, 3]) -> features [N, d] by tap.
 
-    `representation` is F(x) ("raw"), F(L(x)) ("lensed"), their "mean", or their "concat" (the
-    default of the field's use of a lens); without a lens all but "raw" are refused with a
-    `UserError`.
+    Args:
+      frozen: the networks; the function takes states like that of `frozen`.
+      representation: F(x) ("raw"), F(L(x)) ("lensed"), their "mean", or their "concat".
+      taps: the names of the taps.
+
+    Raises:
+      UserError: another representation than "raw" without a lens.
+
     """
-    if frozen.system.lens is None and representation != "raw":
+    if representation != "raw" and not frozen.system.lens.trains:
         raise UserError(
             f"representation {representation!r} needs a lens, and this run has none: choose raw"
         )
 
     def features(state: TrainState, images: jax.Array) -> Taps:
-        given, images = frozen._replace(state=state), color.to_unit(images)
-        raw = _pooled(given, images, taps, lensed=False) if representation != "lensed" else None
-        lensed = _pooled(given, images, taps, lensed=True) if representation != "raw" else None
-        return {
-            tap: _join(representation, raw and raw[tap], lensed and lensed[tap]) for tap in taps
-        }
+        current = frozen._replace(state=state)
+        images = color.to_unit(images)
+        if representation == "raw":
+            return _pooled_taps(current, images, taps, lensed=False)
+        if representation == "lensed":
+            return _pooled_taps(current, images, taps, lensed=True)
+
+        # The other two join both.
+        raw = _pooled_taps(current, images, taps, lensed=False)
+        lensed = _pooled_taps(current, images, taps, lensed=True)
+        join = _mean if representation == "mean" else _concatenate
+        return jax.tree.map(join, raw, lensed)
 
     return features
 
 
-def adaptive_max_pool(x: jax.Array) -> jax.Array:
-    """[N, h, w, c] -> [N, d] with d near or below 9,000: the "max" mode of
-    revisiting-self-supervised.
+def _mean(raw: jax.Array, lensed: jax.Array) -> jax.Array:
+    return (raw + lensed) / 2
 
-    Window and stride are ceil(sqrt(h * w * c / 9000)), without padding; smaller taps, and [N, d],
-    are only flattened.
+
+def _concatenate(raw: jax.Array, lensed: jax.Array) -> jax.Array:
+    return jnp.concatenate([raw, lensed], axis=-1)
+
+
+def _pooled_taps(frozen: Frozen, images: jax.Array, taps: tuple[str, ...], *, lensed: bool) -> Taps:
+    """Images [N, h, w, 3] in [-1, 1] -> each tap [N, d], averaged over the task's crops."""
+    crops = _crops(frozen, images, lensed=lensed)
+    # BatchNorm may have statistics of their own for lensed inputs.
+    outputs = apply_extractor(frozen, crops, lensed=lensed)
+    pooled = {}
+    for tap in taps:
+        features = adaptive_max_pool(outputs[tap])
+        # The crops of an image lie next to each other.
+        size = features.shape[-1]
+        by_image = features.reshape(len(images), -1, size)
+        pooled[tap] = jnp.mean(by_image, axis=1)
+    return pooled
+
+
+def _crops(frozen: Frozen, images: jax.Array, *, lensed: bool) -> jax.Array:
+    """The crops that represent images, through the lens if `lensed`."""
+    task = frozen.system.task
+    if not lensed:
+        return task.crops(images)
+    # The lens comes before the cropping or after it, as in training.
+    if frozen.system.lens.acts_on == "images":
+        lensed_images = apply_lens(frozen, images)
+        return task.crops(lensed_images)
+    crops = task.crops(images)
+    return apply_lens(frozen, crops)
+
+
+def adaptive_max_pool(x: jax.Array) -> jax.Array:
+    """Pools a tap [N, h, w, c] to features [N, d], with d near or below 9,000.
+
+    The "max" mode of revisiting-self-supervised: window and stride are
+    ceil(sqrt(h * w * c / 9000)), without padding. Smaller taps, and [N, d], are only flattened.
     """
-    side = math.ceil(math.sqrt(math.prod(x.shape[1:]) / MAX_FEATURES))
+    size = math.prod(x.shape[1:])
+    side = math.ceil(math.sqrt(size / MAX_FEATURES))
     if x.ndim == 4 and side > 1:
-        x = nn.max_pool(x, (side, side), (side, side))
-    return x.reshape(len(x), -1).astype(jnp.float32)
+        window = (side, side)
+        x = nn.max_pool(x, window, strides=window)
+    flat = x.reshape(len(x), -1)
+    return flat.astype(jnp.float32)
 
 
 def extract(
     frozen: Frozen, source: Source, features: Features
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Features by tap, [n, d], and labels [n], of one pass of central crops over `source`.
+    """Features [n, d] by tap, and labels [n], of one pass of central crops over `source`.
 
     Only images that do not decode are missing.
     """
 
-    def read(state: TrainState, batch: Batch) -> tuple[Taps, Batch]:
-        return features(state, batch["image"]), {key: batch[key] for key in ("label", "mask")}
+    def compute(state: TrainState, batch: Batch) -> tuple[Taps, Batch]:
+        taps = features(state, batch["image"])
+        return taps, {"label": batch["label"], "mask": batch["mask"]}
 
-    rows: list[tuple[dict[str, np.ndarray], np.ndarray]] = []
-    for taps, batch in run_pass(frozen.config.data, source, read, frozen.state, linear=True):
-        valid = {tap: values[batch["mask"]] for tap, values in taps.items()}
-        rows.append((valid, batch["label"][batch["mask"]]))
-    joined = {tap: np.concatenate([taps[tap] for taps, _ in rows]) for tap in rows[0][0]}
-    return joined, np.concatenate([labels for _, labels in rows])
+    data = frozen.config.data
+    rows = defaultdict(list)
+    labels = []
+    for taps, batch in run_pass(data, source, compute, frozen.state, linear=True):
+        # False for images that do not decode, and for what fills up the last batch.
+        mask = batch["mask"]
+        labels.append(batch["label"][mask])
+        for tap, values in taps.items():
+            rows[tap].append(values[mask])
 
-
-def _pooled(frozen: Frozen, images: jax.Array, taps: tuple[str, ...], *, lensed: bool) -> Taps:
-    """Pooled taps of the task's crops, averaged over those of an image."""
-    on_images = lensed and frozen.config.lens.acts_on == "images"
-    inputs = frozen.system.task.crops(apply_lens(frozen, images) if on_images else images)
-    inputs = apply_lens(frozen, inputs) if lensed and not on_images else inputs
-    found = apply_extractor(frozen, inputs, lensed=lensed)
-    pooled = {tap: adaptive_max_pool(found[tap]) for tap in taps}
-    return {
-        tap: jnp.mean(x.reshape(len(images), -1, x.shape[-1]), axis=1) for tap, x in pooled.items()
-    }
-
-
-def _join(representation: str, raw: jax.Array | None, lensed: jax.Array | None) -> jax.Array:
-    if representation == "concat":
-        return jnp.concatenate([raw, lensed], axis=-1)
-    if representation == "mean":
-        return (raw + lensed) / 2
-    return raw if representation == "raw" else lensed
+    joined = {}
+    for tap, parts in rows.items():
+        joined[tap] = np.concatenate(parts)
+    return joined, np.concatenate(labels)

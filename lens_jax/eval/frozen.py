@@ -15,22 +15,32 @@ from lens_jax.data.source import Source
 from lens_jax.devices.compiler import compiler_options
 from lens_jax.errors import UserError
 from lens_jax.eval.passes import run_pass
+from lens_jax.lens.lens import LENSED, RAW
 from lens_jax.ops import color, shortcuts
-from lens_jax.tasks.base import Batch, Views
+from lens_jax.tasks.base import Batch, DataFacts, Outputs, Views
 from lens_jax.train import optimizers
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState, init_state
 from lens_jax.train.system import Purpose, System, make_key, make_system
 from lens_jax.workdir import checkpoints
 
+Counts = tuple[jax.Array, jax.Array]
+
 
 class Frozen(NamedTuple):
-    """A checkpoint: its step, config, `run` object, the parts that the config names, and their
-    state.
+    """A checkpoint: the parts that its config names, and their state.
 
-    Jitted functions take the state as an argument, `frozen._replace(state=state)` within: as a
-    constant it would be compiled in, slowly, and XLA's CPU backend miscompiles convolutions by
-    constant zeros.
+    Jitted functions take the state as an argument and use `frozen._replace(state=state)` within.
+    As a constant it would be compiled in, slowly, and XLA's CPU backend miscompiles convolutions
+    by constant zeros.
+
+    Attributes:
+      step: the step of training at which it was saved.
+      config: the config of its run, locked.
+      run: its `run` object, see `workdir.checkpoints`.
+      system: the task and the networks.
+      state: their parameters and statistics.
+
     """
 
     step: int
@@ -41,7 +51,14 @@ class Frozen(NamedTuple):
 
 
 class LensEffect(NamedTuple):
-    """Views before and after the lens, [N, h, w, 3] (the latter not clipped), and the shortcut's mask."""
+    """What a lens does to N views.
+
+    Attributes:
+      inputs: the views before the lens, [N, h, w, 3] in [-1, 1].
+      lensed: the same views after it, not clipped.
+      mask: which pixels belong to the shortcut, bool [N, h, w].
+
+    """
 
     inputs: np.ndarray
     lensed: np.ndarray
@@ -53,121 +70,188 @@ def load(workdir: str, step: int | None = None) -> Frozen:
 
     Raises `UserError` where there is none, or where the one at `step` is damaged.
     """
-    steps = checkpoints.saved_steps(workdir) if step is None else [step]
-    damage = UserError(f"no checkpoint in {workdir}: train first, or give the right folder")
-    for each in reversed(steps):
+    steps = [step]
+    if step is None:
+        steps = checkpoints.saved_steps(workdir)
+    error = UserError(f"no checkpoint in {workdir}: train first, or give the right folder")
+    # From the newest backwards, as long as they are damaged.
+    for candidate in reversed(steps):
         try:
-            return _load(workdir, each)
-        except checkpoints.DamagedError as error:
-            damage = error
+            return _load(workdir, candidate)
+        except checkpoints.DamagedError as damaged:
+            error = damaged
             if step is None:
-                print(f"{error}; passing it over", flush=True)
-    raise damage
+                print(f"{damaged}; passing it over", flush=True)
+    raise error
 
 
 def _load(workdir: str, step: int) -> Frozen:
     with contextlib.closing(checkpoints.open_checkpoints(workdir)) as manager:
+        # What was saved beside the state says which networks to build.
         run = checkpoints.read_run(manager, step)
         config = configs.from_json(run["config"])
-        system = make_system(config, len(run["class_names"]))
-        # Any durations will do: the shapes of the state do not depend on them.
-        both = (
-            optimizers.extractor_optimizer(config, Clock(1, 1, 1)),
-            optimizers.lens_optimizer(config),
-        )
-        like = jax.eval_shape(lambda: init_state(config, system, *both))
-        return Frozen(step, config, run, system, checkpoints.restore(manager, step, like).state)
+        facts = DataFacts(num_classes=len(run["class_names"]), size=run["examples"])
+        system = make_system(config, facts, run["total_steps"])
+
+        # Their shapes are compared with the saved ones.
+        shapes = _state_shapes(config, system)
+        restored = checkpoints.restore(manager, step, shapes)
+    return Frozen(step, config, run, system, restored.state)
+
+
+def _state_shapes(config: ConfigDict, system: System) -> TrainState:
+    # Any durations will do: the shapes do not depend on them.
+    clock = Clock(batch_size=1, epoch_size=1, total_steps=1)
+    extractor_optimizer = optimizers.extractor_optimizer(config, clock)
+    lens_optimizer = optimizers.lens_optimizer(config)
+    init = partial(init_state, config, system, extractor_optimizer, lens_optimizer)
+    return jax.eval_shape(init)
 
 
 def apply_lens(frozen: Frozen, images: jax.Array) -> jax.Array:
     """Images [N, h, w, 3] in [-1, 1] as the extractor was shown them; unchanged without a lens."""
-    if frozen.system.lens is None:
+    lens_network = frozen.system.lens_network
+    if lens_network is None:
         return images
-    return frozen.system.lens.apply({"params": frozen.state.lens_params}, images)
+    variables = {"params": frozen.state.lens_params}
+    return lens_network.apply(variables, images)
 
 
 def apply_head(frozen: Frozen, views: Views, *, lensed: bool) -> jax.Array:
-    """Outputs of the head for a task's views; `lensed` says whether these went through the lens."""
-    return frozen.system.network.apply(
-        _variables(frozen, lensed), views.inputs, views.context, train=False
-    )
+    """The outputs of the head for a task's views; `lensed` says whether these are lensed."""
+    network = frozen.system.network
+    variables = _variables(frozen, lensed)
+    return network.apply(variables, views.inputs, views.context, train=False)
 
 
 def apply_extractor(frozen: Frozen, inputs: jax.Array, *, lensed: bool) -> dict[str, jax.Array]:
-    """Inputs [N, h, w, 3] in [-1, 1] -> taps by name; `lensed` says whether they went through the lens."""
-    return frozen.system.network.apply(
-        _variables(frozen, lensed), inputs, train=False, method="taps"
-    )
+    """Inputs [N, h, w, 3] in [-1, 1] -> taps by name; `lensed` says whether these are lensed."""
+    network = frozen.system.network
+    variables = _variables(frozen, lensed)
+    return network.apply(variables, inputs, train=False, method="taps")
 
 
 def _variables(frozen: Frozen, lensed: bool) -> dict[str, Any]:
     """Parameters and running statistics, of raw or lensed inputs where these were kept apart."""
     stats = frozen.state.batch_stats
-    if frozen.system.split:
-        stats = stats["lensed" if lensed else "raw"]
+    if frozen.system.lens.split:
+        stats = stats[LENSED if lensed else RAW]
     return {"params": frozen.state.params, "batch_stats": stats}
 
 
 def eval_views(frozen: Frozen, batch: Batch, shortcut: str, *, lensed: bool) -> Views:
-    """The task's views of a batch with `shortcut` drawn in, through the lens where `lensed`."""
-    images = shortcuts.inject(shortcut, color.to_unit(batch["image"])).images
-    on_images = frozen.config.lens.acts_on == "images"
-    views = _ask(frozen, batch, apply_lens(frozen, images) if lensed and on_images else images)
-    if not lensed or on_images:
-        return views
-    return views._replace(inputs=apply_lens(frozen, views.inputs))
+    """The task's views of a batch of uint8 images, through the lens if `lensed`.
+
+    `shortcut` is injected into the images first.
+    """
+    unit = color.to_unit(batch["image"])
+    images = shortcuts.inject(shortcut, unit).images
+    if not lensed:
+        return _task_views(frozen, batch, images)
+    # The lens comes before the task's cutting and turning, or after it.
+    if frozen.system.lens.acts_on == "images":
+        lensed_images = apply_lens(frozen, images)
+        return _task_views(frozen, batch, lensed_images)
+    views = _task_views(frozen, batch, images)
+    lensed_inputs = apply_lens(frozen, views.inputs)
+    return views._replace(inputs=lensed_inputs)
 
 
-def _ask(frozen: Frozen, batch: Batch, images: jax.Array) -> Views:
+def _task_views(frozen: Frozen, batch: Batch, images: jax.Array) -> Views:
+    """The task's views of a batch with other `images`, [B, h, w, 3] in [-1, 1]."""
+    task = frozen.system.task
+    # Without an augmentation nothing is random, and the key has no effect.
     key = make_key(frozen.config.seed, 0, Purpose.VIEWS)
-    return frozen.system.task.views(key, batch | {"image": images}, None)
+    batch = batch | {"image": images}
+    return task.views(key, batch, None)
 
 
 def make_lens_effect(frozen: Frozen) -> Callable[[np.ndarray], LensEffect]:
-    """The function from uint8 images [B, h, w, 3] to what the lens does to their N views.
+    """Makes the function from uint8 images [B, h, w, 3] to what the lens does to their N views.
 
-    The run's own shortcut is drawn into the images first.
+    The run's own shortcut is injected into the images first.
     """
+    shortcut = frozen.config.shortcut
 
     @partial(jax.jit, compiler_options=compiler_options())
-    def effect(state: TrainState, pixels: jax.Array) -> LensEffect:
-        batch = {"image": pixels, "label": jnp.zeros(len(pixels), jnp.int32)}
-        shortcut, given = frozen.config.shortcut, frozen._replace(state=state)
-        inputs, lensed = (
-            eval_views(given, batch, shortcut, lensed=through).inputs for through in (False, True)
-        )
-        mask = shortcuts.inject(shortcut, color.to_unit(pixels)).mask
-        as_image = jnp.repeat(mask[..., None], 3, axis=-1).astype(inputs.dtype)
-        return LensEffect(inputs, lensed, _ask(frozen, batch, as_image).inputs[..., 0] > 0.5)
+    def compute(state: TrainState, pixels: jax.Array) -> LensEffect:
+        current = frozen._replace(state=state)
+        labels = jnp.zeros(len(pixels), jnp.int32)  # the views are the same for all labels
+        batch = {"image": pixels, "label": labels}
+        raw = eval_views(current, batch, shortcut, lensed=False)
+        lensed = eval_views(current, batch, shortcut, lensed=True)
 
-    return lambda images: jax.tree.map(np.asarray, effect(frozen.state, images))
+        # The task cuts and turns the mask as it does the images, so that it fits each view.
+        unit = color.to_unit(pixels)
+        mask = shortcuts.inject(shortcut, unit).mask
+        mask_image = jnp.repeat(mask[..., None], 3, axis=-1)
+        mask_views = _task_views(frozen, batch, mask_image.astype(unit.dtype))
+        view_mask = mask_views.inputs[..., 0] > 0.5
+        return LensEffect(raw.inputs, lensed.inputs, view_mask)
+
+    def lens_effect(images: np.ndarray) -> LensEffect:
+        effect = compute(frozen.state, images)
+        return jax.tree.map(np.asarray, effect)
+
+    return lens_effect
 
 
 def pretext_accuracy(frozen: Frozen, source: Source, shortcut: str) -> dict[str, float]:
-    """The share of views whose pretext label is found, "raw" and with a lens also "lensed".
+    """The fraction of views whose pretext label is found, "raw" and with a lens also "lensed".
 
-    Measured on all of `source` with `shortcut` drawn into every image; empty for a task without
-    classes.
+    Measured on all of `source` with `shortcut` injected into every image; empty for a task without
+    such labels, and where no image decodes.
     """
-    if not frozen.system.task.has_classes:
+    # Other perturbations than a lens are for training alone: images are evaluated as they are.
+    kinds = [RAW, LENSED] if frozen.system.lens.trains else [RAW]
+
+    def count(state: TrainState, batch: Batch) -> dict[str, Counts | None]:
+        current = frozen._replace(state=state)
+        counts = {}
+        for kind in kinds:
+            counts[kind] = _count_hits(current, batch, shortcut, lensed=kind == LENSED)
+        return counts
+
+    # Traced only: whether there is anything to count does not depend on the images.
+    data = frozen.config.data
+    if None in jax.eval_shape(count, frozen.state, _one_image(data)).values():
         return {}
-    kinds = ("raw",) if frozen.system.lens is None else ("raw", "lensed")
 
-    def count(state: TrainState, batch: Batch) -> dict[str, jax.Array]:
-        given = frozen._replace(state=state)
-        return {kind: _count(given, batch, shortcut, lensed=kind == "lensed") for kind in kinds}
+    # Summed up here, as devices count in 32 bits.
+    hits = dict.fromkeys(kinds, 0)
+    views = dict.fromkeys(kinds, 0)
+    for counts in run_pass(data, source, count, frozen.state):
+        for kind in kinds:
+            batch_hits, batch_views = counts[kind]
+            hits[kind] += int(batch_hits)
+            views[kind] += int(batch_views)
+    return {kind: hits[kind] / views[kind] for kind in kinds if views[kind]}
 
-    counts = list(run_pass(frozen.config.data, source, count, frozen.state))
-    totals = {
-        kind: np.sum([each[kind] for each in counts], axis=0, dtype=np.int64) for kind in kinds
+
+def _one_image(data: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of a batch of one image."""
+    side = data.image_size
+    return {
+        "image": jax.ShapeDtypeStruct((1, side, side, 3), jnp.uint8),
+        "label": jax.ShapeDtypeStruct((1,), jnp.int32),
+        "index": jax.ShapeDtypeStruct((1,), jnp.int32),
+        "mask": jax.ShapeDtypeStruct((1,), bool),
     }
-    return {kind: float(found / total) for kind, (found, total) in totals.items()}
 
 
-def _count(frozen: Frozen, batch: Batch, shortcut: str, *, lensed: bool) -> jax.Array:
-    """How many views' labels are found, and how many views there are, in images that `mask` says to count."""
+def _count_hits(frozen: Frozen, batch: Batch, shortcut: str, *, lensed: bool) -> Counts | None:
+    """How many views are right, and how many there are, in the images of the mask.
+
+    None for a task that has nothing to count.
+    """
     views = eval_views(frozen, batch, shortcut, lensed=lensed)
-    logits = frozen.system.task.logits(apply_head(frozen, views, lensed=lensed))
-    found = jnp.argmax(logits, axis=-1) == views.labels
-    counted = jnp.repeat(batch["mask"], len(found) // len(batch["mask"]))
-    return jnp.stack([jnp.sum(found & counted), jnp.sum(counted)])
+    outputs = Outputs(apply_head(frozen, views, lensed=lensed))
+    hits = frozen.system.task.hits(outputs, views.labels)
+    if hits is None:
+        return None
+
+    # The views of an image lie next to each other: all of them count, or none.
+    mask = batch["mask"]
+    views_per_image = len(hits) // len(mask)
+    counted = jnp.repeat(mask, views_per_image)
+    return jnp.sum(hits & counted), jnp.sum(counted)

@@ -1,7 +1,6 @@
-"""Linear classifiers on frozen features: multinomial logistic regression, or heads trained by SGD."""
+"""Linear classifiers on frozen features: logistic regression, or heads trained by SGD."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +14,8 @@ from lens_jax.devices import distributed, mesh
 from lens_jax.devices.compiler import compiler_options
 from lens_jax.eval.features import Features, Taps, extract
 from lens_jax.eval.frozen import Frozen
-from lens_jax.eval.passes import divisible, linear_size, put_whole, run_pass
-from lens_jax.ops import color
+from lens_jax.eval.passes import linear_size, replicate, round_up_to_devices, run_pass
+from lens_jax.ops.augment import Augmentation
 from lens_jax.tasks.base import Batch
 from lens_jax.train.state import TrainState
 from lens_jax.train.system import Purpose, make_key
@@ -33,35 +32,40 @@ def logistic_regression(
 ) -> dict[str, float]:
     """Test accuracy by tap of scikit-learn's multinomial logistic regression (L-BFGS).
 
-    One pass of central crops; features are standardized by the training examples' mean and
+    One pass of central crops; features are standardized by the training examples' mean and standard
     deviation, and the L2 strength is fixed (C = 0.1, our choice: the paper's is not known).
     """
     rows, labels = extract(frozen, train, features)
     test_rows, test_labels = extract(frozen, test, features)
-    return {tap: _logistic_accuracy(rows[tap], labels, test_rows[tap], test_labels) for tap in rows}
+    accuracies = {}
+    for tap, train_rows in rows.items():
+        accuracies[tap] = _logistic_accuracy(train_rows, labels, test_rows[tap], test_labels)
+    return accuracies
 
 
 def _logistic_accuracy(
     train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
 ) -> float:
+    # Imported only now, as SGD does without it.
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    # Test images are standardized too, by the statistics of the training images.
     model = LogisticRegression(C=INVERSE_L2, max_iter=LBFGS_ITERATIONS)
-    fitted = make_pipeline(StandardScaler(), model).fit(train, labels)
+    pipeline = make_pipeline(StandardScaler(), model)
+    pipeline.fit(train, labels)
     if model.n_iter_.max() >= LBFGS_ITERATIONS:
         logging.warning("L-BFGS stopped after %d iterations without converging", LBFGS_ITERATIONS)
-    return float(fitted.score(test, test_labels))
+    return float(pipeline.score(test, test_labels))
 
 
 def sgd_heads(
     frozen: Frozen, train: Source, test: Source, features: Features, *, epochs: int
 ) -> dict[str, float]:
     """Test accuracy by tap of the linear heads of `train_heads`, on one pass of central crops."""
-    return _head_accuracy(
-        frozen, test, features, train_heads(frozen, train, features, epochs=epochs)
-    )
+    heads = train_heads(frozen, train, features, epochs=epochs)
+    return _head_accuracies(frozen, test, features, heads)
 
 
 def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: int) -> Heads:
@@ -77,28 +81,45 @@ def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: in
       By tap, "kernel" [d, classes] and "bias" [classes].
 
     """
-    batch_size = divisible(min(SGD_BATCH_SIZE, len(train)))
-    steps = max(1, epochs * len(train) // batch_size)
-    drops = {round(steps * share): 0.1 for share in (3 / 7, 5 / 7)}
-    optimizer = optax.sgd(
-        optax.piecewise_constant_schedule(0.1 * batch_size / 256, drops), momentum=0.9
-    )
-    skipped, data, devices = Skipped(train), frozen.config.data, mesh.make_mesh()
-    images = jax.ShapeDtypeStruct((batch_size, *[linear_size(data)] * 2, 3), jnp.uint8)
-    heads = _zero_heads(jax.eval_shape(features, frozen.state, images), train.num_classes)
-    heads, opt_state, state = put_whole((heads, optimizer.init(heads), frozen.state))
+    data = frozen.config.data
+    devices = mesh.make_mesh()
+    batch_size = round_up_to_devices(min(SGD_BATCH_SIZE, len(train)))
+    examples = epochs * len(train)
+    steps = max(1, examples // batch_size)
+    optimizer = _make_optimizer(batch_size, steps)
+
+    # The shapes of the features decide those of the heads.
+    side = linear_size(data)
+    images = jax.ShapeDtypeStruct((batch_size, side, side, 3), jnp.uint8)
+    shapes = jax.eval_shape(features, frozen.state, images)
+    heads = _zero_heads(shapes, train.num_classes)
+    opt_state = optimizer.init(heads)
+
+    # Everything but the batches lies on all devices.
+    heads, opt_state, state = replicate((heads, opt_state, frozen.state))
     update = jax.jit(
         _make_update(frozen, features, optimizer),
         out_shardings=mesh.replicated(devices),
         compiler_options=compiler_options(),
     )
+
+    # Images that do not decode are replaced by others, and too many of them are an error.
+    skipped = Skipped(train)
     batches = _open_augmented(frozen, train, skipped, batch_size)
     for step in range(steps):
-        heads, opt_state = update(
-            heads, opt_state, state, step, mesh.put_batch(devices, next(batches))
-        )
+        batch = mesh.put_batch(devices, next(batches))
+        heads, opt_state = update(heads, opt_state, state, step, batch)
     distributed.check_skipped(skipped, data.max_skipped)
     return heads
+
+
+def _make_optimizer(batch_size: int, steps: int) -> optax.GradientTransformation:
+    learning_rate = 0.1 * batch_size / 256
+    first_drop = round(steps * 3 / 7)
+    second_drop = round(steps * 5 / 7)
+    drops = {first_drop: 0.1, second_drop: 0.1}
+    schedule = optax.piecewise_constant_schedule(learning_rate, drops)
+    return optax.sgd(schedule, momentum=0.9)
 
 
 def _open_augmented(frozen: Frozen, train: Source, skipped: Skipped, batch_size: int) -> Batches:
@@ -117,53 +138,76 @@ def _open_augmented(frozen: Frozen, train: Source, skipped: Skipped, batch_size:
 
 
 def _zero_heads(shapes: Taps, classes: int) -> Heads:
-    return {
-        tap: {"kernel": jnp.zeros((x.shape[1], classes)), "bias": jnp.zeros(classes)}
-        for tap, x in shapes.items()
-    }
+    # The loss is convex, so that any start will do.
+    heads = {}
+    for tap, features in shapes.items():
+        size = features.shape[1]
+        kernel = jnp.zeros((size, classes))
+        bias = jnp.zeros(classes)
+        heads[tap] = {"kernel": kernel, "bias": bias}
+    return heads
 
 
 def _logits(heads: Heads, taps: Taps) -> Taps:
-    return {tap: taps[tap] @ head["kernel"] + head["bias"] for tap, head in heads.items()}
+    logits = {}
+    for tap, head in heads.items():
+        logits[tap] = taps[tap] @ head["kernel"] + head["bias"]
+    return logits
 
 
 def _make_update(
     frozen: Frozen, features: Features, optimizer: optax.GradientTransformation
-) -> Callable:
+) -> Callable[..., tuple[Heads, optax.OptState]]:
+    """Makes the step of SGD: (heads, opt_state, state, step, batch) -> heads, opt_state."""
+    # Of the run's augmentation, only what keeps the colors.
+    mirror = Augmentation(flip=frozen.config.augment.flip)
+
+    def loss(heads: Heads, taps: Taps, labels: jax.Array) -> jax.Array:
+        total = 0.0
+        for logits in _logits(heads, taps).values():
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+            total += losses.mean()
+        return total
+
     def update(
-        heads: Any, opt_state: Any, state: TrainState, step: jax.Array, batch: Batch
-    ) -> tuple[Any, Any]:
+        heads: Heads, opt_state: optax.OptState, state: TrainState, step: jax.Array, batch: Batch
+    ) -> tuple[Heads, optax.OptState]:
         images = batch["image"]
-        if frozen.config.augment.flip:
-            images = color.random_flip(make_key(frozen.config.seed, step, Purpose.FLIP), images)
+        key = make_key(frozen.config.seed, step, Purpose.AUGMENT)
+        drawn = mirror.draw(key, len(images), *images.shape[1:3])
+        images = mirror.apply(images, drawn)
+
+        # The extractor is frozen: there is no gradient beyond its features.
         taps = features(state, images)
-
-        def loss(heads: Any) -> jax.Array:
-            each = jax.tree.map(
-                lambda x: optax.softmax_cross_entropy_with_integer_labels(x, batch["label"]).mean(),
-                _logits(heads, taps),
-            )
-            return sum(each.values())
-
-        updates, new_state = optimizer.update(jax.grad(loss)(heads), opt_state)
-        return optax.apply_updates(heads, updates), new_state
+        gradient = jax.grad(loss)(heads, taps, batch["label"])
+        updates, opt_state = optimizer.update(gradient, opt_state)
+        return optax.apply_updates(heads, updates), opt_state
 
     return update
 
 
-def _head_accuracy(
+def _head_accuracies(
     frozen: Frozen, test: Source, features: Features, heads: Heads
 ) -> dict[str, float]:
-    def count(given: tuple[TrainState, Heads], batch: Batch) -> dict[str, jax.Array]:
-        state, heads = given
-        found = {
-            tap: jnp.argmax(logits, axis=-1) == batch["label"]
-            for tap, logits in _logits(heads, features(state, batch["image"])).items()
-        }
-        return {tap: jnp.sum(hit & batch["mask"]) for tap, hit in found.items()} | {
-            "": jnp.sum(batch["mask"])
-        }
+    def count(variables: tuple[TrainState, Heads], batch: Batch) -> tuple[Taps, jax.Array]:
+        state, heads = variables
+        labels = batch["label"]
+        mask = batch["mask"]
+        taps = features(state, batch["image"])
+        hits = {}
+        for tap, logits in _logits(heads, taps).items():
+            predictions = jnp.argmax(logits, axis=-1)
+            correct = predictions == labels
+            hits[tap] = jnp.sum(correct & mask)
+        return hits, jnp.sum(mask)
 
-    counts = list(run_pass(frozen.config.data, test, count, (frozen.state, heads), linear=True))
-    totals = {tap: sum(int(row[tap]) for row in counts) for tap in counts[0]}
-    return {tap: totals[tap] / totals[""] for tap in heads}
+    # Summed up over the batches; of the last one, only what the mask counts.
+    data = frozen.config.data
+    variables = frozen.state, heads
+    total_hits = dict.fromkeys(heads, 0)
+    examples = 0
+    for hits, batch_examples in run_pass(data, test, count, variables, linear=True):
+        examples += int(batch_examples)
+        for tap in heads:
+            total_hits[tap] += int(hits[tap])
+    return {tap: total_hits[tap] / examples for tap in heads}

@@ -1,10 +1,9 @@
-"""Passes over a data set on all devices of all processes, every one of which gets all results.
+"""Passes over a data set on all devices of all processes; every process gets all results.
 
-Each process reads its block of every batch's rows, and its devices compute what becomes of them. So
-all of them must call the functions here, in the same order and with the same arguments.
+Each process reads its block of every batch's rows, and its devices compute on them. So all
+processes must call the functions here, in the same order and with the same arguments.
 """
 
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,19 +24,18 @@ def run_pass(
     data: ConfigDict,
     source: Source,
     compute: Callable[[Any, Batch], Any],
-    given: Any,
+    state: Any,
     *,
     linear: bool = False,
 ) -> Iterator[Any]:
-    """Yields what `compute(given, batch)` gives for the batches of one pass over `source`, in its
-    order.
+    """Yields `compute(state, batch)` for the batches of one pass over `source`, in its order.
 
     Args:
-      data: the config's part on data, which says how images are read.
+      data: the config's section on data, which says how images are read.
       source: what to read.
       compute: is jitted, over all devices; a batch has "image", "label" and "mask", see
         `eval_batches`.
-      given: a tree of arrays, the same in all processes.
+      state: a tree of arrays, the same in all processes.
       linear: whether images are prepared as for linear evaluation, or as for the pretext task.
 
     Raises:
@@ -45,26 +43,38 @@ def run_pass(
         decode.
 
     """
-    skipped, devices = Skipped(source), mesh.make_mesh()
+    skipped = Skipped(source)
+    devices = mesh.make_mesh()
+    # Replicated, so that every process can fetch whole results.
     compiled = jax.jit(
         compute, out_shardings=mesh.replicated(devices), compiler_options=compiler_options()
     )
-    given, batches = put_whole(given), _open_pass(data, source, skipped, linear)
-    results = (compiled(given, mesh.put_batch(devices, batch)) for batch in batches)
-    # In pairs, so that the devices have the next batch to do while the results of one are fetched.
-    for result, _ in itertools.pairwise(itertools.chain(results, [None])):
-        yield jax.device_get(result)
+    state = replicate(state)
+
+    # Results are fetched one batch late, so that the devices already compute the next one.
+    pending = None
+    for batch in _open_pass(data, source, skipped, linear):
+        result = compiled(state, mesh.put_batch(devices, batch))
+        if pending is not None:
+            yield jax.device_get(pending)
+        pending = result
+    if pending is not None:
+        yield jax.device_get(pending)
     distributed.check_skipped(skipped, data.max_skipped)
 
 
 def _open_pass(data: ConfigDict, source: Source, skipped: Skipped, linear: bool) -> Batches:
-    size, crop = linear_size(data), data.linear_crop or data.eval_crop
+    size = data.image_size
+    crop = data.eval_crop
+    if linear:
+        size = linear_size(data)
+        crop = data.linear_crop or crop
     return eval_batches(
         source,
         skipped,
-        batch_size=divisible(BATCH_SIZE),
-        image_size=size if linear else data.image_size,
-        crop=crop if linear else data.eval_crop,
+        batch_size=round_up_to_devices(BATCH_SIZE),
+        image_size=size,
+        crop=crop,
         shard=jax.process_index(),
         shards=jax.process_count(),
         threads=data.threads,
@@ -76,14 +86,17 @@ def linear_size(data: ConfigDict) -> int:
     return data.linear_size or data.image_size
 
 
-def divisible(batch_size: int) -> int:
+def round_up_to_devices(batch_size: int) -> int:
     """The smallest batch size from `batch_size` on that all devices can share evenly."""
-    return -(-batch_size // jax.device_count()) * jax.device_count()
+    devices = jax.device_count()
+    return -(-batch_size // devices) * devices
 
 
-def put_whole(tree: Any) -> Any:
-    """Puts arrays that all processes hold alike on every device."""
+def replicate(tree: Any) -> Any:
+    """Puts arrays that are the same in all processes on every device."""
     sharding = mesh.replicated(mesh.make_mesh())
-    return jax.tree.map(
-        lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
-    )
+
+    def put(array: Any) -> jax.Array:
+        return jax.make_array_from_process_local_data(sharding, np.asarray(array))
+
+    return jax.tree.map(put, tree)

@@ -44,8 +44,8 @@ def pgd(
 ) -> jax.Array:
     """Projected gradient descent on L_adv from a random start (Madry et al., 2018, 1706.06083).
 
-    Each of the `steps` moves every pixel by 2.5 * epsilon / steps along the gradient's sign, so that
-    the bound can be reached from any start.
+    Each of the `steps` moves every pixel by 2.5 * epsilon / steps along the gradient's sign: the
+    bound can be reached from any start.
     """
     low = jnp.maximum(images - epsilon, -1)
     high = jnp.minimum(images + epsilon, 1)

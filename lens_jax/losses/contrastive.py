@@ -27,8 +27,9 @@ class Contrast(NamedTuple):
 
 def normalize(x: jax.Array) -> jax.Array:
     """Rows x of [..., f] -> x / |x|; a row of zeros stays what it is, with a finite gradient."""
-    squares = jnp.sum(x**2, axis=-1, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.maximum(squares, _LEAST_SQUARE))
+    squared_length = jnp.sum(x**2, axis=-1, keepdims=True)
+    squared_length = jnp.maximum(squared_length, _LEAST_SQUARE)
+    return x * jax.lax.rsqrt(squared_length)
 
 
 def nt_xent(first: jax.Array, second: jax.Array, temperature: float) -> Contrast:
@@ -42,13 +43,19 @@ def nt_xent(first: jax.Array, second: jax.Array, temperature: float) -> Contrast
     where `optax.losses.ntxent` broadcasts to [2N, 2N, f].
     """
     rows = normalize(jnp.concatenate([first, second]))
-    logits = jnp.matmul(rows, rows.T, precision=_PRECISION) / temperature
-    itself = jnp.eye(len(rows), dtype=bool)
+    count = len(rows)
+    similarities = jnp.matmul(rows, rows.T, precision=_PRECISION)
+    logits = similarities / temperature
+
+    # No row is compared with itself.
+    itself = jnp.eye(count, dtype=bool)
     logits = jnp.where(itself, -jnp.inf, logits)
 
-    partner = jnp.roll(jnp.arange(len(rows)), len(first))
+    # The partner of row i is N rows further on, in a circle.
+    partner = jnp.roll(jnp.arange(count), len(first))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, partner)
-    return Contrast(jnp.mean(losses), jnp.argmax(logits, axis=-1) == partner)
+    most_similar = jnp.argmax(logits, axis=-1)
+    return Contrast(jnp.mean(losses), most_similar == partner)
 
 
 def info_nce(
@@ -64,11 +71,15 @@ def info_nce(
     """
     positive = jnp.sum(queries * keys, axis=-1, keepdims=True)
     negative = jnp.matmul(queries, negatives.T, precision=_PRECISION)
-    logits = jnp.concatenate([positive, negative], axis=1) / temperature
+    similarities = jnp.concatenate([positive, negative], axis=1)
+    logits = similarities / temperature
 
+    # The key stands first in every row.
     partner = jnp.zeros(len(queries), jnp.int32)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, partner)
-    return Contrast(jnp.mean(losses), jnp.argmax(logits, axis=-1) == partner)
+    # Not by argmax, which gives the key, the first, also where all are alike or not finite.
+    hits = jnp.all(positive > negative, axis=1)
+    return Contrast(jnp.mean(losses), hits)
 
 
 def negative_cosine(predictions: jax.Array, targets: jax.Array) -> jax.Array:
@@ -77,5 +88,7 @@ def negative_cosine(predictions: jax.Array, targets: jax.Array) -> jax.Array:
     That is the squared distance between the rows scaled to length 1 (BYOL, Grill et al., 2020,
     arXiv 2006.07733).
     """
-    cosines = jnp.sum(normalize(predictions) * normalize(targets), axis=-1)
+    predictions = normalize(predictions)
+    targets = normalize(targets)
+    cosines = jnp.sum(predictions * targets, axis=-1)
     return 2 - 2 * cosines

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-# The default of TPUs and GPUs rounds the factors to 8 or 11 bits, too few to put distances in order.
+# The default of TPUs and GPUs rounds the factors to 8 or 11 bits, too few to order distances.
 _PRECISION = jax.lax.Precision.HIGHEST
 
 
@@ -38,17 +38,20 @@ def triplet_hinges(embeddings: jax.Array, triplets: Triplets, margin: float) -> 
     embeddings [N, f]: that costs less than to send gradients through the N x N distances, and
     nothing cancels.
     """
+    anchors = embeddings[:, None]
 
     def distances(others: jax.Array) -> jax.Array:
-        differences = embeddings[:, None] - embeddings[others]
+        differences = anchors - embeddings[others]
         return jnp.sum(differences**2, axis=-1)
 
-    excess = margin + distances(triplets.positives) - distances(triplets.negatives)
-    return jnp.where(triplets.valid, jnp.maximum(excess, 0), 0)
+    to_positives = distances(triplets.positives)
+    to_negatives = distances(triplets.negatives)
+    hinges = jnp.maximum(margin + to_positives - to_negatives, 0)
+    return jnp.where(triplets.valid, hinges, 0)
 
 
 def semi_hard_triplets(distances: jax.Array, labels: jax.Array, copies: int) -> Triplets:
-    """The triplets of the loss, as `triplet_semihard_loss` of TensorFlow's metric_learning has them.
+    """The triplets of the loss, those of TensorFlow's `triplet_semihard_loss`.
 
     The negative of a pair (anchor, positive) is the closest one that is farther from the anchor
     than the positive ("semi-hard"), or the farthest one where all are closer. Of equally far ones
@@ -63,17 +66,20 @@ def semi_hard_triplets(distances: jax.Array, labels: jax.Array, copies: int) -> 
 
     """
     positives, valid = same_label(labels, copies)
-    negative = labels[:, None] != labels
-    farthest = jnp.argmax(jnp.where(negative, distances, -jnp.inf), axis=1)
+    is_negative = labels[:, None] != labels
+    to_negatives = jnp.where(is_negative, distances, -jnp.inf)
+    farthest = jnp.argmax(to_negatives, axis=1)
 
     def choose(positive: jax.Array) -> jax.Array:
         to_positive = jnp.take_along_axis(distances, positive[:, None], axis=1)
-        semi_hard = negative & (distances > to_positive)
-        closest = jnp.argmin(jnp.where(semi_hard, distances, jnp.inf), axis=1)
-        return jnp.where(jnp.any(semi_hard, axis=1), closest, farthest)
+        is_semi_hard = is_negative & (distances > to_positive)
+        to_semi_hard = jnp.where(is_semi_hard, distances, jnp.inf)
+        closest = jnp.argmin(to_semi_hard, axis=1)
+        return jnp.where(jnp.any(is_semi_hard, axis=1), closest, farthest)
 
-    negatives = jax.lax.map(choose, positives.T).T
-    return Triplets(positives, negatives, valid)
+    # One pair of each anchor at a time.
+    negatives = jax.lax.map(choose, positives.T)
+    return Triplets(positives, negatives.T, valid)
 
 
 def same_label(labels: jax.Array, copies: int) -> tuple[jax.Array, jax.Array]:
@@ -87,13 +93,17 @@ def same_label(labels: jax.Array, copies: int) -> tuple[jax.Array, jax.Array]:
     start = jnp.searchsorted(in_order, labels, side="left")
     stop = jnp.searchsorted(in_order, labels, side="right")
 
+    # The rows of a label stand side by side in `order`, from `start` to `stop`.
     places = start[:, None] + jnp.arange(copies)
+    is_same = places < stop[:, None]
     found = jnp.take(order, places, mode="clip")
-    is_other = found != jnp.arange(len(labels))[:, None]
-    return found, (places < stop[:, None]) & is_other
+    itself = jnp.arange(len(labels))[:, None]
+    return found, is_same & (found != itself)
 
 
 def nearest_neighbor_hits(distances: jax.Array, labels: jax.Array) -> jax.Array:
     """Whether the nearest other row of each row has its label: [N, N], int [N] -> bool [N]."""
-    others = jnp.where(jnp.eye(len(labels), dtype=bool), jnp.inf, distances)
-    return labels[jnp.argmin(others, axis=1)] == labels
+    itself = jnp.eye(len(labels), dtype=bool)
+    to_others = jnp.where(itself, jnp.inf, distances)
+    nearest = jnp.argmin(to_others, axis=1)
+    return labels[nearest] == labels

@@ -14,38 +14,62 @@ def convolve_folded(
     padding: Sequence[tuple[int, int]],
     **options: Any,
 ) -> jax.Array:
-    """`jax.lax.conv_general_dilated` of [N, h, w, C] with a square kernel [k, k, C, D], not
-    dilated.
+    """Convolves x [N, h, w, C] with a square kernel [k, k, C, D], as `conv_general_dilated` does.
 
-    As a convolution of stride 1 over blocks of pixels that are folded into channels. It is for few
-    channels, which leave most of a matrix unit idle, as at the root of a ResNet: MLPerf's for TPUs
-    do it. Zeros make the kernel one of whole blocks; an image that is none is convolved as it is.
+    It computes a strided convolution as one of stride 1 over blocks of pixels that are folded into
+    channels. That is for few channels, which leave most of a matrix unit idle, as at the root of a
+    ResNet: MLPerf's ResNets for TPUs do it.
+
+    Args:
+      x: images. Where their sides are no multiples of the stride, they are convolved as they are.
+      kernel: square and not dilated.
+      strides: the same along both axes.
+      padding: (before, after), the same along both axes.
+      options: passed on to `jax.lax.conv_general_dilated`.
+
     """
-    stride, side, (before, after) = strides[0], kernel.shape[0], padding[0]
+    stride = strides[0]
     if x.shape[1] % stride or x.shape[2] % stride:
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+
+    # Zeros around the kernel make it one of whole blocks.
+    side = kernel.shape[0]
+    before, after = padding[0]
     front = -before % stride
     blocks = -(-(front + side) // stride)
-    kernel = jnp.pad(kernel, [(front, blocks * stride - front - side)] * 2 + [(0, 0)] * 2)
-    folded = space_to_depth(kernel.transpose(3, 0, 1, 2), stride).transpose(1, 2, 3, 0)
+    back = blocks * stride - front - side
+    kernel = jnp.pad(kernel, [(front, back), (front, back), (0, 0), (0, 0)])
+
+    # Fold the D kernels as if they were images.
+    kernels = kernel.transpose(3, 0, 1, 2)
+    kernels = space_to_depth(kernels, stride)
+    kernel = kernels.transpose(1, 2, 3, 0)
+
+    # The padding, in blocks, that gives as many outputs as the strided convolution has.
     first = (before + front) // stride
-    outputs = [(n + before + after - side) // stride + 1 for n in x.shape[1:3]]
-    pads = [
-        (first, out - 1 + blocks - n // stride - first)
-        for out, n in zip(outputs, x.shape[1:3], strict=True)
-    ]
-    return jax.lax.conv_general_dilated(space_to_depth(x, stride), folded, (1, 1), pads, **options)
+    block_padding = []
+    for length in x.shape[1:3]:
+        outputs = (length + before + after - side) // stride + 1
+        last = outputs - 1 + blocks - length // stride - first
+        block_padding.append((first, last))
+
+    x = space_to_depth(x, stride)
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), block_padding, **options)
 
 
 def space_to_depth(x: jax.Array, side: int) -> jax.Array:
     """[N, h, w, C] -> [N, h / side, w / side, side * side * C]."""
     n, h, w, c = x.shape
-    x = x.reshape(n, h // side, side, w // side, side, c)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // side, w // side, side * side * c)
+    rows, columns = h // side, w // side
+    x = x.reshape(n, rows, side, columns, side, c)
+    x = x.transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(n, rows, columns, side * side * c)
 
 
 def depth_to_space(x: jax.Array, side: int) -> jax.Array:
     """The inverse of `space_to_depth`: [N, h, w, side * side * C] -> [N, h * side, w * side, C]."""
     n, h, w, c = x.shape
-    x = x.reshape(n, h, w, side, side, c // side**2)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * side, w * side, c // side**2)
+    channels = c // side**2
+    x = x.reshape(n, h, w, side, side, channels)
+    x = x.transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(n, h * side, w * side, channels)

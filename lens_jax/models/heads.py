@@ -1,4 +1,8 @@
-"""The head of the patch tasks: it sees the patches of an image side by side, in one order or several."""
+"""Heads: the last layers of a network, which the pretext loss needs and evaluation takes off.
+
+A head is called with (features [N, f], context, train). The context is what it must know beside
+the features, None for most. Outputs are in at least float32.
+"""
 
 from typing import Any
 
@@ -7,64 +11,93 @@ import jax
 import jax.numpy as jnp
 
 from lens_jax.errors import UserError
-from lens_jax.models.resnet import BatchNorm
+from lens_jax.models.batch_norm import BatchNorm
 
 
 class LinearHead(nn.Module):
-    """One dense layer on the pooled features, with outputs in at least float32."""
+    """One dense layer on the pooled features."""
 
     outputs: int
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, features: jax.Array, context: Any, train: bool) -> jax.Array:
-        """[N, features] -> [N, outputs]."""
+        """[N, f] -> [N, outputs]."""
         del context, train
-        return nn.Dense(self.outputs, dtype=jnp.promote_types(self.dtype, jnp.float32))(features)
+        return _last_dense(self.outputs, self.dtype)(features)
 
 
-class ArrangedDense(nn.Module):
-    """A dense layer on the concatenation of some patches of an image, in every order that is asked
-    for.
+class MLP(nn.Module):
+    """Dense layers with ReLU between them: the projectors of SimCLR, MoCo v2 and BYOL.
 
-    y[b, p] = sum over places k of W[k] x[b, arrangement[b, p, k]], which is `nn.Dense` without a
-    bias on concatenated patches. `einsum` takes the way of the fewest operations: it concatenates
-    where there are few orders, and where there are many it multiplies each patch with each W[k]
-    once.
+    SimCLR (Chen et al., 2020, arXiv 2002.05709) and BYOL (Grill et al., 2020, arXiv 2006.07733)
+    normalize the hidden layers, MoCo v2 (Chen et al., 2020, arXiv 2003.04297) does not.
 
     Attributes:
-        features: width of the output.
-        dtype: of the computation; the kernel [places, d, features] stays float32.
+        widths: those of the hidden layers, then that of the output.
+        dtype: of the computation; parameters and statistics stay float32.
+        norm: BatchNorm after each hidden dense layer, which then has no bias.
 
     """
 
-    features: int
+    widths: tuple[int, ...]
     dtype: Any = jnp.float32
+    norm: bool = True
 
     @nn.compact
-    def __call__(self, patches: jax.Array, arrangement: jax.Array) -> jax.Array:
-        """Patches [B, n, d], int [B, P, k] in [0, n) -> [B, P, features]."""
-        shape = (arrangement.shape[2], patches.shape[2], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        chosen = jax.nn.one_hot(arrangement, patches.shape[1], dtype=self.dtype)
-        operands = chosen, patches.astype(self.dtype), kernel.astype(self.dtype)
-        return jnp.einsum("bpkn,bnd,kdf->bpf", *operands)
+    def __call__(self, features: jax.Array, context: Any, train: bool) -> jax.Array:
+        """[N, f] -> [N, widths[-1]]; the context is not used."""
+        *hidden, last = self.widths
+        x = features
+        for width in hidden:
+            # BatchNorm would take a bias away again.
+            x = nn.Dense(width, use_bias=not self.norm, dtype=self.dtype)(x)
+            if self.norm:
+                x = BatchNorm(use_running_average=not train, dtype=self.dtype)(x)
+            x = nn.relu(x)
+        return _last_dense(last, self.dtype)(x)
+
+    def target(self, features: jax.Array, context: Any, train: bool) -> jax.Array:
+        """What a target network computes, the same as the call."""
+        return self(features, context, train)
+
+
+class PredictorHead(nn.Module):
+    """A projector and a predictor on top of it, which the target network lacks, as in BYOL.
+
+    Attributes:
+        projector: (features, context, train) -> projections.
+        predictor: (projections, context, train) -> predictions of the target network's projections.
+
+    """
+
+    projector: nn.Module
+    predictor: nn.Module
+
+    def __call__(self, features: jax.Array, context: Any, train: bool) -> jax.Array:
+        """[N, f] -> predictions [N, d]."""
+        projections = self.projector(features, context, train)
+        return self.predictor(projections, context, train)
+
+    def target(self, features: jax.Array, context: Any, train: bool) -> jax.Array:
+        """[N, f] -> projections [N, d]."""
+        return self.projector(features, context, train)
 
 
 class PatchHead(nn.Module):
-    """Says how patches lie to each other, from their features, as in revisiting-self-supervised.
+    """Tells from the features of patches how they lie to each other.
 
-    Each patch is embedded by a dense layer; for each order, the embeddings are concatenated and go
-    through a dense layer, BatchNorm, ReLU, dropout and a last dense layer, in at least float32. Two
-    things differ from the published head: BatchNorm's momentum is 0.9 instead of 0.997, whose
-    averages would not settle within a few hundred steps, and kernels are drawn with variance 1 /
-    inputs as in all of our networks.
+    The head of revisiting-self-supervised: each patch is embedded by a dense layer; for each order,
+    the embeddings are concatenated and go through a dense layer, BatchNorm, ReLU, dropout and a
+    last dense layer. Two things differ from the published head: BatchNorm's momentum is 0.9 instead
+    of 0.997, whose averages would not settle within a few hundred steps, and kernels are drawn with
+    variance 1 / inputs as in all our networks.
 
     Attributes:
         outputs: number of logits.
         embedding: width of a patch's embedding.
         hidden: width of the hidden layer.
-        dropout: share of the hidden units that training leaves out, in [0, 1).
+        dropout: fraction of the hidden units that training leaves out, in [0, 1).
         dtype: of the computation; parameters and statistics stay float32.
 
     """
@@ -79,17 +112,51 @@ class PatchHead(nn.Module):
     def __call__(self, features: jax.Array, context: jax.Array, train: bool) -> jax.Array:
         """Features [n * B, f] of n patches an image, and orders -> logits [P * B, outputs].
 
-        `context`, int [B, P, k] in [0, n), holds which of the image's patches lies at each of k
-        places, for each of P orders. An image's logits lie side by side. Training needs the random
-        stream "dropout".
+        The context holds P orders for each image: int [B, P, k] in [0, n), which of the image's
+        patches lies at each of k places. An image's logits lie side by side. Training needs the
+        random stream "dropout".
         """
+        # Each patch by itself.
         x = nn.Dense(self.embedding, dtype=self.dtype)(features)
         x = x.reshape(len(context), -1, self.embedding)
-        # A bias would be taken away again by BatchNorm.
-        x = ArrangedDense(self.hidden, self.dtype)(x, context).reshape(-1, self.hidden)
-        x = nn.relu(BatchNorm(use_running_average=not train, dtype=self.dtype)(x))
+
+        # The patches of an image, in each order; BatchNorm would take a bias away again.
+        x = ArrangedDense(self.hidden, self.dtype)(x, context)
+        x = x.reshape(-1, self.hidden)
+        x = BatchNorm(use_running_average=not train, dtype=self.dtype)(x)
+        x = nn.relu(x)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(self.outputs, dtype=jnp.promote_types(self.dtype, jnp.float32))(x)
+        return _last_dense(self.outputs, self.dtype)(x)
+
+
+class ArrangedDense(nn.Module):
+    """A dense layer on the concatenated patches of an image, for several orders of them.
+
+    y[b, p] = sum over places k of W[k] x[b, orders[b, p, k]], which is `nn.Dense` without a bias on
+    concatenated patches. `einsum` takes the way of the fewest operations: it concatenates where
+    there are few orders, and where there are many it multiplies each patch with each W[k] once.
+
+    Attributes:
+        features: width of the output.
+        dtype: of the computation; the kernel [places, d, features] stays float32.
+
+    """
+
+    features: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, patches: jax.Array, orders: jax.Array) -> jax.Array:
+        """Patches [B, n, d], orders int [B, P, k] in [0, n) -> [B, P, features]."""
+        count, depth = patches.shape[1:]
+        places = orders.shape[2]
+        shape = (places, depth, self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        # Which patch lies at each place, as rows of zeros and a one.
+        chosen = jax.nn.one_hot(orders, count, dtype=self.dtype)
+        patches = patches.astype(self.dtype)
+        kernel = kernel.astype(self.dtype)
+        return jnp.einsum("bpkn,bnd,kdf->bpf", chosen, patches, kernel)
 
 
 def check_head(embedding: int, hidden: int, dropout: float) -> None:
@@ -99,36 +166,10 @@ def check_head(embedding: int, hidden: int, dropout: float) -> None:
             raise UserError(f"the head's {name} width is {width}: use 1 or more")
     if not 0 <= dropout < 1:
         raise UserError(
-            f"dropout is the share of units left out, not {dropout}: use 0 or more, below 1"
+            f"dropout is the fraction of units left out, not {dropout}: use 0 or more, below 1"
         )
 
 
-class MLP(nn.Module):
-    widths: tuple[int, ...]
-    dtype: Any = jnp.float32
-    norm: bool = True
-
-    @nn.compact
-    def __call__(self, features, context=None, train=True):
-        x = features
-        *hidden, last = self.widths
-        for width in hidden:
-            x = nn.Dense(width, use_bias=not self.norm, dtype=self.dtype)(x)
-            if self.norm:
-                x = BatchNorm(use_running_average=not train, dtype=self.dtype)(x)
-            x = nn.relu(x)
-        return nn.Dense(last, dtype=jnp.promote_types(self.dtype, jnp.float32))(x)
-
-    def target(self, features, context, train):
-        return self(features, context, train)
-
-
-class PredictorHead(nn.Module):
-    projector: nn.Module
-    predictor: nn.Module
-
-    def __call__(self, features, context, train):
-        return self.predictor(self.projector(features, context, train), context, train)
-
-    def target(self, features, context, train):
-        return self.projector(features, context, train)
+def _last_dense(width: int, dtype: Any) -> nn.Dense:
+    """A dense layer that computes in at least float32."""
+    return nn.Dense(width, dtype=jnp.promote_types(dtype, jnp.float32))

@@ -11,9 +11,10 @@ class Network(nn.Module):
     """Extractor and head.
 
     Attributes:
-        extractor: images -> taps by name, "pre_logits" last.
+        extractor: (images, train) -> taps by name, "pre_logits" last.
         head: (features, context, train) -> outputs.
-        standardize: give the extractor every input with mean 0 and deviation 1, see `standardized`.
+        standardize: give the extractor every image with mean 0 and standard deviation 1, see
+            `standardized`.
 
     """
 
@@ -21,27 +22,42 @@ class Network(nn.Module):
     head: nn.Module
     standardize: bool = False
 
-    def __call__(self, images: jax.Array, context: Any, train: bool) -> jax.Array:
+    def __call__(self, images: jax.Array, context: Any, train: bool) -> Any:
         """Images [N, h, w, 3] in [-1, 1] and the task's context -> the head's outputs."""
-        return self.head(self.taps(images, train)["pre_logits"], context, train)
+        features = self.taps(images, train)["pre_logits"]
+        return self.head(features, context, train)
 
-    def target(self, images: jax.Array, context: Any, train: bool) -> jax.Array:
-        """The outputs of the head's method `target`."""
-        return self.head.target(self.taps(images, train)["pre_logits"], context, train)
+    def target(self, images: jax.Array, context: Any, train: bool) -> Any:
+        """The outputs of the head's `target`, for heads that have one.
+
+        Applied to the averaged parameters, this is the target network of MoCo and BYOL: the same
+        extractor, and of the head only what the targets go through.
+        """
+        features = self.taps(images, train)["pre_logits"]
+        return self.head.target(features, context, train)
 
     def taps(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
         """Images [N, h, w, 3] in [-1, 1] -> the extractor's taps by name."""
-        return self.extractor(standardized(images) if self.standardize else images, train)
+        if self.standardize:
+            images = standardized(images)
+        return self.extractor(images, train)
 
 
 def standardized(images: jax.Array) -> jax.Array:
-    """(x - mean) / max(deviation, 1 / sqrt(n)) over the n numbers of each image, [N, h, w, C].
+    """(x - mean) / max(standard deviation, 1 / sqrt(n)) over the n numbers of each image.
 
-    The bound, which keeps flat images finite, is that of `tf.image.per_image_standardization`,
+    The lower bound keeps flat images finite. It is that of `tf.image.per_image_standardization`,
     which revisiting-self-supervised uses; here it is for pixels in [-1, 1], there for 0 to 255.
+
+    Args:
+      images: [N, h, w, C].
+
     """
+    _, height, width, channels = images.shape
     axes = (1, 2, 3)
-    centerd = images - jnp.mean(images, axes, keepdims=True)
-    least = (images.shape[1] * images.shape[2] * images.shape[3]) ** -0.5
-    # The root is taken of what cannot be 0, as its slope there is infinite.
-    return centerd * jax.lax.rsqrt(jnp.maximum(jnp.mean(centerd**2, axes, keepdims=True), least**2))
+    centered = images - jnp.mean(images, axes, keepdims=True)
+    variance = jnp.mean(centered**2, axes, keepdims=True)
+    # Bounded before the root is taken: at 0 the gradient of a root is infinite.
+    least_deviation = (height * width * channels) ** -0.5
+    variance = jnp.maximum(variance, least_deviation**2)
+    return centered * jax.lax.rsqrt(variance)

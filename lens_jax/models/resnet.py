@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from lens_jax.errors import check_choice
+from lens_jax.models.batch_norm import BatchNorm
 from lens_jax.models.conv import convolve_folded
 
-BatchNorm = partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5)
 Conv = partial(nn.Conv, use_bias=False, kernel_init=nn.initializers.he_normal())
 
 
@@ -30,13 +30,20 @@ class BasicBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """[N, h, w, C] -> [N, h / stride, w / stride, width]."""
+        conv = partial(Conv, self.width, dtype=self.dtype)
         norm = partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
-        convolution = partial(Conv, dtype=self.dtype)
-        y = nn.relu(norm()(x))
+
+        y = norm()(x)
+        y = nn.relu(y)
+        # The shortcut is the input, projected where the shape changes.
         if self.stride > 1 or x.shape[-1] != self.width:
-            x = convolution(self.width, (1, 1), self.stride, name="projection")(y)
-        y = convolution(self.width, (3, 3), self.stride)(y)
-        return x + convolution(self.width, (3, 3))(nn.relu(norm()(y)))
+            x = conv((1, 1), self.stride, name="projection")(y)
+
+        y = conv((3, 3), self.stride)(y)
+        y = norm()(y)
+        y = nn.relu(y)
+        y = conv((3, 3))(y)
+        return x + y
 
 
 class BottleneckBlock(nn.Module):
@@ -49,14 +56,24 @@ class BottleneckBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """[N, h, w, C] -> [N, h / stride, w / stride, 4 * width]."""
+        conv = partial(Conv, dtype=self.dtype)
         norm = partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
-        convolution = partial(Conv, dtype=self.dtype)
-        y = nn.relu(norm()(x))
-        if self.stride > 1 or x.shape[-1] != 4 * self.width:
-            x = convolution(4 * self.width, (1, 1), self.stride, name="projection")(y)
-        y = nn.relu(norm()(convolution(self.width, (1, 1))(y)))
-        y = nn.relu(norm()(convolution(self.width, (3, 3), self.stride)(y)))
-        return x + convolution(4 * self.width, (1, 1))(y)
+        width_out = 4 * self.width
+
+        y = norm()(x)
+        y = nn.relu(y)
+        # The shortcut is the input, projected where the shape changes.
+        if self.stride > 1 or x.shape[-1] != width_out:
+            x = conv(width_out, (1, 1), self.stride, name="projection")(y)
+
+        y = conv(self.width, (1, 1))(y)
+        y = norm()(y)
+        y = nn.relu(y)
+        y = conv(self.width, (3, 3), self.stride)(y)
+        y = norm()(y)
+        y = nn.relu(y)
+        y = conv(width_out, (1, 1))(y)
+        return x + y
 
 
 class ResNet(nn.Module):
@@ -71,8 +88,8 @@ class ResNet(nn.Module):
             cheap on a CPU).
         last_stride: stride of the last stage, 1 for tasks on small patches.
         dtype: of the computation; parameters and statistics stay float32.
-        remat: keep the residual blocks' outputs alone for the backward pass, and compute the rest
-          again.
+        remat: keep only the residual blocks' outputs for the backward pass, and compute the rest
+            again.
 
     """
 
@@ -84,24 +101,50 @@ class ResNet(nn.Module):
     dtype: Any = jnp.float32
     remat: bool = False
 
+    @property
+    def tap_names(self) -> tuple[str, ...]:
+        """The names of the taps in the order of the layers: block1, block2, ..., pre_logits."""
+        stages = range(1, len(self.stage_sizes) + 1)
+        return (*(f"block{stage}" for stage in stages), "pre_logits")
+
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
-        """Images [N, h, w, 3] in [-1, 1] -> taps block1, block2, ... and pre_logits [N, features]."""
-        x = STEMS[self.stem](self.width, self.dtype)(images.astype(self.dtype))
-        block = nn.remat(self.block, static_argnums=(2,)) if self.remat else self.block
-        taps, names = {}, (f"{self.block.__name__}_{unit}" for unit in itertools.count())
-        later = len(self.stage_sizes) - 1
-        strides = [1, *[2] * (later - 1), *[self.last_stride] * min(later, 1)]
-        for stage, (size, stride) in enumerate(zip(self.stage_sizes, strides, strict=True)):
-            for stride_here in [stride, *[1] * (size - 1)]:
-                x = block(self.width * 2**stage, stride_here, self.dtype, name=next(names))(
-                    x, train
-                )
-            taps[f"block{stage + 1}"] = x
-        x = nn.relu(BatchNorm(use_running_average=not train, dtype=self.dtype)(x))
-        return taps | {
-            "pre_logits": jnp.mean(x, axis=(1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))
-        }
+        """Images [N, h, w, 3] in [-1, 1] -> taps by name.
+
+        A stage's tap is its output [N, h', w', C]; pre_logits, [N, f], is the mean over all places
+        after the last BatchNorm and ReLU.
+        """
+        make_block = self.block
+        if self.remat:
+            make_block = nn.remat(self.block, static_argnums=(2,))
+        # With names of their own, as `nn.remat` would change the names of the parameters.
+        block_names = (f"{self.block.__name__}_{index}" for index in itertools.count())
+
+        stem = STEMS[self.stem](self.width, self.dtype)
+        x = stem(images.astype(self.dtype))
+
+        taps = []
+        for stage, size in enumerate(self.stage_sizes):
+            width = self.width * 2**stage
+            for index in range(size):
+                # The first block of a stage changes the resolution.
+                stride = self._stride(stage) if index == 0 else 1
+                block = make_block(width, stride, self.dtype, name=next(block_names))
+                x = block(x, train)
+            taps.append(x)
+
+        # The blocks end before their activation, so the last one's is here.
+        x = BatchNorm(use_running_average=not train, dtype=self.dtype)(x)
+        x = nn.relu(x)
+        at_least_float32 = jnp.promote_types(self.dtype, jnp.float32)
+        taps.append(jnp.mean(x, axis=(1, 2), dtype=at_least_float32))
+        return dict(zip(self.tap_names, taps, strict=True))
+
+    def _stride(self, stage: int) -> int:
+        if stage == 0:
+            return 1
+        is_last = stage == len(self.stage_sizes) - 1
+        return self.last_stride if is_last else 2
 
 
 class _ImageNetStem(nn.Module):
@@ -111,29 +154,42 @@ class _ImageNetStem(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        root = partial(
-            Conv, padding=[(3, 3)] * 2, dtype=self.dtype, conv_general_dilated=convolve_folded
+        root = Conv(
+            self.width,
+            (7, 7),
+            self.stride,
+            padding=[(3, 3), (3, 3)],
+            dtype=self.dtype,
+            conv_general_dilated=convolve_folded,
         )
-        x = root(self.width, (7, 7), self.stride)(x)
-        return max_pool(max_pool(x, axis=1), axis=2)
+        x = root(x)
+        x = max_pool(x, axis=1)
+        return max_pool(x, axis=2)
 
 
 def max_pool(x: jax.Array, axis: int) -> jax.Array:
-    """The maxima of 3 neighbors along an axis, with a stride of 2 and one more place on both
-    sides.
+    """The maxima of 3 neighbors along an axis, at every second place, from the first one on.
 
     Along two axes it is `nn.max_pool(x, (3, 3), (2, 2), padding=[(1, 1)] * 2)`, but its gradient is
     made of selections alone, where XLA looks for the places of the maxima: on a CPU that takes ten
     times as long. Equal maxima share the gradient.
     """
-    before, after = ([(0, 0)] * x.ndim for _ in range(2))
-    before[axis], after[axis] = (1, 0), (0, x.shape[axis] % 2)
-    pairs = jnp.pad(x, after, constant_values=-jnp.inf).reshape(
-        *x.shape[:axis], -1, 2, *x.shape[axis + 1 :]
-    )
-    even, odd = (jax.lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in range(2))
-    earlier = jax.lax.slice_in_dim(jnp.pad(odd, before, constant_values=-jnp.inf), 0, -1, axis=axis)
-    return jnp.maximum(jnp.maximum(even, odd), earlier)
+    # Places 2i and 2i + 1 of the axis become pair i.
+    x = _pad_axis(x, axis, 0, x.shape[axis] % 2)
+    pairs = x.reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :])
+    even = jax.lax.index_in_dim(pairs, 0, axis + 1, keepdims=False)
+    odd = jax.lax.index_in_dim(pairs, 1, axis + 1, keepdims=False)
+    # Maximum i is over 2i - 1, 2i and 2i + 1.
+    odd_before = _pad_axis(odd, axis, 1, 0)
+    odd_before = jax.lax.slice_in_dim(odd_before, 0, -1, axis=axis)
+    return jnp.maximum(jnp.maximum(even, odd), odd_before)
+
+
+def _pad_axis(x: jax.Array, axis: int, before: int, after: int) -> jax.Array:
+    """Adds places of -inf, which no maximum takes, to both ends of an axis."""
+    padding = [(0, 0)] * x.ndim
+    padding[axis] = (before, after)
+    return jnp.pad(x, padding, constant_values=-jnp.inf)
 
 
 def _cifar_stem(width: int, dtype: Any) -> nn.Module:

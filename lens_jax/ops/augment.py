@@ -1,15 +1,130 @@
-"""Provisional."""
+"""Random augmentation of images: parameters are drawn first and then applied.
+
+What was drawn is a value of its own, so that a method can learn from it and a test can repeat it.
+The order is that of SimCLR, BYOL and MoCo v2: crop and resize, flip, color jitter, gray, blur and
+solarize.
+"""
+
 import dataclasses
+import enum
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
-from lens_jax.ops import color, crop
+
+from lens_jax.errors import UserError, check_choice, check_range
+from lens_jax.ops import color
+from lens_jax.ops.blur import gaussian_blur
+from lens_jax.ops.crop import Boxes, crop_resize, random_boxes, resize
+
+# How many numbers of an image `Parameters.vector` holds.
+PARAMETERS = 18
+
+# Least and largest ratio of a crop's width to its height.
+ASPECT = (3 / 4, 4 / 3)
+
+
+class Draw(enum.IntEnum):
+    """What a key draws: fold_in(key, draw). A new one at the end changes none of the others."""
+
+    CROP = 0
+    FLIP = 1
+    JITTER = 2
+    ORDER = 3
+    BRIGHTNESS = 4
+    CONTRAST = 5
+    SATURATION = 6
+    HUE = 7
+    GRAY = 8
+    BLUR = 9
+    SIGMA = 10
+    SOLARIZE = 11
+
+
+class Parameters(NamedTuple):
+    """What was drawn for N images. What is not applied has the value that changes nothing.
+
+    Attributes:
+      crop: boxes in pixels of the source image, float [N] each.
+      flip: bool [N], whether the image is mirrored.
+      jitter: bool [N], whether the colors are changed.
+      order: int [N, 4], the color operations in their order: 0 brightness, 1 contrast,
+        2 saturation, 3 hue.
+      brightness: [N], a factor; of slim's jitter a shift.
+      contrast: [N], a factor.
+      saturation: [N], a factor.
+      hue: [N], a shift in turns.
+      gray: bool [N].
+      blur: bool [N].
+      sigma: [N], the blur's standard deviation in pixels.
+      solarize: bool [N].
+
+    """
+
+    crop: Boxes
+    flip: jax.Array
+    jitter: jax.Array
+    order: jax.Array
+    brightness: jax.Array
+    contrast: jax.Array
+    saturation: jax.Array
+    hue: jax.Array
+    gray: jax.Array
+    blur: jax.Array
+    sigma: jax.Array
+    solarize: jax.Array
+
+    def vector(self) -> jax.Array:
+        """One row an image, float32 [N, 18], in the order of EquiMod (arXiv 2211.01244).
+
+        0 to 4 top, left, height and width of the crop, and the flip; 5 the jitter, 6 to 9 its
+        order, 10 to 13 brightness, contrast, saturation and hue; 14 gray; 15 and 16 the blur and
+        its standard deviation; 17 solarize.
+        """
+        before_order = [*self.crop, self.flip, self.jitter]
+        factors = [self.brightness, self.contrast, self.saturation, self.hue]
+        after_order = [*factors, self.gray, self.blur, self.sigma, self.solarize]
+        columns = [*before_order, *self.order.T, *after_order]
+        return jnp.stack([column.astype(jnp.float32) for column in columns], axis=-1)
+
+
 class Augmented(NamedTuple):
+    """Images [N, s, s, 3] and, as rows [N, 18], the parameters that made them."""
+
     images: jax.Array
     parameters: jax.Array
+
+
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
+    """The settings of one view. As they stand, they change nothing.
+
+    Settings are static: an operation with probability 0 is not part of the compiled program.
+
+    Attributes:
+      area: least and largest fraction of the image's area that a crop covers; (1, 1): no crop.
+      flip: probability of mirroring left to right.
+      jitter: probability of changing the colors.
+      jitter_kind: "torchvision" for its `ColorJitter`, or "slim" for `color.slim_jitter`.
+      brightness: strength s; factors are uniform in [max(0, 1 - s), 1 + s]. Of slim's jitter the
+        largest shift.
+      contrast: strength s, as of brightness.
+      saturation: strength s, as of brightness.
+      hue: the largest shift, in turns.
+      gray: probability of taking the colors away.
+      gray_kind: "luma", or "mean" for the mean of the three colors, as revisiting-self-supervised
+        has it.
+      blur: probability of a Gaussian blur.
+      sigma: least and largest standard deviation of the blur, in pixels.
+      solarize: probability of inverting the pixels that are brighter than the middle.
+
+    Raises:
+      UserError: a setting is out of its range.
+
+    """
+
     area: tuple[float, float] = (1.0, 1.0)
     flip: float = 0.0
     jitter: float = 0.0
@@ -23,20 +138,141 @@ class Augmentation:
     blur: float = 0.0
     sigma: tuple[float, float] = (0.1, 2.0)
     solarize: float = 0.0
-    def draw(self, key, count, height, width):
-        class P(NamedTuple):
-            flip: Any
-            key: Any
-            def vector(self): return jnp.zeros((len(self.flip), 18))
-        return P(jax.random.bernoulli(key, self.flip, (count,)), key)
-    def apply(self, images, parameters, size=0):
-        if self.area != (1.0, 1.0):
-            images = crop.random_resized_crop(parameters.key, images, 1, size or images.shape[1], self.area)
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "jitter", "gray", "blur", "solarize"):
+            check_range(f"augment.{name}", getattr(self, name), 0, 1)
+        for name in ("brightness", "contrast", "saturation"):
+            check_range(f"augment.{name}", getattr(self, name), 0)
+        check_range("augment.hue", self.hue, 0, 0.5)
+        check_choice("augment.jitter_kind", self.jitter_kind, ("torchvision", "slim"))
+        check_choice("augment.gray_kind", self.gray_kind, ("luma", "mean"))
+        _check_pair("augment.area", self.area, "fractions of the image above 0 and up to 1", 1)
+        _check_pair("augment.sigma", self.sigma, "standard deviations in pixels above 0")
+
+    @property
+    def crops(self) -> bool:
+        """Whether images are cropped at all."""
+        return self.area[0] < 1
+
+    def draw(self, key: jax.Array, count: int, height: int, width: int) -> Parameters:
+        """Draws the parameters of `count` images of `height` x `width` px, each on its own."""
+        # Where the pixels come from.
+        crop = self._draw_crop(key, count, height, width)
+        flip = _happens(key, Draw.FLIP, count, self.flip)
+
+        # Their colors.
+        jitter = _happens(key, Draw.JITTER, count, self.jitter)
+        order, brightness, contrast, saturation, hue = self._draw_colors(key, jitter)
+        gray = _happens(key, Draw.GRAY, count, self.gray)
+
+        # What is done to the result.
+        blur = _happens(key, Draw.BLUR, count, self.blur)
+        sigma = _uniform(key, Draw.SIGMA, count, self.sigma)
+        solarize = _happens(key, Draw.SOLARIZE, count, self.solarize)
+        return Parameters(
+            crop=crop,
+            flip=flip,
+            jitter=jitter,
+            order=order,
+            brightness=brightness,
+            contrast=contrast,
+            saturation=saturation,
+            hue=hue,
+            gray=gray,
+            blur=blur,
+            sigma=jnp.where(blur, sigma, 0),
+            solarize=solarize,
+        )
+
+    def _draw_crop(self, key: jax.Array, count: int, height: int, width: int) -> Boxes:
+        if self.crops:
+            crop_key = jax.random.fold_in(key, Draw.CROP)
+            return random_boxes(crop_key, (count,), height, width, self.area, ASPECT)
+        corner = jnp.zeros(count)
+        heights = jnp.full(count, float(height))
+        widths = jnp.full(count, float(width))
+        return Boxes(corner, corner, heights, widths)
+
+    def _draw_colors(self, key: jax.Array, jitter: jax.Array) -> tuple[jax.Array, ...]:
+        """Order, brightness, contrast, saturation and hue, neutral where `jitter` [N] is False."""
+        count = len(jitter)
+        contrast = _uniform(key, Draw.CONTRAST, count, _factors(self.contrast))
+        saturation = _uniform(key, Draw.SATURATION, count, _factors(self.saturation))
+        hue = _uniform(key, Draw.HUE, count, (-self.hue, self.hue))
+
+        in_order = jnp.tile(jnp.arange(4), (count, 1))
+        if self.jitter_kind == "slim":
+            order = jnp.array(color.SLIM_ORDER)
+            bounds, neutral = (-self.brightness, self.brightness), 0
+        else:
+            order_key = jax.random.fold_in(key, Draw.ORDER)
+            order = jax.random.permutation(order_key, in_order, axis=1, independent=True)
+            bounds, neutral = _factors(self.brightness), 1
+        brightness = _uniform(key, Draw.BRIGHTNESS, count, bounds)
+
+        # Where the colors stay, the parameters say so.
+        order = jnp.where(jitter[:, None], order, in_order)
+        brightness = jnp.where(jitter, brightness, neutral)
+        contrast = jnp.where(jitter, contrast, 1)
+        saturation = jnp.where(jitter, saturation, 1)
+        hue = jnp.where(jitter, hue, 0)
+        return order, brightness, contrast, saturation, hue
+
+    def apply(self, images: jax.Array, parameters: Parameters, size: int = 0) -> jax.Array:
+        """Changes images as `parameters` say.
+
+        Differentiable in the images almost everywhere.
+
+        Args:
+          images: [N, h, w, 3] in [-1, 1].
+          parameters: of the N images, drawn with these settings.
+          size: side of the result; 0 keeps the images' own.
+
+        Returns:
+          Images [N, size, size, 3] in [-1, 1].
+
+        Raises:
+          UserError: the images are to be cropped, are not square, and `size` is 0.
+
+        """
+        # The settings decide what the program holds, the parameters which images it changes.
+        images = self._crop(images, parameters.crop, size)
         if self.flip:
-            images = jnp.where(parameters.flip[:, None, None, None], images[:, :, ::-1], images)
-        if self.jitter: images = color.distort_color(parameters.key, images)
-        if self.gray: images = color.random_gray(parameters.key, images, self.gray)
+            images = _where(parameters.flip, images[:, :, ::-1], images)
+        if self.jitter:
+            images = _where(parameters.jitter, self._jitter(images, parameters), images)
+        if self.gray:
+            to_gray = color.luma if self.gray_kind == "luma" else color.mean_of_colors
+            images = _where(parameters.gray, to_gray(images), images)
+        if self.blur:
+            images = _where(parameters.blur, gaussian_blur(images, parameters.sigma), images)
+        if self.solarize:
+            images = _where(parameters.solarize, color.solarize(images), images)
         return images
+
+    def _crop(self, images: jax.Array, boxes: Boxes, size: int) -> jax.Array:
+        height, width = images.shape[1:3]
+        if not self.crops:
+            is_right = size == 0 or height == width == size
+            return images if is_right else resize(images, size)
+        if size == 0 and height != width:
+            raise UserError(
+                f"crops of images of {height}x{width} px, which are not square, need a size: "
+                "give the side of the crops in pixels"
+            )
+        crop_all = jax.vmap(crop_resize, (0, 0, None))
+        return crop_all(images, boxes, size or height)
+
+    def _jitter(self, images: jax.Array, parameters: Parameters) -> jax.Array:
+        p = parameters
+        numbers = p.brightness, p.contrast, p.saturation, p.hue
+        rgb = images / 2 + 0.5
+        if self.jitter_kind == "slim":
+            rgb = color.slim_jitter(rgb, *numbers)
+        else:
+            rgb = color.torchvision_jitter(rgb, p.order, *numbers)
+        return 2 * rgb - 1
 
 
 def make_augmentations(settings: Mapping[str, Any]) -> tuple[Augmentation, ...]:
@@ -48,3 +284,29 @@ def make_augmentations(settings: Mapping[str, Any]) -> tuple[Augmentation, ...]:
     first = {key: value for key, value in settings.items() if key != "later"}
     later = first | dict(settings["later"])
     return Augmentation(**first), Augmentation(**later)
+
+
+def _where(mask: jax.Array, changed: jax.Array, images: jax.Array) -> jax.Array:
+    """The changed images where `mask` [N] is True, the others as they are."""
+    return jnp.where(color.per_image(mask), changed, images)
+
+
+def _happens(key: jax.Array, draw: Draw, count: int, probability: float) -> jax.Array:
+    return jax.random.bernoulli(jax.random.fold_in(key, draw), probability, (count,))
+
+
+def _uniform(key: jax.Array, draw: Draw, count: int, bounds: tuple[float, float]) -> jax.Array:
+    low, high = bounds
+    key = jax.random.fold_in(key, draw)
+    return jax.random.uniform(key, (count,), jnp.float32, minval=low, maxval=high)
+
+
+def _factors(strength: float) -> tuple[float, float]:
+    return max(0.0, 1 - strength), 1 + strength
+
+
+def _check_pair(name: str, pair: tuple[float, float], what: str, most: float = math.inf) -> None:
+    """Raises `UserError` unless `pair` holds two numbers in (0, most], the smaller one first."""
+    is_pair = len(pair) == 2
+    if not is_pair or not 0 < pair[0] <= pair[1] <= most:
+        raise UserError(f"{name} is {pair}: give two {what}, the smaller one first")

@@ -1,4 +1,4 @@
-"""Crops of random place, area and aspect, and resizing, on images [B, h, w, C]."""
+"""Crops of random position, area and aspect, and resizing, on images [B, h, w, C]."""
 
 import math
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 class Boxes(NamedTuple):
-    """Rectangles inside an image in pixels, each an array of one shape; their edges may split pixels."""
+    """Rectangles inside an image, arrays of one shape, in pixels; edges may lie inside a pixel."""
 
     top: jax.Array
     left: jax.Array
@@ -24,15 +24,29 @@ def random_resized_crop(
     area: tuple[float, float] = (0.08, 1.0),
     aspect: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> jax.Array:
-    """`count` crops of each image, drawn by `random_boxes`: [B, h, w, C] -> [B * count, size, size,
-    C].
+    """`count` crops of each image, drawn by `random_boxes`.
 
     The crops of an image lie next to each other. Every image reads its own crops only, so a batch
     that is sharded over devices stays where it is.
+
+    Args:
+      key: what the boxes are drawn from.
+      images: [B, h, w, C].
+      count: crops of each image.
+      size: side of the crops, in pixels.
+      area: least and largest fraction of the image's area.
+      aspect: least and largest ratio of width to height.
+
+    Returns:
+      Crops [B * count, size, size, C].
+
     """
-    boxes = random_boxes(key, (len(images), count), *images.shape[1:3], area, aspect)
+    height, width = images.shape[1:3]
+    boxes = random_boxes(key, (len(images), count), height, width, area, aspect)
+
     # An image serves all its crops without being copied.
-    crops = jax.vmap(jax.vmap(crop_resize, (None, 0, None)), (0, 0, None))(images, boxes, size)
+    crops_of_one = jax.vmap(crop_resize, (None, 0, None))
+    crops = jax.vmap(crops_of_one, (0, 0, None))(images, boxes, size)
     return crops.reshape(-1, *crops.shape[2:])
 
 
@@ -46,21 +60,27 @@ def random_boxes(
 ) -> Boxes:
     """Draws boxes, arrays of `shape`, inside an image of `height` x `width` pixels.
 
-    With a share a of the image's area, uniform in `area`, and an aspect (width to height) r,
+    With a fraction a of the image's area, uniform in `area`, and an aspect (width to height) r,
     log-uniform in `aspect`, a box is sqrt(a h w / r) high and sqrt(a h w r) wide, and anywhere in
     the image. A side that is longer than the image's is cut to it. The usual alternative, to draw
-    anew until the box fits, needs a loop; the cut favours large boxes and, on wide or tall images,
+    again until the box fits, needs a loop; the cut favors large boxes and, on wide or tall images,
     those of the image's own aspect.
     """
-    keys = jax.random.split(key, 4)
-    pixels = height * width * jax.random.uniform(keys[0], shape, minval=area[0], maxval=area[1])
-    low, high = (math.log(bound) for bound in aspect)
-    ratio = jnp.exp(jax.random.uniform(keys[1], shape, minval=low, maxval=high))
-    tall = jnp.minimum(jnp.sqrt(pixels / ratio), height)
-    wide = jnp.minimum(jnp.sqrt(pixels * ratio), width)
-    top = (height - tall) * jax.random.uniform(keys[2], shape)
-    left = (width - wide) * jax.random.uniform(keys[3], shape)
-    return Boxes(top, left, tall, wide)
+    area_key, aspect_key, top_key, left_key = jax.random.split(key, 4)
+
+    # Area and aspect decide the size, as far as it fits.
+    fraction = jax.random.uniform(area_key, shape, minval=area[0], maxval=area[1])
+    pixels = height * width * fraction
+    low, high = math.log(aspect[0]), math.log(aspect[1])
+    ratio = jnp.exp(jax.random.uniform(aspect_key, shape, minval=low, maxval=high))
+
+    box_height = jnp.minimum(jnp.sqrt(pixels / ratio), height)
+    box_width = jnp.minimum(jnp.sqrt(pixels * ratio), width)
+
+    # The position is uniform in the room that is left.
+    top = (height - box_height) * jax.random.uniform(top_key, shape)
+    left = (width - box_width) * jax.random.uniform(left_key, shape)
+    return Boxes(top, left, box_height, box_width)
 
 
 def crop_resize(image: jax.Array, box: Boxes, size: int) -> jax.Array:
@@ -69,6 +89,7 @@ def crop_resize(image: jax.Array, box: Boxes, size: int) -> jax.Array:
     Linear interpolation, over as many pixels as one of the output covers (antialiasing). Pixels
     right outside of the box, where there are any, take part at its edges.
     """
+    # A pixel p of the image lands at scale * p + shift.
     scale = size / jnp.stack([box.height, box.width])
     shift = -scale * jnp.stack([box.top, box.left])
     shape = (size, size, image.shape[-1])
@@ -76,5 +97,6 @@ def crop_resize(image: jax.Array, box: Boxes, size: int) -> jax.Array:
 
 
 def resize(images: jax.Array, size: int) -> jax.Array:
-    """Whole images resized as in `crop_resize`, their aspect given up: -> [B, size, size, C]."""
-    return jax.image.resize(images, (len(images), size, size, images.shape[-1]), "linear")
+    """Entire images resized as in `crop_resize`, without keeping the aspect: [B, size, size, C]."""
+    shape = (len(images), size, size, images.shape[-1])
+    return jax.image.resize(images, shape, "linear")

@@ -1,9 +1,9 @@
-"""Nine patches of an image, one from each cell of a 3x3 grid (Doersch et al., 2015, arXiv
-1505.05192).
+"""Nine patches of an image, one from each cell of a 3x3 grid.
 
-The gaps between the patches, and their random places, are there so that no edge runs on from one
-patch into the next. revisiting-self-supervised resizes ImageNet's images to 292 px and takes crops
-of 255 px, cells of 85 px and patches of 64 px. All functions are differentiable in the images.
+The gaps between the patches, and their random positions, are there so that no edge continues from
+one patch into the next (Doersch et al., 2015, arXiv 1505.05192). revisiting-self-supervised resizes
+ImageNet's images to 292 px and takes crops of 255 px, cells of 85 px and patches of 64 px. All
+functions are differentiable in the images.
 """
 
 import jax
@@ -12,24 +12,35 @@ import numpy as np
 
 from lens_jax.errors import UserError
 
+# Cells in a row, cells in all, and the one in the middle.
 GRID = 3
 PLACES = GRID**2
 CENTER = PLACES // 2
 
 
 def random_patches(key: jax.Array, images: jax.Array, cell: int, patch: int) -> jax.Array:
-    """A random patch of `patch` px in each cell of `cell` px of a random crop, [9B, patch, patch,
-    C].
+    """A random patch of `patch` px in each cell of `cell` px of a random crop.
 
-    The crop of 3 * cell px is drawn once an image [B, h, w, C]; each of its cells draws its patch's
-    offset, 0 to cell - patch px down and to the right. An image's nine patches lie side by side,
-    row by row: `CENTER` is in the middle.
+    The crop of 3 * cell px is drawn once an image; each of its cells draws its patch's offset, 0 to
+    cell - patch px down and to the right.
+
+    Args:
+      key: what crops and offsets are drawn from.
+      images: [B, h, w, C].
+      cell: side of a cell, in pixels.
+      patch: side of a patch, in pixels.
+
+    Returns:
+      Patches [9B, patch, patch, C]. An image's nine lie side by side, row by row: `CENTER` is in
+      the middle.
 
     Raises:
       UserError: the patch does not fit into its cell, or the cells do not fit into the images.
 
     """
     room = jnp.asarray(_room(images, cell, patch))
+
+    # One crop an image, and one offset a patch.
     crop_key, offset_key = jax.random.split(key)
     crops = jax.random.randint(crop_key, (len(images), 1, 2), 0, room + 1)
     offsets = jax.random.randint(offset_key, (len(images), PLACES, 2), 0, cell - patch + 1)
@@ -41,7 +52,9 @@ def central_patches(images: jax.Array, cell: int, patch: int) -> jax.Array:
 
     With cells as large as the patches, these are the nine adjacent parts of the central square.
     """
-    corners = _room(images, cell, patch) // 2 + _cells(cell) + (cell - patch) // 2
+    crop = _room(images, cell, patch) // 2
+    offset = (cell - patch) // 2
+    corners = crop + _cells(cell) + offset
     return _cut(images, jnp.broadcast_to(corners, (len(images), PLACES, 2)), patch)
 
 
@@ -67,14 +80,19 @@ def _room(images: jax.Array, cell: int, patch: int) -> np.ndarray:
 
 def _cells(cell: int) -> np.ndarray:
     """The corners of the cells in the crop, row by row, as (y, x): int [9, 2]."""
-    return cell * np.stack(np.divmod(np.arange(PLACES), GRID), axis=-1)
+    rows, columns = np.divmod(np.arange(PLACES), GRID)
+    return cell * np.stack([rows, columns], axis=-1)
 
 
 def _cut(images: jax.Array, corners: jax.Array, patch: int) -> jax.Array:
     """Patches at the corners (y, x): [B, h, w, C], int [B, 9, 2] -> [9B, patch, patch, C]."""
+    shape = (patch, patch, images.shape[-1])
 
-    def one(image: jax.Array, corner: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (*corner, 0), (patch, patch, image.shape[-1]))
+    def cut_one(image: jax.Array, corner: jax.Array) -> jax.Array:
+        y, x = corner
+        return jax.lax.dynamic_slice(image, (y, x, 0), shape)
 
-    cut = jax.vmap(jax.vmap(one, in_axes=(None, 0)))(images, corners)
-    return cut.reshape(-1, *cut.shape[2:])
+    # An image serves all its patches without being copied.
+    cut_nine = jax.vmap(cut_one, in_axes=(None, 0))
+    patches = jax.vmap(cut_nine)(images, corners)
+    return patches.reshape(-1, *shape)

@@ -1,8 +1,9 @@
 """Shortcuts drawn into images on purpose, so that what a lens removes is known.
 
-They are drawn before the pretext views are made: an arrow that turns with its image tells the
-rotation, one drawn after the turn would always point up and tell nothing. Both are described for
-CIFAR-10 by Minderer et al. (2020); place and size of the arrow follow Ahmadian & Lindsten (2023).
+They are drawn before the pretext views are made: an arrow that turns with its image gives the
+rotation away, one drawn after the turn would always point up and give nothing away. Both are
+described for CIFAR-10 by Minderer et al. (2020, arXiv 2002.08822); position and size of the arrow
+follow Ahmadian & Lindsten (2023).
 """
 
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 
 from lens_jax.errors import UserError, check_choice
 
+# Byte 127 in [-1, 1].
 ARROW_GRAY = 127 / 127.5 - 1
 ARROW_SIDE = 12
 
@@ -25,34 +27,58 @@ class Shortcut(NamedTuple):
 
 
 def inject(name: str, images: jax.Array) -> Shortcut:
-    """Draws shortcut `name` ("none", "arrow" or "chromatic") into images in [-1, 1], [N, h, w, 3]."""
+    """Draws a shortcut into images.
+
+    Args:
+      name: "none", "arrow" or "chromatic".
+      images: [N, h, w, 3] in [-1, 1].
+
+    Raises:
+      UserError: the name is unknown, or the images are too small for the shortcut.
+
+    """
     check_choice("shortcut", name, tuple(SHORTCUTS))
     images = jnp.asarray(images)
     drawn = SHORTCUTS[name](images)
-    return Shortcut(drawn, jnp.any(drawn != images, axis=-1))
+    mask = jnp.any(drawn != images, axis=-1)
+    return Shortcut(drawn, mask)
+
+
+def none(images: jax.Array) -> jax.Array:
+    """The images as they are."""
+    return images
 
 
 def arrow(images: jax.Array) -> jax.Array:
-    """A gray (127) arrow pointing up near the top left corner: a 7-px stem with a 3- and 5-px head."""
-    if min(images.shape[1:3]) < ARROW_SIDE:
-        height, width = images.shape[1:3]
+    """Draws a gray (127) arrow near the top left corner, which points up.
+
+    It is a stem of 7 px with a head of 3 and 5 px.
+
+    Raises:
+      UserError: the images are too small for it.
+
+    """
+    height, width = images.shape[1:3]
+    if min(height, width) < ARROW_SIDE:
         raise UserError(f"the arrow needs images of at least {ARROW_SIDE} px, not {height}x{width}")
-    return jnp.where(_arrow_mask(*images.shape[1:3])[..., None], ARROW_GRAY, images)
+    mask = _arrow_mask(height, width)
+    return jnp.where(mask[..., None], ARROW_GRAY, images)
 
 
 def chromatic(images: jax.Array) -> jax.Array:
-    """Lateral chromatic aberration: green lies 1 px right of red and blue; the left edge is repeated."""
+    """Lateral chromatic aberration: moves green 1 px to the right and repeats the left edge."""
     green = images[..., 1]
-    moved = jnp.concatenate([green[:, :, :1], green[:, :, :-1]], axis=2)
+    left_edge = green[:, :, :1]
+    moved = jnp.concatenate([left_edge, green[:, :, :-1]], axis=2)
     return images.at[..., 1].set(moved)
 
 
 def _arrow_mask(height: int, width: int) -> np.ndarray:
     mask = np.zeros((height, width), bool)
-    mask[5:12, 5] = True
+    mask[5:12, 5] = True  # the stem
     mask[6, 4:7] = True
-    mask[7, 3:8] = True
+    mask[7, 3:8] = True  # the widest part of the head
     return mask
 
 
-SHORTCUTS = {"none": lambda images: images, "arrow": arrow, "chromatic": chromatic}
+SHORTCUTS = {"none": none, "arrow": arrow, "chromatic": chromatic}

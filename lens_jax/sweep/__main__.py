@@ -1,4 +1,4 @@
-r"""Trains and evaluates a grid of settings, skips what is finished, and writes one table of all runs.
+r"""Trains and evaluates a grid of settings, and writes one table of all runs.
 
     python -m lens_jax.sweep --config=configs/rotation.py:glyphs --workdir=runs/sweep \
       --config.shortcut=arrow --grid="lens.lambda_=10,100,1000 seed=0,1,2; lens.kind=none
@@ -7,11 +7,9 @@ r"""Trains and evaluates a grid of settings, skips what is finished, and writes 
 Words of the grid multiply, ";" joins products, and seed is what is averaged over; quotes keep a
 value with spaces together: train.duration='8 epochs'. Each run has a folder of its own in
 --workdir, and table.md and table.json there hold the results so far. Started again, the same
-command goes on where it stopped. On a cluster, --index=0 --of=8 to --index=7 --of=8 are eight jobs
-that share the work.
+command skips what is finished and goes on where it stopped. On a cluster, --index=0 --of=8 to
+--index=7 --of=8 are eight jobs that share the work.
 """
-
-from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -20,12 +18,12 @@ from lens_jax import cli
 from lens_jax.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "What all runs share, as for lens_jax.main."
+    "config", None, "What all runs have in common, as for lens_jax.main."
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the runs' folders and the table.")
 GRID = flags.DEFINE_string("grid", None, "What differs, such as 'lens.lambda_=10,100 seed=0,1,2'.")
 INDEX = flags.DEFINE_integer("index", 0, "Which piece of the grid to run, from 0.", lower_bound=0)
-OF = flags.DEFINE_integer("of", 1, "Into how many pieces the grid is dealt out.", lower_bound=1)
+OF = flags.DEFINE_integer("of", 1, "Into how many pieces the grid is divided.", lower_bound=1)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the folders and settings of the runs.")
 DATASET = flags.DEFINE_string(
     "dataset", "", "Data set to classify, in data.dir; the run's own by default."
@@ -43,35 +41,33 @@ SHORTCUT = flags.DEFINE_string(
 
 
 def main() -> None:
-    """Carries out this piece of the grid, then prints the table of the whole grid."""
+    """Trains and evaluates this piece of the grid, then prints the table of the whole grid."""
     if INDEX.value >= OF.value:
         raise UserError(f"--index={INDEX.value} is no piece of --of={OF.value}: count from 0")
     if not TAPS.value:
         raise UserError("--taps is empty: name at least one, such as pre_logits")
     # Imported only now, so that --help and mistyped flags answer at once.
-    from lens_jax.sweep.grid import make_runs, spelled
+    from lens_jax.sweep.grid import make_runs, to_text
 
-    runs, piece = make_runs(CONFIG.value, GRID.value), slice(INDEX.value, None, OF.value)
-    if not DRY_RUN.value:
-        carry_out(runs, piece)
+    runs = make_runs(CONFIG.value, GRID.value)
+    piece = slice(INDEX.value, None, OF.value)
+    if DRY_RUN.value:
+        for run in runs[piece]:
+            settings = [f"{key}={to_text(value)}" for key, value in run.settings.items()]
+            print(f"{WORKDIR.value}/{run.name}  {'  '.join(settings)}")
         return
-    for run in runs[piece]:
-        settings = [f"{key}={spelled(value)}" for key, value in run.settings.items()]
-        print(f"{WORKDIR.value}/{run.name}  {'  '.join(settings)}")
 
-
-def carry_out(runs: list[Any], piece: slice) -> None:
-    """Trains and evaluates a piece of the grid's runs, as the flags ask."""
-    from lens_jax.eval.evaluate import Question
+    # Slow to import, and of no use to a dry run.
+    from lens_jax.eval.evaluate import Options
     from lens_jax.sweep.execute import sweep
 
-    question = Question(
+    options = Options(
         dataset=DATASET.value,
         examples=EXAMPLES.value,
         taps=tuple(TAPS.value),
         shortcut=SHORTCUT.value,
     )
-    sweep(runs, WORKDIR.value, piece, question, tuple(REPRESENTATIONS.value))
+    sweep(runs, WORKDIR.value, piece, options, tuple(REPRESENTATIONS.value))
 
 
 if __name__ == "__main__":

@@ -1,89 +1,109 @@
-"""What each run of a sweep has to reach, checked for all of them before the first one starts."""
+"""The jobs of a sweep, one a run, all checked before the first one starts."""
 
 from typing import NamedTuple
 
-import jax
 from etils import epath
 from ml_collections import ConfigDict
 
 from lens_jax import config as configs
 from lens_jax.devices.mesh import make_mesh
 from lens_jax.errors import UserError, check_choice
-from lens_jax.eval import evaluate
+from lens_jax.eval.evaluate import Options, open_sources, resolve_shortcut, resolve_taps
 from lens_jax.eval.features import REPRESENTATIONS
-from lens_jax.eval.frozen import Frozen
 from lens_jax.sweep.grid import Run, row_name
-from lens_jax.train.loop import make_plan
+from lens_jax.train.setup import facts_of, make_setup
 from lens_jax.train.system import make_system
 from lens_jax.workdir import files
 
 
-class Goal(NamedTuple):
-    """When a run is finished.
+class Requirements(NamedTuple):
+    """What a run must have done to be finished.
 
     Attributes:
       total_steps: the step of its last checkpoint.
-      questions: what that checkpoint is asked, one question a representation.
+      evaluations: the evaluations of that checkpoint, one a representation.
       train_examples: number of images that each classifier learns on.
 
     """
 
     total_steps: int
-    questions: tuple[evaluate.Question, ...]
+    evaluations: tuple[Options, ...]
     train_examples: int
 
 
 class Job(NamedTuple):
-    """A run, its work directory and its goal."""
+    """A run, its work directory, and what it must have done to be finished."""
 
     run: Run
-    folder: str
-    goal: Goal
+    workdir: str
+    required: Requirements
 
 
 def make_jobs(
-    runs: list[Run], workdir: str, question: evaluate.Question, representations: tuple[str, ...]
+    runs: list[Run], workdir: str, options: Options, representations: tuple[str, ...]
 ) -> list[Job]:
     """The jobs of `runs`, in their order; nothing is trained or written.
 
-    `representations` () stands for raw, lensed and concat; a run without a lens is always asked for
-    raw alone. Raises `UserError` for the first run that cannot be trained or evaluated so, and for
-    one whose folder holds a run of another config.
+    Args:
+      runs: what to train.
+      workdir: the folder for the runs' folders.
+      options: of the evaluations; the representation among them is replaced.
+      representations: () is raw, lensed and concat; without a lens it is always raw alone.
+
+    Raises:
+      UserError: for the first run that cannot be trained or evaluated so, and for one whose folder
+        holds a run of another config.
+
     """
     for name in representations:
         check_choice("representation", name, REPRESENTATIONS)
-    # Runs that differ only in their seeds have the same goal, which takes a second to find.
-    rows = {row_name(run): run.config for run in runs}
-    goals = {row: _make_goal(config, question, representations) for row, config in rows.items()}
-    jobs = [Job(run, str(epath.Path(workdir) / run.name), goals[row_name(run)]) for run in runs]
+
+    # Runs that differ only in their seeds require the same, which takes a second to find out.
+    required: dict[str, Requirements] = {}
+    jobs = []
+    for run in runs:
+        row = row_name(run)
+        if row not in required:
+            required[row] = _find_requirements(run.config, options, representations)
+        folder = epath.Path(workdir) / run.name
+        jobs.append(Job(run, str(folder), required[row]))
+
     for job in jobs:
         _check_folder(job)
     return jobs
 
 
-def _make_goal(
-    config: ConfigDict, question: evaluate.Question, representations: tuple[str, ...]
-) -> Goal:
-    plan = make_plan(config, make_mesh(config.mesh.fsdp))
-    system = make_system(config, plan.source.num_classes)
-    train_source, _ = evaluate.open_sources(config, question)
-    question = question._replace(shortcut=evaluate.chosen_shortcut(config, question))
+def _find_requirements(
+    config: ConfigDict, options: Options, representations: tuple[str, ...]
+) -> Requirements:
+    """Checks that a config can be trained and evaluated; traces its step, but computes nothing."""
+    # Each of these refuses what cannot be: the training, the data, the taps and the shortcut.
+    setup = make_setup(config, make_mesh(config.mesh.fsdp))
+    total_steps = setup.clock.total_steps
+    system = make_system(config, facts_of(setup.source), total_steps)
+    train_source, _ = open_sources(config, options)
+    resolve_taps(system, options)
+    shortcut = resolve_shortcut(config, options)
 
-    def check_taps() -> None:
-        evaluate.chosen_taps(Frozen(0, config, {}, system, plan.init()), question)
-
-    # Traced, not computed: the shapes of the parameters are enough.
-    jax.eval_shape(check_taps)
-    kinds = (representations or ("raw", "lensed", "concat")) if system.lens else ("raw",)
-    questions = tuple(question._replace(representation=kind) for kind in kinds)
-    return Goal(plan.clock.total_steps, questions, len(train_source))
+    # Without a lens there is only one representation.
+    if not system.lens.trains:
+        representations = ("raw",)
+    elif not representations:
+        representations = ("raw", "lensed", "concat")
+    evaluations = []
+    for representation in representations:
+        evaluations.append(options._replace(representation=representation, shortcut=shortcut))
+    return Requirements(total_steps, tuple(evaluations), len(train_source))
 
 
 def _check_folder(job: Job) -> None:
-    if not files.is_run(job.folder):
+    # A run that goes on must have the config that it began with.
+    if not files.is_run(job.workdir):
         return
-    changed = configs.difference(files.read_config(job.folder), configs.to_json(job.run.config))
+    old = files.read_config(job.workdir)
+    new = configs.to_json(job.run.config)
+    changed = configs.difference(old, new)
     if changed:
         raise UserError(
-            f"{job.folder} holds a run of another config: {changed}; give another --workdir"
+            f"{job.workdir} holds a run of another config: {changed}; give another --workdir"
         )

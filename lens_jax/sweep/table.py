@@ -1,7 +1,8 @@
-"""The table of a sweep: means over seeds, their standard errors, and which differences are beyond chance."""
+"""The table of a sweep: means over seeds, standard errors, and the best beyond chance."""
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +10,10 @@ import numpy as np
 from etils import epath
 from scipy import stats
 
-from lens_jax.errors import UserError
 from lens_jax.eval.features import REPRESENTATIONS
-from lens_jax.sweep.grid import SEED, row_name, row_settings, spelled
-from lens_jax.sweep.results import Outcome
-from lens_jax.workdir.files import write_whole
+from lens_jax.sweep.grid import SEED, row_name, row_settings, to_text
+from lens_jax.sweep.status import Status
+from lens_jax.workdir import files
 
 SIGNIFICANT = 0.05
 LINEAR = {f"linear_accuracy_{name}": f"linear {name}" for name in REPRESENTATIONS}
@@ -25,138 +25,214 @@ COLUMNS = LINEAR | {
     "seconds": "seconds",
 }
 CAPTION = (
-    "Mean ± standard error over seeds; accuracies in percent; seconds of training. Bold: the best, where it "
-    f"differs from the second best at p < {SIGNIFICANT} (Welch's t-test)."
+    "Mean ± standard error over seeds; accuracies in percent; seconds of training. Bold: the best, "
+    f"where it differs from the second best at p < {SIGNIFICANT} (Welch's t-test)."
 )
 
 
 def standard_error(values: list[float]) -> float | None:
-    """The sample's deviation (over n - 1) by sqrt(n); None for less than two values."""
-    return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
+    """The standard deviation (over n - 1) by sqrt(n); None for less than two values."""
+    count = len(values)
+    if count < 2:
+        return None
+    deviation = float(np.std(values, ddof=1))
+    return deviation / math.sqrt(count)
 
 
 def welch(a: list[float], b: list[float]) -> float:
-    """The two-sided p of Welch's t-test that `a` and `b` have the same mean; 1 for less than two values."""
-    if min(len(a), len(b)) < 2 or np.mean(a) == np.mean(b):
+    """The two-sided p of Welch's t-test that two samples have the same mean.
+
+    1 where a sample has less than two values.
+    """
+    fewest = min(len(a), len(b))
+    if fewest < 2:
         return 1.0
-    # From means and deviations, as `ttest_ind` warns of values that are all the same.
-    described = [(np.mean(x), np.std(x, ddof=1), len(x)) for x in (a, b)]
-    return float(stats.ttest_ind_from_stats(*described[0], *described[1], equal_var=False).pvalue)
+    # Equal means have a t of 0, or of 0 / 0 without any spread.
+    if np.mean(a) == np.mean(b):
+        return 1.0
+    # From the statistics of the samples, as `ttest_ind` warns of values that are all the same.
+    test = stats.ttest_ind_from_stats(
+        np.mean(a),
+        np.std(a, ddof=1),
+        len(a),
+        np.mean(b),
+        np.std(b, ddof=1),
+        len(b),
+        equal_var=False,
+    )
+    return float(test.pvalue)
 
 
 def best(samples: list[list[float]]) -> int | None:
-    """The place of the sample with the highest mean, if it differs from the second highest by `welch`."""
-    order = sorted(
-        (i for i, values in enumerate(samples) if values), key=lambda i: -np.mean(samples[i])
-    )
-    if len(order) < 2 or welch(samples[order[0]], samples[order[1]]) >= SIGNIFICANT:
+    """The index of the sample with the highest mean, if it differs from the second highest.
+
+    Samples differ where `welch` is below `SIGNIFICANT`; empty ones are left out. None where the
+    best does not differ, and for less than two samples.
+    """
+    means = {}
+    for index, values in enumerate(samples):
+        if values:
+            means[index] = np.mean(values)
+    if len(means) < 2:
         return None
-    return order[0]
+    first, second, *_ = sorted(means, key=means.get, reverse=True)
+    if welch(samples[first], samples[second]) >= SIGNIFICANT:
+        return None
+    return first
 
 
-def make_table(outcomes: list[Outcome]) -> dict[str, Any]:
-    """The table as plain JSON values: a row for each setting but the seed, with each seed's
-    numbers.
+def make_table(statuses: list[Status]) -> dict[str, Any]:
+    """The table as plain JSON values: a row for each setting but the seed.
 
     "settings" are the keys that differ between rows; a row without one of them leaves it as the
-    config has it. "bold" names the columns in which the row is the best beyond chance.
+    config has it. A row's "seeds" are the numbers of its runs, "summary" their means and standard
+    errors by column, and "bold" names the columns in which it is the best beyond chance.
     """
-    groups: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        groups.setdefault(row_name(outcome.run), []).append(outcome)
+    # Runs that differ only in their seeds make up a row.
+    groups = defaultdict(list)
+    for status in statuses:
+        groups[row_name(status.run)].append(status)
     rows = [_make_row(group) for group in groups.values()]
+
+    # Only linear accuracies are compared: pretext accuracies and seconds have no best.
     for column in LINEAR:
-        place = best([_values(row, column) for row in rows])
-        if place is not None:
-            rows[place]["bold"].append(column)
-    return {"settings": _varying([row["settings"] for row in rows]), "rows": rows}
+        samples = [_column_values(row["seeds"], column) for row in rows]
+        index = best(samples)
+        if index is not None:
+            rows[index]["bold"].append(column)
+    return {"settings": _differing_keys(rows), "rows": rows}
 
 
-def _make_row(group: list[Outcome]) -> dict[str, Any]:
-    row = {
-        "settings": row_settings(group[0].run),
-        "seeds": [_describe(outcome) for outcome in group],
-    }
-    found = {column: _values(row, column) for column in COLUMNS}
-    summary = {
-        column: {"mean": float(np.mean(values)), "standard_error": standard_error(values)}
-        for column, values in found.items()
-        if values
-    }
-    return row | {"summary": summary, "bold": []}
+def _make_row(group: list[Status]) -> dict[str, Any]:
+    seeds = [_describe(status) for status in group]
+    summary = {}
+    for column in COLUMNS:
+        values = _column_values(seeds, column)
+        if values:
+            mean = float(np.mean(values))
+            summary[column] = {"mean": mean, "standard_error": standard_error(values)}
+    settings = row_settings(group[0].run)
+    return {"settings": settings, "seeds": seeds, "summary": summary, "bold": []}
 
 
-def _describe(outcome: Outcome) -> dict[str, Any]:
-    run = outcome.run
-    described = {
-        "seed": run.config[SEED],
-        "folder": run.name,
-        "state": outcome.state,
-    } | outcome.numbers
-    return described | ({"error": outcome.error} if outcome.error else {})
+def _describe(status: Status) -> dict[str, Any]:
+    run = status.run
+    seed = run.config[SEED]
+    described = {"seed": seed, "folder": run.name, "state": status.state}
+    described |= status.results
+    if status.error:
+        described["error"] = status.error
+    return described
 
 
-def _values(row: dict[str, Any], column: str) -> list[float]:
-    return [seed[column] for seed in row["seeds"] if column in seed]
+def _column_values(seeds: list[dict[str, Any]], column: str) -> list[float]:
+    """The values of a column, of the seeds that have one."""
+    return [seed[column] for seed in seeds if column in seed]
 
 
-def _varying(settings: list[dict[str, Any]]) -> list[str]:
-    keys = dict.fromkeys(key for each in settings for key in each)
-    return [key for key in keys if any(each.get(key) != settings[0].get(key) for each in settings)]
+def _differing_keys(rows: list[dict[str, Any]]) -> list[str]:
+    """The settings that are not the same in all rows, in the order in which they first come."""
+    settings = [row["settings"] for row in rows]
+    keys: dict[str, None] = {}  # as an ordered set
+    for each in settings:
+        keys |= dict.fromkeys(each)
+
+    differing = []
+    for key in keys:
+        first = settings[0].get(key)
+        if any(each.get(key) != first for each in settings):
+            differing.append(key)
+    return differing
 
 
 def to_markdown(table: dict[str, Any]) -> str:
-    """The table for people; columns that are empty in all rows are left out."""
-    columns = [
-        column for column in COLUMNS if any(column in row["summary"] for row in table["rows"])
-    ]
-    head = [*table["settings"], *(COLUMNS[column] for column in columns), "seeds"]
-    lines = [head, ["---"] * len(head)]
-    for row in table["rows"]:
-        settings = [_spell(row["settings"], key) for key in table["settings"]]
-        lines.append([*settings, *(_cell(row, column) for column in columns), _count(row)])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{CAPTION}\n"
+    """The table as Markdown; columns that are empty in all rows are left out."""
+    rows = table["rows"]
+    settings = table["settings"]
+    columns = []
+    for column in COLUMNS:
+        if any(column in row["summary"] for row in rows):
+            columns.append(column)
+
+    titles = [COLUMNS[column] for column in columns]
+    head = [*settings, *titles, "seeds"]
+    rule = ["---"] * len(head)
+    lines = [head, rule]
+
+    # Settings, then results, then of how many seeds these are.
+    for row in rows:
+        line = [_setting_cell(row, key) for key in settings]
+        line += [_result_cell(row, column) for column in columns]
+        line.append(_seeds_cell(row))
+        lines.append(line)
+
+    text = ""
+    for line in lines:
+        text += f"| {' | '.join(line)} |\n"
+    return f"{text}\n{CAPTION}\n"
 
 
-def _spell(settings: dict[str, Any], key: str) -> str:
-    return spelled(settings[key]).replace("|", "\\|") if key in settings else ""
-
-
-def _cell(row: dict[str, Any], column: str) -> str:
-    if column not in row["summary"]:
+def _setting_cell(row: dict[str, Any], key: str) -> str:
+    settings = row["settings"]
+    if key not in settings:
         return ""
-    scale, digits = (1, 0) if column == "seconds" else (100, 1)
-    summary = row["summary"][column]
-    text = f"{scale * summary['mean']:.{digits}f}"
-    if summary["standard_error"] is not None:
-        text += f" ± {scale * summary['standard_error']:.{digits}f}"
-    return f"**{text}**" if column in row["bold"] else text
+    # A bar would end the cell.
+    return to_text(settings[key]).replace("|", "\\|")
 
 
-def _count(row: dict[str, Any]) -> str:
+def _result_cell(row: dict[str, Any], column: str) -> str:
+    """A mean and its standard error, such as "85.0 ± 1.0", in bold where the row is the best."""
+    summary = row["summary"].get(column)
+    if summary is None:
+        return ""
+    # Accuracies in percent.
+    scale, digits = 100, 1
+    if column == "seconds":
+        scale, digits = 1, 0
+
+    mean, error = summary["mean"], summary["standard_error"]
+    text = f"{scale * mean:.{digits}f}"
+    if error is not None:
+        text += f" ± {scale * error:.{digits}f}"
+    if column in row["bold"]:
+        return f"**{text}**"
+    return text
+
+
+def _seeds_cell(row: dict[str, Any]) -> str:
+    """How many seeds the numbers are of, and whether some are missing or have failed."""
     states = [seed["state"] for seed in row["seeds"]]
-    finished, failed = states.count("finished"), states.count("failed")
-    if failed:
+    finished = states.count("finished")
+    if "failed" in states:
         return f"failed ({finished} of {len(states)} finished)"
-    return str(finished) if finished == len(states) else f"{finished} of {len(states)}"
+    if finished < len(states):
+        return f"{finished} of {len(states)}"
+    return str(finished)
 
 
-def write_table(workdir: str, look: Callable[[], list[Outcome]]) -> str:
-    """Writes table.md and table.json of what `look` finds, and gives the former's text.
+def write_table(workdir: str, read_all: Callable[[], list[Status]]) -> str:
+    """Writes table.md and table.json of the statuses that `read_all` returns.
 
     Several processes may do so at once: each file is renamed into place, and written again until
-    nothing new was found since, so that the last to write has seen all. Raises `UserError` where it
-    cannot write.
+    nothing new was found since, so that the last to write has found all.
+
+    Returns:
+      The text of table.md.
+
+    Raises:
+      UserError: it cannot write.
+
     """
-    written, table = None, make_table(look())
-    try:
-        epath.Path(workdir).mkdir(parents=True, exist_ok=True)
+    folder = epath.Path(workdir)
+    written = None
+    table = make_table(read_all())
+    with files.writing_to(workdir):
+        folder.mkdir(parents=True, exist_ok=True)
         while table != written:
-            write_whole(epath.Path(workdir) / "table.md", to_markdown(table))
-            write_whole(epath.Path(workdir) / "table.json", json.dumps(table, indent=2) + "\n")
-            written, table = table, make_table(look())
-    except OSError as error:
-        raise UserError(
-            f"cannot write to --workdir {workdir}: {error.strerror}; give another one"
-        ) from error
+            text = json.dumps(table, indent=2)
+            files.write_whole(folder / "table.md", to_markdown(table))
+            files.write_whole(folder / "table.json", f"{text}\n")
+            # Another process may have finished a run meanwhile.
+            written = table
+            table = make_table(read_all())
     return to_markdown(table)

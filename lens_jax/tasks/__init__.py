@@ -1,5 +1,6 @@
 """The tasks by name."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,4 +38,9 @@ def make_task(options: Mapping[str, Any], facts: DataFacts) -> Task:
     check_choice("task", name, tuple(TASKS))
     if "base" in options:
         options["base"] = make_task(options["base"], facts)
-    return TASKS[name].from_options(options, facts)
+
+    task_class = TASKS[name]
+    known = [field.name for field in dataclasses.fields(task_class)]
+    for option in options:
+        check_choice(f"option of task {name!r}", option, known)
+    return task_class.from_options(options, facts)

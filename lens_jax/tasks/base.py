@@ -1,7 +1,7 @@
 """What a task is: which views of a batch are made, which head reads them, and what it loses.
 
-A method is one file with one frozen dataclass: three methods to write (`views`, `head`, `loss`), and
-defaults for the rest. docs/adding_a_method.md walks through one.
+A method is one file with one frozen dataclass: three methods to write (`views`, `head`, `loss`),
+and defaults for the rest. docs/adding_a_method.md walks through one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class Augment(Protocol):
 class Views(NamedTuple):
     """Views of the B images of a batch.
 
-    The views of an image lie side by side, so that a fraction of the images is a slice of each array.
+    The views of an image lie side by side: some of the images are a slice of each array.
 
     Attributes:
       inputs: images [V * B, h, w, 3] in [-1, 1], V views of each image of the batch.
@@ -187,8 +187,8 @@ def check_images(task: str, count: int) -> None:
     """Raises `UserError` for a task that compares images with others where there are no others."""
     if count < 2:
         raise UserError(
-            f"task {task!r} compares each image with others, and got {count}: use at least 2 in each "
-            "part of a batch, by a larger data.batch_size, lens.lensed_fraction or "
+            f"task {task!r} compares each image with others, and got {count}: use at least 2 in "
+            "each part of a batch, by a larger data.batch_size, lens.lensed_fraction or "
             "lens.raw_fraction, or a smaller train.accumulate"
         )
 

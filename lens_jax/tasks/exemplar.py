@@ -76,12 +76,13 @@ class Exemplar(Task):
         return LinearHead(self.embedding, dtype)
 
     def loss(self, outputs: Outputs, labels: jax.Array, memory: Any) -> Loss:
-        """The mean over all pairs of crops (a, p) of an image of max(0, margin + |a-p|^2 - |a-n|^2).
+        """The mean over all pairs of an image of max(0, margin + |a-p|^2 - |a-n|^2).
 
-        The embeddings [N, f] are scaled to length 1, and n is the semi-hard negative of the pair
-        among all crops of other images, see `triplet.semi_hard_triplets`. The published code scales
-        each of the f columns over the batch to length 1 instead, which is taken for a slip: its loss
-        for an image would depend on the size of the batch.
+        A pair is two of its crops, in either order. The embeddings [N, f] are scaled to length 1,
+        and n is the semi-hard negative of the pair among all crops of other images, see
+        `triplet.semi_hard_triplets`. The published code scales each of the f columns over the batch
+        to length 1 instead, which is taken for a slip: its loss for an image would depend on the
+        size of the batch.
 
         Metrics are "accuracy", the fraction of crops whose nearest other crop is of the same image,
         where chance is (copies - 1) / (N - 1), and "active", the fraction of pairs whose loss is

@@ -1,4 +1,4 @@
-"""Jigsaw: in which of some known orders do the patches lie? (Noroozi & Favaro, 2016, 1603.09246)."""
+"""Jigsaw: in which known order do the patches lie? (Noroozi & Favaro, 2016, arXiv 1603.09246)."""
 
 import dataclasses
 import math
@@ -41,8 +41,8 @@ class Jigsaw(PatchTask):
         """[B, h, w, 3] -> nine patches an image in P orders, and each order's index as its label.
 
         Training draws `drawn` orders without replacement, the same for all images, as
-        revisiting-self-supervised does; evaluation shows all. The context, int [B, P, 9], says which
-        patch lies at each place.
+        revisiting-self-supervised does; evaluation shows all. The context, int [B, P, 9], holds
+        which patch lies at each place.
         """
         position_key, order_key = jax.random.split(key)
         images = augment(batch["image"]).images if augment else batch["image"]

@@ -16,7 +16,7 @@ class PatchTask(Classification):
     """A task on nine patches of each image.
 
     Attributes:
-        cell: side of the grid's cells, in pixels; the images are at least three cells wide and high.
+        cell: side of the grid's cells, in pixels; the images are at least three cells on a side.
         patch: side of the patches, in pixels.
         jitter: in training, draw the crop's and the patches' positions; else take the central ones.
         embedding: width of a patch's embedding in the head.
@@ -66,7 +66,7 @@ class PatchTask(Classification):
         return Views(inputs, jnp.tile(labels, count), context)
 
     def crops(self, images: jax.Array) -> jax.Array:
-        """The nine adjacent patches of the images' central square of 3 * patch px, [9B, p, p, 3]."""
+        """Nine adjacent patches of the images' central square of 3 * patch px, [9B, p, p, 3]."""
         return patches.central_patches(images, self.patch, self.patch)
 
     def tile(self, views: Any) -> Any:

@@ -50,12 +50,19 @@ def spread_permutations(count: int, seed: int = 0, items: int = 9) -> np.ndarray
         raise UserError(f"{items} items have {math.factorial(items)} permutations, not {count}")
     candidates = _shuffled(items, seed)
     taken = [0]
-    least = total = _distances(candidates, 0)
+    distances = _distances(candidates, 0)
+    least = distances
+    total = distances
+
+    # The mean decides only between equal minima: no total reaches this weight of the minimum.
+    weight = items * count + 1
     while len(taken) < count:
-        # The mean decides only between equal minima; argmax gives the first of equals.
-        taken.append(int(np.argmax(least * (items * count + 1) + total)))
-        distances = _distances(candidates, taken[-1])
-        least, total = np.minimum(least, distances), total + distances
+        best = int(np.argmax(weight * least + total))  # the first of equals
+        taken.append(best)
+        distances = _distances(candidates, best)
+        least = np.minimum(least, distances)
+        total = total + distances
+
     chosen = candidates[:, taken].T.astype(np.int64)
     chosen.flags.writeable = False
     return chosen
@@ -64,20 +71,26 @@ def spread_permutations(count: int, seed: int = 0, items: int = 9) -> np.ndarray
 def hamming_distances(permutations: np.ndarray) -> HammingDistances:
     """The distances over all pairs of two or more permutations [count, items]."""
     first, second = np.triu_indices(len(permutations), k=1)
-    distances = np.count_nonzero(permutations[first] != permutations[second], axis=1)
+    different = permutations[first] != permutations[second]
+    distances = np.count_nonzero(different, axis=1)
     return HammingDistances(int(distances.min()), float(distances.mean()))
 
 
 def _shuffled(items: int, seed: int) -> np.ndarray:
     """All permutations, one a column: uint8 [items, items!]."""
-    flat = itertools.chain.from_iterable(itertools.permutations(range(items)))
-    every = np.fromiter(flat, np.uint8, items * math.factorial(items)).reshape(-1, items)
+    count = math.factorial(items)
+    orders = itertools.permutations(range(items))
+    flat = itertools.chain.from_iterable(orders)
+    every = np.fromiter(flat, np.uint8, items * count).reshape(count, items)
+
     # Unlike that of newer generators, RandomState's stream is frozen (NEP 19): a run that is
     # resumed or evaluated under another version of NumPy keeps its labels.
-    order = np.random.RandomState(seed).permutation(len(every))
-    return np.ascontiguousarray(every[order].T)
+    shuffled = np.random.RandomState(seed).permutation(count)
+    columns = every[shuffled].T
+    return np.ascontiguousarray(columns)
 
 
 def _distances(candidates: np.ndarray, index: int) -> np.ndarray:
     """The Hamming distances of all columns [items, n] to that at `index`, int64 [n]."""
-    return (candidates != candidates[:, index, None]).sum(axis=0)
+    different = candidates != candidates[:, index, None]
+    return np.sum(different, axis=0)

@@ -22,7 +22,7 @@ class RelativePatchLocation(PatchTask):
     """The patch in the center beside each of its eight neighbors, whose place is the class."""
 
     def views(self, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
-        """[B, h, w, 3] -> nine patches an image, all its pairs (center, neighbor), labels 0..7 each.
+        """[B, h, w, 3] -> nine patches an image, and all its pairs (center, neighbor), labels 0..7.
 
         The neighbors are numbered row by row. The context is the pairs' places, int [B, 8, 2].
         """

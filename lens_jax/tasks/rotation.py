@@ -1,4 +1,4 @@
-"""Rotation: which of the four quarter turns was applied? (Gidaris et al., 2018, arXiv 1803.07728)."""
+"""Rotation: by how many quarter turns? (Gidaris et al., 2018, arXiv 1803.07728)."""
 
 import dataclasses
 from typing import Any

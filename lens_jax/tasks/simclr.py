@@ -1,4 +1,4 @@
-"""SimCLR: each view has to find the other one of its image (Chen et al., 2020, arXiv 2002.05709)."""
+"""SimCLR: each view has to find the other of its image (Chen et al., 2020, arXiv 2002.05709)."""
 
 import dataclasses
 from typing import Any

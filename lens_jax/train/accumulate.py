@@ -1,6 +1,7 @@
 """The gradients of a batch, taken in parts one after the other in the memory of one."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from lens_jax.train.state import TrainState
 
 # (state, part of a batch, tick) -> gradients of the part, and what it hands on to the next.
 Compute = Callable[[TrainState, Batch, jax.Array], tuple[Gradients, Carried]]
+Sums = tuple[Gradients, Carried]
 
 
 def accumulate(
@@ -26,29 +28,36 @@ def accumulate(
     if parts == 1:
         return compute(state, batch, state.step)
 
-    batches = jax.tree.map(lambda x: interleaved(x, parts), batch)
-    ticks = state.step * parts + jnp.arange(parts)
-
-    def add(
-        carry: tuple[Gradients, Carried], part: tuple[Batch, jax.Array]
-    ) -> tuple[tuple[Gradients, Carried], None]:
-        sums, carried = carry
+    def add(sums: Sums, part: tuple[Batch, jax.Array]) -> tuple[Sums, None]:
+        total, carried = sums
+        part_batch, tick = part
         current = state.replace(**carried._asdict())
-        gradients, carried = compute(current, *part)
-        return (jax.tree.map(jnp.add, sums, gradients), carried), None
+        gradients, carried = compute(current, part_batch, tick)
+        total = jax.tree.map(jnp.add, total, gradients)
+        return (total, carried), None
+
+    batches = interleave(batch, parts)
+    first_tick = state.step * parts
+    ticks = first_tick + jnp.arange(parts)
 
     # The sums start as zeros in the shapes of one part's gradients.
-    first_batch = jax.tree.map(lambda x: x[0], batches)
-    shapes, _ = jax.eval_shape(compute, state, first_batch, ticks[0])
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    first = Carried(state.batch_stats, state.target_stats, state.memory)
+    first_batch = jax.tree.map(lambda rows: rows[0], batches)
+    shapes, _ = jax.eval_shape(compute, state, first_batch, first_tick)
+    zeros = jax.tree.map(jnp.zeros_like, shapes)
+    carried = Carried(state.batch_stats, state.target_stats, state.memory)
 
     # XLA's convolutions on CPUs take many times longer inside a loop.
     unroll = jax.default_backend() == "cpu"
-    (sums, carried), _ = jax.lax.scan(add, (zeros, first), (batches, ticks), unroll=unroll)
-    return jax.tree.map(lambda x: x / parts, sums), carried
+    (total, carried), _ = jax.lax.scan(add, (zeros, carried), (batches, ticks), unroll=unroll)
+    mean = jax.tree.map(lambda x: x / parts, total)
+    return mean, carried
 
 
-def interleaved(rows: jax.Array, parts: int) -> jax.Array:
-    """[B, ...] -> [parts, B / parts, ...]; part i holds the rows i, i + parts, ..."""
-    return rows.reshape(-1, parts, *rows.shape[1:]).swapaxes(0, 1)
+def interleave(batch: Any, parts: int) -> Any:
+    """Arrays [B, ...] -> [parts, B / parts, ...]; part i holds the rows i, i + parts, ..."""
+
+    def split(rows: jax.Array) -> jax.Array:
+        in_parts = rows.reshape(-1, parts, *rows.shape[1:])
+        return in_parts.swapaxes(0, 1)
+
+    return jax.tree.map(split, batch)

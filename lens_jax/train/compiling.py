@@ -79,7 +79,7 @@ def compile_step(step: jax.stages.Traced) -> tuple[jax.stages.Compiled, float]:
 
 
 def black_batch(config: "ConfigDict") -> dict[str, np.ndarray]:
-    """This process's rows of a batch of black images."""
+    """The rows of a batch of black images that are this process's."""
     count = config.data.batch_size // jax.process_count()
     side = config.data.image_size
     return {

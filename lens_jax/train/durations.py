@@ -5,18 +5,28 @@ from typing import NamedTuple
 
 from lens_jax.errors import UserError
 
+# What rounding may add to a whole number of steps.
+_ROUNDING = 1e-9
+
 
 class Clock(NamedTuple):
-    """What a duration is measured by: images a step, images an epoch, and steps in all (0: not yet known)."""
+    """What a duration is measured by.
+
+    Attributes:
+      batch_size: images a step.
+      epoch_size: images an epoch.
+      total_steps: steps in all; 0: not yet known.
+
+    """
 
     batch_size: int
     epoch_size: int
     total_steps: int = 0
 
     def steps(self, duration: str) -> int:
-        """The duration in whole steps, rounded up; raises `UserError` for one that is not understood."""
+        """The duration in whole steps, rounded up; raises `UserError` if it is not understood."""
         number, _, unit = duration.partition(" ")
-        per_step = {
+        steps_per_unit = {
             "steps": 1.0,
             "epochs": self.epoch_size / self.batch_size,
             "examples": 1 / self.batch_size,
@@ -25,13 +35,13 @@ class Clock(NamedTuple):
         try:
             amount = float(number)
         except ValueError:
-            amount = -1.0
-        if unit not in per_step or not 0 <= amount < math.inf:
-            raise UserError(
-                f"unknown duration {duration!r}: write a number and steps, epochs, examples or percent"
-            )
+            amount = math.nan
+
+        if unit not in steps_per_unit or not 0 <= amount < math.inf:
+            units = "steps, epochs, examples or percent"
+            raise UserError(f"unknown duration {duration!r}: write a number and {units}")
         if unit == "percent" and not self.total_steps:
             raise UserError(
-                f"duration {duration!r} is a share of itself: give train.duration in another unit"
+                f"duration {duration!r} is part of itself: give train.duration in another unit"
             )
-        return math.ceil(amount * per_step[unit] - 1e-9)
+        return math.ceil(amount * steps_per_unit[unit] - _ROUNDING)

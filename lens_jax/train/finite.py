@@ -67,6 +67,6 @@ def _check(row: dict[str, np.ndarray], step: int, workdir: str) -> None:
     if bad:
         raise NotFiniteError(
             f"{bad[0]} at step {step}: training stopped; the checkpoints in {workdir} are from "
-            "before; lower optimizer.learning_rate or lens.learning_rate in a new --workdir, or set "
-            "train.rollbacks"
+            "before; lower optimizer.learning_rate or lens.learning_rate in a new --workdir, or "
+            "set train.rollbacks"
         )

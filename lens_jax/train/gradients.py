@@ -15,12 +15,19 @@ import jax.numpy as jnp
 from lens_jax.lens.attacks import Gradient, attack
 from lens_jax.lens.lens import LENSED, Lens
 from lens_jax.tasks.base import Loss, Outputs, Views
+from lens_jax.train.division import (
+    ByKind,
+    Division,
+    MakeViews,
+    choose_views,
+    divide,
+    divide_kinds,
+    join_kinds,
+)
 from lens_jax.train.state import TrainState
 from lens_jax.train.system import Purpose, System
 
-ByKind = dict[str, Any]
 Metrics = dict[str, jax.Array]
-MakeViews = Callable[[jax.Array], Views]
 Keys = Callable[[Purpose], jax.Array]
 
 
@@ -38,23 +45,6 @@ class Carried(NamedTuple):
     batch_stats: Any
     target_stats: Any
     memory: ByKind
-
-
-class Division(NamedTuple):
-    """A batch divided into kinds, before anything is altered.
-
-    Attributes:
-      views: by kind; the inputs of lensed ones are still as they were.
-      per_image: number of views of an image.
-      original: what is to be altered, views or whole images [n, h, w, 3]; None: nothing is.
-      to_inputs: what was altered -> lensed inputs.
-
-    """
-
-    views: dict[str, Views]
-    per_image: int
-    original: jax.Array | None
-    to_inputs: Callable[[jax.Array], jax.Array]
 
 
 class Pass(NamedTuple):
@@ -79,22 +69,13 @@ def compute_gradients(
        through 1 to the lens's parameters
 
     The network never receives the lens's gradient, nor the lens the network's.
-
-    Args:
-      system: task, networks and lens.
-      state: before the step.
-      images: the batch, [B, h, w, 3] in [-1, 1].
-      make_views: images -> the task's views of them; every call draws the same.
-      keys: purpose -> random key.
-
     """
     lens = system.lens
     division = divide(lens, images, make_views)
     this = Pass(system, state, division, keys)
 
     # 1. Inputs by kind.
-    alter = make_alter(this)
-    make_inputs = partial(lensed_inputs, division, alter)
+    make_inputs = partial(lensed_inputs, division, make_alter(this))
     (inputs, change), pull_lens = jax.vjp(make_inputs, state.lens_params)
 
     # 2. The target network's outputs by kind.
@@ -112,8 +93,8 @@ def compute_gradients(
     metrics = {"loss": value} | metrics_by_kind(losses)
     if division.original is not None:
         metrics["lens_reconstruction"] = change
-    memory = {kind: loss.memory for kind, loss in losses.items()}
-    carried = Carried(batch_stats, target_stats, state.memory | memory)
+    memory = state.memory | {kind: loss.memory for kind, loss in losses.items()}
+    carried = Carried(batch_stats, target_stats, memory)
     if not lens.trains:
         return Gradients(params_gradient, {}, metrics), carried
 
@@ -121,45 +102,29 @@ def compute_gradients(
     adversarial = partial(adversarial_loss, this, targets)
     adversarial_value, to_outputs = jax.value_and_grad(adversarial)(outputs)
 
-    def lens_gradient() -> Any:
+    def pull_to_lens() -> Any:
         _, to_inputs = pull_network(to_outputs)
-        (gradient,) = pull_lens((to_inputs, state.lens_penalty.astype(change.dtype)))
+        to_change = state.lens_penalty.astype(change.dtype)
+        (gradient,) = pull_lens((to_inputs, to_change))
         return gradient
 
-    metrics |= {"lens_adversarial": adversarial_value, "lens_penalty": state.lens_penalty}
-    return Gradients(params_gradient, when_updated(lens, state, lens_gradient), metrics), carried
-
-
-def divide(lens: Lens, images: jax.Array, make_views: MakeViews) -> Division:
-    """Divides a batch into the first images, to be altered, and the last ones, seen as they are."""
-    count = len(images)
-    rows = lens.rows(count)
-    every_view = make_views(images)
-    per_image = len(every_view.inputs) // count
-    views = {kind: take_images(every_view, count, part) for kind, part in rows.items()}
-
-    if LENSED not in views:
-        return Division(views, per_image, None, lambda altered: altered)
-    if lens.acts_on == "views":
-        return Division(views, per_image, views[LENSED].inputs, lambda altered: altered)
-
-    def to_inputs(altered: jax.Array) -> jax.Array:
-        # The views are made of a whole batch, so that every image has the draws of its row.
-        whole = jnp.concatenate([altered, images[len(altered) :]])
-        return take_images(make_views(whole), count, rows[LENSED]).inputs
-
-    return Division(views, per_image, images[rows[LENSED]], to_inputs)
+    lens_gradient = when_updated(lens, state, pull_to_lens)
+    metrics["lens_adversarial"] = adversarial_value
+    metrics["lens_penalty"] = state.lens_penalty
+    return Gradients(params_gradient, lens_gradient, metrics), carried
 
 
 def make_alter(this: Pass) -> Callable[[Any], jax.Array]:
     """The function lens parameters -> what the lens, or an attack in its place, makes of images."""
-    system, original = this.system, this.division.original
-    if system.lens_network is not None:
-        return lambda params: system.lens_network.apply({"params": params}, original)
+    original = this.division.original
+    lens = this.system.lens
+    lens_network = this.system.lens_network
+
+    if lens_network is not None:
+        return lambda params: lens_network.apply({"params": params}, original)
     if original is None:
         return lambda params: original
 
-    lens = system.lens
     key = this.keys(Purpose.ATTACK)
     gradient = attack_gradient(this)
     perturbed = attack(lens.kind, key, gradient, original, lens.epsilon, lens.attack_steps)
@@ -172,8 +137,8 @@ def attack_gradient(this: Pass) -> Gradient:
     Raw inputs are left out, which nearly halves the cost.
     """
 
-    def loss(x: jax.Array) -> jax.Array:
-        inputs = {LENSED: this.division.to_inputs(x)}
+    def loss(altered: jax.Array) -> jax.Array:
+        inputs = {LENSED: this.division.to_inputs(altered)}
         targets, _ = target_outputs(this, inputs)
         outputs, _ = online_outputs(this, this.state.params, inputs)
         return adversarial_loss(this, targets, outputs)
@@ -186,11 +151,14 @@ def lensed_inputs(
 ) -> tuple[ByKind, jax.Array]:
     """Inputs by kind, and the mean squared change of what was altered."""
     inputs = {kind: views.inputs for kind, views in division.views.items()}
-    if division.original is None:
+    original = division.original
+    if original is None:
         return inputs, jnp.zeros(())
+
     altered = alter(lens_params)
-    change = jnp.mean((division.original - altered) ** 2)
-    return inputs | {LENSED: division.to_inputs(altered)}, change
+    inputs[LENSED] = division.to_inputs(altered)
+    change = jnp.mean((original - altered) ** 2)
+    return inputs, change
 
 
 def target_outputs(this: Pass, inputs: ByKind) -> tuple[ByKind, Any]:
@@ -198,20 +166,21 @@ def target_outputs(this: Pass, inputs: ByKind) -> tuple[ByKind, Any]:
     target = this.system.target
     if target is None:
         return {}, {}
-    variables = {"params": this.state.target_params, "batch_stats": this.state.target_stats}
-    outputs, stats = apply_network(this, variables, inputs, target.views, method="target")
+    params, stats = this.state.target_params, this.state.target_stats
+    outputs, stats = apply_network(this, params, stats, inputs, target.views, method="target")
     return jax.lax.stop_gradient(outputs), stats
 
 
 def online_outputs(this: Pass, params: Any, inputs: ByKind) -> tuple[ByKind, Any]:
     """The trained network's outputs by kind, and its new statistics."""
-    variables = {"params": params, "batch_stats": this.state.batch_stats}
-    return apply_network(this, variables, inputs, this.system.task.online_views)
+    stats = this.state.batch_stats
+    return apply_network(this, params, stats, inputs, this.system.task.online_views)
 
 
 def apply_network(
     this: Pass,
-    variables: dict[str, Any],
+    params: Any,
+    stats: Any,
     inputs: ByKind,
     chosen: tuple[int, ...] | None,
     method: str | None = None,
@@ -221,15 +190,12 @@ def apply_network(
     One pass over all kinds, so that BatchNorm sees them together; or one for each kind, where its
     statistics are split.
     """
-    per_image = this.division.per_image
-    views_by_kind = {}
-    for kind, kind_inputs in inputs.items():
-        views = this.division.views[kind]._replace(inputs=kind_inputs, labels=None)
-        views_by_kind[kind] = choose_views(views, chosen, per_image)
+    network = this.system.network
+    division = this.division
 
     def apply(stats: Any, views: Views) -> tuple[Any, Any]:
-        outputs, updated = this.system.network.apply(
-            {"params": variables["params"], "batch_stats": stats},
+        outputs, updated = network.apply(
+            {"params": params, "batch_stats": stats},
             views.inputs,
             views.context,
             train=True,
@@ -239,24 +205,33 @@ def apply_network(
         )
         return outputs, updated.get("batch_stats", {})
 
-    stats = variables["batch_stats"]
-    if this.system.lens.split:
-        outputs, new_stats = {}, dict(stats)
-        for kind, views in views_by_kind.items():
-            outputs[kind], new_stats[kind] = apply(stats[kind], views)
-        return outputs, new_stats
+    # The views that this network sees, and of how many images they are.
+    views_by_kind = {}
+    images = {}
+    for kind, kind_inputs in inputs.items():
+        views = division.views[kind]._replace(inputs=kind_inputs, labels=None)
+        views_by_kind[kind] = choose_views(views, chosen, division.per_image)
+        images[kind] = len(kind_inputs) // division.per_image
 
-    images = {kind: len(kind_inputs) // per_image for kind, kind_inputs in inputs.items()}
-    joined = jax.tree.map(lambda *parts: jnp.concatenate(parts), *views_by_kind.values())
-    outputs, new_stats = apply(stats, joined)
-    return divide_rows(outputs, images), new_stats
+    if not this.system.lens.split:
+        outputs, stats = apply(stats, join_kinds(views_by_kind))
+        return divide_kinds(outputs, images), stats
+
+    outputs = {}
+    new_stats = dict(stats)
+    for kind, views in views_by_kind.items():
+        outputs[kind], new_stats[kind] = apply(stats[kind], views)
+    return outputs, new_stats
 
 
 def pretext_loss(this: Pass, targets: ByKind, outputs: ByKind) -> tuple[jax.Array, dict[str, Loss]]:
     """The mean of the pretext losses of the kinds, and each of them."""
-    losses = {kind: kind_loss(this, targets, outputs, kind) for kind in outputs}
-    values = [loss.value for loss in losses.values()]
-    return sum(values) / len(values), losses
+    losses = {}
+    total = 0.0
+    for kind in outputs:
+        losses[kind] = kind_loss(this, targets, outputs, kind)
+        total += losses[kind].value
+    return total / len(losses), losses
 
 
 def adversarial_loss(this: Pass, targets: ByKind, outputs: ByKind) -> jax.Array:
@@ -271,12 +246,13 @@ def adversarial_loss(this: Pass, targets: ByKind, outputs: ByKind) -> jax.Array:
 def kind_loss(this: Pass, targets: ByKind, outputs: ByKind, kind: str) -> Loss:
     """The task's loss on the inputs of one kind, against the memory of that kind alone.
 
-    Were the memory shared, raw inputs would be told from lensed negatives by the lens's traces: a
+    Were the memory shared, the lens's traces would tell lensed negatives from raw queries: a
     shortcut of our own making.
     """
     kind_outputs = Outputs(outputs[kind], targets.get(kind))
     labels = this.division.views[kind].labels
-    return this.system.task.loss(kind_outputs, labels, this.state.memory[kind])
+    memory = this.state.memory[kind]
+    return this.system.task.loss(kind_outputs, labels, memory)
 
 
 def metrics_by_kind(losses: dict[str, Loss]) -> Metrics:
@@ -292,38 +268,6 @@ def when_updated(lens: Lens, state: TrainState, gradient: Callable[[], Any]) -> 
     """The gradient at steps that update the lens; zeros, at no cost, at the others."""
     if lens.update_every == 1:
         return gradient()
+    is_due = state.step % lens.update_every == 0
     zeros = jax.tree.map(jnp.zeros_like, state.lens_params)
-    return jax.lax.cond(state.step % lens.update_every == 0, gradient, lambda: zeros)
-
-
-def take_images(tree: Any, count: int, images: slice) -> Any:
-    """What belongs to some of `count` images, whose rows lie side by side in every array."""
-
-    def take(x: jax.Array) -> jax.Array:
-        rows_per_image = len(x) // count
-        return x[images.start * rows_per_image : images.stop * rows_per_image]
-
-    return jax.tree.map(take, tree)
-
-
-def choose_views(tree: Any, chosen: tuple[int, ...] | None, count: int) -> Any:
-    """The rows of some of the `count` views of each image; None: of all."""
-    if chosen is None or chosen == tuple(range(count)):
-        return tree
-
-    def choose(x: jax.Array) -> jax.Array:
-        by_image = x.reshape(-1, count, *x.shape[1:])
-        return by_image[:, jnp.array(chosen)].reshape(-1, *x.shape[1:])
-
-    return jax.tree.map(choose, tree)
-
-
-def divide_rows(tree: Any, images: dict[str, int]) -> ByKind:
-    """Rows that lie one kind after the other -> by kind, for so many images of each kind."""
-    total = sum(images.values())
-    start = 0
-    divided = {}
-    for kind, count in images.items():
-        divided[kind] = take_images(tree, total, slice(start, start + count))
-        start += count
-    return divided
+    return jax.lax.cond(is_due, gradient, lambda: zeros)

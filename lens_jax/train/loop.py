@@ -72,9 +72,9 @@ def train(config: ConfigDict, workdir: str) -> None:
     A number that is not finite ends it, once `train.rollbacks` returns to the last checkpoint are
     used up. On SIGTERM it saves and raises `SystemExit` with `preemption.EXIT_STATUS`.
 
-    Raises `UserError` for a config that cannot be run, for a `workdir` of another config, of another
-    run that is still training, or that cannot be written, for too many unreadable images, and at
-    the first number that is not finite.
+    Raises `UserError` for a config that cannot be run, for a `workdir` of another config, of
+    another run that is still training, or that cannot be written, for too many unreadable images,
+    and at the first number that is not finite.
     """
     with preemption.watch() as preempted, open_training(config, workdir) as training:
         progress = start(training)
@@ -176,7 +176,7 @@ def data_seed(seed: int, rollbacks: int) -> int:
 def train_or_roll_back(
     training: Training, progress: Progress, step_fn: Callable, preempted: Preempted
 ) -> Progress:
-    """Trains to the end; at a number that is not finite, returns to the last checkpoint if it may."""
+    """Trains to the end, or to a number that is not finite and back to the last checkpoint."""
     try:
         return train_to_the_end(training, progress, step_fn, preempted)
     except finite.NotFiniteError as error:
@@ -192,7 +192,7 @@ def train_or_roll_back(
 def train_to_the_end(
     training: Training, progress: Progress, step_fn: Callable, preempted: Preempted
 ) -> Progress:
-    """Takes one step after the other, writing metrics and checkpoints as often as the config says."""
+    """Takes one step after the other, and writes metrics and checkpoints when they are due."""
     setup = training.setup
     total = setup.clock.total_steps
     state, batches = progress.state, progress.batches

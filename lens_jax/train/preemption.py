@@ -14,32 +14,34 @@ EXIT_STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start again
 
 @contextmanager
 def watch() -> Iterator[Callable[[int], bool]]:
-    """Gives `preempted(step)`: whether SIGTERM has come, so that the run should save after `step`
-    and end.
+    """Yields `preempted(step)`: whether to save after `step` and end, as SIGTERM has come.
 
-    A single process handles the signal itself, only as long as it watches; while nothing was asked
-    yet, there is nothing to save, and it ends at once. Several processes must save the same step,
-    though the signal reaches them at different ones: there, the service that
-    `jax.distributed.initialize` starts takes the signal, and agrees on a step that none of them has
-    passed.
+    A single process handles the signal itself, only as long as it watches. Before `preempted` is
+    called for the first time there is nothing to save, and the process ends at once.
+
+    Several processes must save the same step, though the signal reaches them at different ones.
+    There, the service that `jax.distributed.initialize` starts takes the signal, and agrees on a
+    step that none of them has passed.
     """
     if jax.process_count() > 1:
         yield multihost_utils.reached_preemption_sync_point
         return
-    asked, received = threading.Event(), threading.Event()
 
-    def note(*_: Any) -> None:
+    started = threading.Event()
+    received = threading.Event()
+
+    def handle(*_: Any) -> None:
         received.set()
-        if not asked.is_set():
+        if not started.is_set():
             raise SystemExit(EXIT_STATUS)
 
     def preempted(step: int) -> bool:
         del step  # only several processes have to agree on one
-        asked.set()
+        started.set()
         return received.is_set()
 
-    before = signal.signal(signal.SIGTERM, note)
+    previous = signal.signal(signal.SIGTERM, handle)
     try:
         yield preempted
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)

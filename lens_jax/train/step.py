@@ -25,7 +25,7 @@ def make_step(
     optimizer: optax.GradientTransformation,
     lens_optimizer: optax.GradientTransformation,
 ) -> Step:
-    """The pure training step (state, batch of uint8 images, labels and indices) -> (state, metrics).
+    """The pure training step (state, batch) -> (state, metrics).
 
     The batch holds "image" uint8 [B, h, w, 3], "label" int32 [B] and "index" int32 [B].
     """

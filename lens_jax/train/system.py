@@ -91,7 +91,8 @@ def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> Sys
 
 def make_key(seed: int, step: jax.Array | int, purpose: Purpose) -> jax.Array:
     """The key for one purpose at one step."""
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), purpose)
+    step_key = jax.random.fold_in(jax.random.key(seed), step)
+    return jax.random.fold_in(step_key, purpose)
 
 
 def prepare(config: "ConfigDict", batch: Batch) -> Batch:
@@ -104,10 +105,15 @@ def make_augment(system: System, seed: int, step: jax.Array | int) -> Augment:
     """The augmentation of a training step: each view has its own settings and its own draws."""
 
     def augment(images: jax.Array, view: int = 0, size: int = 0) -> Augmented:
-        augmentation = system.augmentations[min(view, len(system.augmentations) - 1)]
-        key = jax.random.fold_in(make_key(seed, step, Purpose.AUGMENT), view)
-        drawn = augmentation.draw(key, len(images), *images.shape[1:3])
-        return Augmented(augmentation.apply(images, drawn, size), drawn.vector())
+        later = len(system.augmentations) - 1
+        augmentation = system.augmentations[min(view, later)]
+        step_key = make_key(seed, step, Purpose.AUGMENT)
+        view_key = jax.random.fold_in(step_key, view)
+
+        count, height, width, _ = images.shape
+        drawn = augmentation.draw(view_key, count, height, width)
+        augmented = augmentation.apply(images, drawn, size)
+        return Augmented(augmented, drawn.vector())
 
     return augment
 

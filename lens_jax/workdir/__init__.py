@@ -1,1 +1,1 @@
-"""All that knows what the folder of a run holds."""
+"""What the folder of a run holds, and how it is written and read."""

@@ -1,12 +1,12 @@
 """Checkpoints: the only file that knows Orbax.
 
-A checkpoint holds two items: `state`, the `TrainState`, and `run`, a JSON object with the position
-in the data, the config, the versions of the libraries and what else an evaluation must know. Beside
-them lie the digests of their files, without which a flipped bit in an array would go unnoticed.
+A checkpoint holds two items: `state`, the `TrainState`, and `run`, a JSON object with the format,
+the position in the data, the config, the versions of the libraries and what else an evaluation must
+know. Beside them lie the digests of their files, without which a flipped bit in an array would go
+unnoticed.
 """
 
 import importlib.metadata
-import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -36,49 +36,53 @@ class DamagedError(UserError):
 
 
 def open_checkpoints(workdir: str, keep: int | None = None) -> ocp.CheckpointManager:
-    """The checkpoints in `workdir`, of which the `keep` newest are kept (None: all, for readers).
+    """Opens the checkpoints in `workdir`.
 
-    Saves run in the background; `close` waits for the last one and must always be called. With
-    `keep`, what a killed run had not finished to save is removed.
+    Saves run in the background; `close` waits for the last one and must always be called.
+
+    Args:
+      workdir: the folder of a run.
+      keep: how many of the newest checkpoints a training keeps; what a killed one did not finish to
+        save is removed. None keeps all, for readers.
+
     """
     folder = _folder(workdir)
     # Called between the writing of the items and the renaming that makes them a checkpoint.
-    callback = partial(_digest_unfinished, folder)
-    # Readers must not wait for one another: a checkpoint may be deleted after only some of them
-    # have read it.
-    alone = None if keep or jax.process_count() == 1 else {jax.process_index()}
-    return ocp.CheckpointManager(
-        folder,
-        options=ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
-            create=not alone,
-            cleanup_tmp_directories=keep is not None,
-            async_options=ocp.options.AsyncOptions(post_finalization_callback=callback),
-            multiprocessing_options=ocp.options.MultiprocessingOptions(
-                primary_host=jax.process_index() if alone else 0, active_processes=alone
-            ),
-        ),
-        item_handlers={
-            "state": ocp.StandardCheckpointHandler(),
-            "run": ocp.JsonCheckpointHandler(),
-        },
+    write_digests = partial(_write_digests, folder)
+
+    # Readers must not wait for one another: a checkpoint may be deleted when only some of them have
+    # read it.
+    alone = keep is None and jax.process_count() > 1
+    process = jax.process_index()
+    processes = ocp.options.MultiprocessingOptions(
+        primary_host=process if alone else 0,
+        active_processes={process} if alone else None,
     )
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=keep,
+        create=not alone,
+        cleanup_tmp_directories=keep is not None,
+        async_options=ocp.options.AsyncOptions(post_finalization_callback=write_digests),
+        multiprocessing_options=processes,
+    )
+    handlers = {"state": ocp.StandardCheckpointHandler(), "run": ocp.JsonCheckpointHandler()}
+    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
 
 
 @contextmanager
 def open_for_training(workdir: str, keep: int) -> Iterator[ocp.CheckpointManager]:
     """Opens and closes the checkpoints in `workdir`; `UserError` where the last save has failed."""
-    with _explained(workdir):
+    with _saving_to(workdir):
         manager = open_checkpoints(workdir, keep)
     try:
         yield manager
     finally:
-        with _explained(workdir):
+        with _saving_to(workdir):
             manager.close()
 
 
 def saved_steps(workdir: str) -> list[int]:
-    """The steps of the finished checkpoints in `workdir`, oldest first; none without such a folder."""
+    """The steps of the finished checkpoints in `workdir`, oldest first; none without a folder."""
     folder = _folder(workdir)
     return sorted(ocp.utils.checkpoint_steps(folder)) if folder.exists() else []
 
@@ -87,7 +91,8 @@ def _folder(workdir: str) -> epath.Path:
     return epath.Path(workdir).absolute() / files.CHECKPOINTS_FOLDER
 
 
-def _digest_unfinished(folder: epath.Path) -> None:
+def _write_digests(folder: epath.Path) -> None:
+    """Writes the digests of the checkpoints that are not finished yet."""
     finished = set(ocp.utils.checkpoint_steps_paths(folder))
     for path in folder.iterdir():
         if path.is_dir() and path not in finished:
@@ -98,60 +103,73 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any, run: dict[str, A
     """Starts saving; raises `UserError` where this or an earlier save cannot be written."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     run = run | {"format": files.FORMAT, "versions": versions}
-    with _explained(manager.directory):
-        manager.save(
-            step,
-            args=ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(run)),
-        )
+    items = ocp.args.Composite(
+        state=ocp.args.StandardSave(state),
+        run=ocp.args.JsonSave(run),
+    )
+    with _saving_to(manager.directory):
+        manager.save(step, args=items)
 
 
 def check_saved(manager: ocp.CheckpointManager) -> None:
-    """Raises `UserError` where the last save has failed; one that is under way is not waited for."""
+    """Raises `UserError` where the last save has failed; one that goes on is not waited for."""
     if not manager.is_saving_in_progress():
-        with _explained(manager.directory):
+        with _saving_to(manager.directory):
             manager.wait_until_finished()
 
 
 @contextmanager
-def _explained(folder: epath.PathLike) -> Iterator[None]:
-    """Turns what the file system refuses into a `UserError`; TensorStore raises that as a `ValueError`."""
+def _saving_to(folder: epath.PathLike) -> Iterator[None]:
+    """Turns what the file system refuses into a `UserError`; TensorStore raises a `ValueError`."""
     try:
         yield
     except (OSError, ValueError) as error:
         raise UserError(
-            f"cannot save a checkpoint in {folder}: {reason(error)}; make room "
-            "there or permit writing, and start again to go on from the last one that was saved"
+            f"cannot save a checkpoint in {folder}: {reason(error)}; make room there or permit "
+            "writing, and start again to go on from the last one that was saved"
         ) from error
 
 
 def read_run(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
-    """The `run` object of one checkpoint; raises `DamagedError` where it is not as it was written."""
+    """Reads the `run` object of one checkpoint.
+
+    Raises `DamagedError` where it is not as it was written, and `UserError` where it is of another
+    format.
+    """
     _check_intact(manager, step, "run")
-    run = manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore()))["run"]
-    files.check_format(run, f"checkpoint {step} in {manager.directory}")
-    return run
+    return _read_run(manager, step)
 
 
 def restore(manager: ocp.CheckpointManager, step: int, like: Any, sharding: Any = None) -> Restored:
-    """Reads one checkpoint into the shapes and types of `like`, placed as `sharding`, a tree like
-    it, says.
+    """Reads one checkpoint.
 
-    Raises `DamagedError` where it is not as it was written, and `UserError` where it has other
-    arrays: Orbax alone would cast types silently.
+    Args:
+      manager: of the checkpoints.
+      step: which of them.
+      like: the arrays of the state, or their shapes and types.
+      sharding: the sharding of each array, a tree like `like`; None puts all on one device.
+
+    Raises:
+      DamagedError: it is not as it was written.
+      UserError: it is of another format, or has other arrays than `like`: Orbax alone would cast
+        types silently.
+
     """
+    # What cannot be right is refused before the arrays are read.
     _check_intact(manager, step, ".")
-    read_run(manager, step)  # refuses another format
+    run = _read_run(manager, step)
     _check_fits(manager, step, like)
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    sharding = jax.tree.map(lambda _: here, like) if sharding is None else sharding
-    target = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), like, sharding
-    )
-    restored = manager.restore(
-        step,
-        args=ocp.args.Composite(state=ocp.args.StandardRestore(target), run=ocp.args.JsonRestore()),
-    )
-    return Restored(step, restored["state"], restored["run"])
+
+    if sharding is None:
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        sharding = jax.tree.map(lambda _: device, like)
+
+    def describe(array: Any, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+
+    target = jax.tree.map(describe, like, sharding)
+    items = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+    return Restored(step, manager.restore(step, args=items)["state"], run)
 
 
 def restore_newest(
@@ -159,11 +177,12 @@ def restore_newest(
 ) -> Restored | None:
     """Reads the newest checkpoint that is intact, see `restore`; None where there is no checkpoint.
 
-    Newer ones that are damaged are moved to "checkpoints_damaged" in the work directory, one line
-    for each. Where none is intact, they stay where they are, and a `UserError` says so.
+    Newer ones that are damaged are moved to "checkpoints_damaged" in the work directory, and a line
+    is printed for each. Where none is intact, they stay where they are, and `UserError` is raised.
     """
-    with _explained(manager.directory):
+    with _saving_to(manager.directory):
         manager.wait_until_finished()
+
     damaged: dict[int, DamagedError] = {}
     for step in sorted(manager.all_steps(), reverse=True):
         try:
@@ -172,49 +191,68 @@ def restore_newest(
             damaged[step] = error
             continue
         multihost_utils.assert_equal(step, "the processes read different checkpoints")
-        for step, error in damaged.items():
-            _set_aside(manager, step, error)
+        # Only now, as the damaged ones stay where none is intact.
+        for newer, error in damaged.items():
+            _set_aside(manager, newer, error)
         return restored
-    if damaged:
-        raise UserError(
-            f"none of the {len(damaged)} checkpoints in {manager.directory} can be read: restore them from a "
-            f"copy, or give another --workdir ({next(iter(damaged.values()))})"
-        )
-    return None
+    if not damaged:
+        return None
+    newest = next(iter(damaged.values()))
+    raise UserError(
+        f"none of the {len(damaged)} checkpoints in {manager.directory} can be read: restore them "
+        f"from a copy, or give another --workdir ({newest})"
+    )
 
 
 def _set_aside(manager: ocp.CheckpointManager, step: int, error: DamagedError) -> None:
+    """Moves a damaged checkpoint out of the way, to a name that is free."""
+    # The first process moves it for all, and the others wait.
     if jax.process_index() == 0:
         folder = manager.directory.parent / files.DAMAGED_FOLDER
         folder.mkdir(exist_ok=True)
-        names = itertools.chain([f"{step}"], (f"{step}-{again}" for again in itertools.count(2)))
-        target = next(folder / name for name in names if not (folder / name).exists())
-        (manager.directory / str(step)).rename(target)
+        target, copy = folder / f"{step}", 1
+        while target.exists():
+            copy += 1
+            target = folder / f"{step}-{copy}"
+        (manager.directory / f"{step}").rename(target)
         print(f"{error}; moved it to {target}", flush=True)
     multihost_utils.sync_global_devices(f"set aside {step}")
     manager.reload()
 
 
 def _check_intact(manager: ocp.CheckpointManager, step: int, part: str) -> None:
-    """Raises `DamagedError` where the files of a part of a checkpoint are not as they were written."""
-    if damage := digests.find_damage(manager.directory / str(step), part):
+    """Raises `DamagedError` where files of a part of a checkpoint are not as they were written."""
+    damage = digests.find_damage(manager.directory / f"{step}", part)
+    if damage:
         raise DamagedError(f"checkpoint {step} in {manager.directory} is damaged: {damage}")
 
 
+def _read_run(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+    """The `run` object of an intact checkpoint, which is of this code's format."""
+    items = ocp.args.Composite(run=ocp.args.JsonRestore())
+    run = manager.restore(step, args=items)["run"]
+    files.check_format(run, f"checkpoint {step} in {manager.directory}")
+    return run
+
+
 def _check_fits(manager: ocp.CheckpointManager, step: int, like: Any) -> None:
-    saved = _flat(manager.item_metadata(step)["state"].tree)
-    wanted = _flat(ocp.tree.serialize_tree(like, keep_empty_nodes=True))
+    """Raises `UserError` unless a checkpoint has the arrays of `like`."""
+    saved = _describe(manager.item_metadata(step)["state"].tree)
+    wanted = _describe(ocp.tree.serialize_tree(like, keep_empty_nodes=True))
     for name in sorted(saved.keys() | wanted.keys()):
-        if saved.get(name) != wanted.get(name):
+        found, expected = saved.get(name, "absent"), wanted.get(name, "absent")
+        if found != expected:
             raise UserError(
                 f"checkpoint {step} in {manager.directory} does not fit its config: {name} is "
-                f"{saved.get(name, 'absent')}, not {wanted.get(name, 'absent')}; use the code that wrote it"
+                f"{found}, not {expected}; use the code that wrote it"
             )
 
 
-def _flat(tree: Any) -> dict[str, str]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: hasattr(x, "dtype"))
-    return {
-        jax.tree_util.keystr(p, simple=True, separator="/"): f"{x.dtype}{list(x.shape)}"
-        for p, x in leaves
-    }
+def _describe(tree: Any) -> dict[str, str]:
+    """Type and shape of each array by its path, such as "params/head/bias": "float32[4]"."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: hasattr(node, "dtype"))
+    arrays = {}
+    for path, array in leaves:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        arrays[name] = f"{array.dtype}{list(array.shape)}"
+    return arrays

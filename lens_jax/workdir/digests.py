@@ -1,7 +1,7 @@
-"""Digests of a checkpoint's files, which tell whether a file has changed since it was written.
+"""Digests of a checkpoint's files, which show whether a file has changed since it was written.
 
-TensorStore guards its indices by checksums, but not the arrays: bits that flip there are read
-without a word.
+TensorStore guards its indices by checksums, but not the arrays: it reads bits that have flipped
+there without an error.
 """
 
 import hashlib
@@ -10,24 +10,27 @@ from collections.abc import Iterator
 
 from etils import epath
 
-DIGESTS_FILE = "digests.json"
+from lens_jax.workdir.files import DIGESTS_FILE
+
 CHUNK = 1 << 24
 
 
 def write_digests(folder: epath.Path) -> None:
     """Writes the SHA-256 of every file in the subfolders of `folder` into `folder`.
 
-    What lies directly in `folder` is left out: Orbax changes it later, and no array is there.
+    Files that lie directly in `folder` are left out: Orbax changes them later, and no array is
+    there.
     """
-    parts = [path for path in folder.iterdir() if path.is_dir()]
-    digests = {
-        str(file.relative_to(folder)): _digest(file) for part in parts for file in _files(part)
-    }
+    digests = {}
+    for part in folder.iterdir():
+        if part.is_dir():
+            for file in _files(part):
+                digests[str(file.relative_to(folder))] = _digest(file)
     (folder / DIGESTS_FILE).write_text(json.dumps(digests, indent=2) + "\n")
 
 
 def find_damage(folder: epath.Path, part: str) -> str | None:
-    """Says which file below `folder`/`part` is missing or changed; None where all are as written."""
+    """Which file below `folder`/`part` is missing or changed; None where all are as written."""
     if not (folder / DIGESTS_FILE).exists():
         return f"{DIGESTS_FILE} is missing"
     try:
@@ -45,8 +48,12 @@ def find_damage(folder: epath.Path, part: str) -> str | None:
 
 
 def _files(folder: epath.Path) -> Iterator[epath.Path]:
+    """All files below a folder."""
     for path in sorted(folder.iterdir()):
-        yield from _files(path) if path.is_dir() else (path,)
+        if path.is_dir():
+            yield from _files(path)
+        else:
+            yield path
 
 
 def _digest(path: epath.Path) -> str:

@@ -1,4 +1,4 @@
-"""The files in a run's folder: their names, and how they are read and written whole."""
+"""The files in a run's folder: their names, their format, and how they are read and written."""
 
 import json
 import uuid
@@ -16,12 +16,13 @@ RESULTS_FILE = "linear_eval.json"
 FAILURE_FILE = "failure.txt"
 LOCK_FILE = ".lock"
 CHECKPOINTS_FOLDER = "checkpoints"
+DIGESTS_FILE = "digests.json"  # in each checkpoint
 DAMAGED_FOLDER = "checkpoints_damaged"
 CACHE_FOLDER = "compilation_cache"
 REPORT_FOLDER = "report"
 SUMMARY_FILE = "summary.json"
 
-# The layout of what a run leaves behind. Raised whenever older code could not read it.
+# The format of configs and checkpoints. Raised whenever older code could not read them.
 FORMAT = 2
 
 
@@ -32,10 +33,11 @@ def is_run(workdir: str) -> bool:
 
 def write_config(workdir: str, config: dict[str, Any]) -> None:
     """Writes the config of a run, plain JSON values, with the number of the format."""
-    record = {"format": FORMAT, "config": config}
-    with explained(workdir):
-        epath.Path(workdir).mkdir(parents=True, exist_ok=True)
-        write_whole(epath.Path(workdir) / CONFIG_FILE, json.dumps(record, indent=2) + "\n")
+    folder = epath.Path(workdir)
+    text = json.dumps({"format": FORMAT, "config": config}, indent=2)
+    with writing_to(workdir):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / CONFIG_FILE, text + "\n")
 
 
 def read_config(workdir: str) -> dict[str, Any]:
@@ -49,7 +51,10 @@ def read_config(workdir: str) -> dict[str, Any]:
 
 
 def check_format(record: dict[str, Any], where: str) -> None:
-    """Raises `UserError` unless what a run left behind is of this code's format."""
+    """Raises `UserError` unless a config file or a checkpoint's `run` is of this code's format.
+
+    Format 1, the first, had no number.
+    """
     found = record.get("format", 1)
     if found != FORMAT:
         raise UserError(
@@ -59,7 +64,7 @@ def check_format(record: dict[str, Any], where: str) -> None:
 
 
 def read_json(path: epath.Path) -> Any:
-    """What a JSON file holds; raises `UserError` where it is none."""
+    """The content of a JSON file; raises `UserError` where it is none."""
     try:
         return json.loads(path.read_text())
     except ValueError as error:
@@ -69,7 +74,7 @@ def read_json(path: epath.Path) -> Any:
 def write_whole(path: epath.Path, text: str) -> None:
     """Writes a file under another name and renames it when it is complete.
 
-    A reader never sees half of it, a process that is killed leaves the old one as it was, and of
+    A reader never sees half of it, a process that is killed leaves the old file as it was, and of
     several writers the last one wins.
     """
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.unfinished")
@@ -82,7 +87,7 @@ def write_whole(path: epath.Path, text: str) -> None:
 
 
 @contextmanager
-def explained(workdir: str) -> Iterator[None]:
+def writing_to(workdir: str) -> Iterator[None]:
     """Turns what the file system refuses into a `UserError`."""
     try:
         yield

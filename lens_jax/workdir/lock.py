@@ -16,16 +16,17 @@ from lens_jax.workdir import files
 def hold(workdir: str) -> Iterator[None]:
     """Holds `workdir`, which is made if need be; raises `UserError` where another run holds it.
 
-    The lock goes with its process, so a killed run leaves none behind. Of several processes, the
+    The lock ends with its process, so a killed run leaves none behind. Of several processes, the
     first takes it for all. Buckets have no locks, nor have some file systems: there, nothing is
     held.
     """
-    if jax.process_index() or "://" in workdir:
+    if jax.process_index() > 0 or "://" in workdir:
         yield
         return
-    with files.explained(workdir):
-        pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
-        file = (pathlib.Path(workdir) / files.LOCK_FILE).open("a")
+    folder = pathlib.Path(workdir)
+    with files.writing_to(workdir):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / files.LOCK_FILE).open("a")
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

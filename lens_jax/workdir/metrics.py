@@ -15,10 +15,17 @@ Scalars = dict[str, float]
 def open_metrics(
     workdir: str, first_step: int, active: bool
 ) -> Iterator[Callable[[int, Scalars], None]]:
-    """Yields `write(step, scalars)`; what an interrupted run wrote after `first_step` is dropped.
+    """Opens the metrics in `workdir`, and yields the function `write(step, scalars)`.
 
-    Only one process should be `active`; the others write nothing. Raises `UserError`, as does
-    `write`, where a file cannot be written.
+    Args:
+      workdir: the folder of the run.
+      first_step: the step from which training goes on. Later rows, which an interrupted run wrote
+        after its last checkpoint, are dropped.
+      active: whether this process writes. Only one should; in the others `write` does nothing.
+
+    Raises:
+      UserError: a file cannot be written; `write` raises it too.
+
     """
     if not active:
         yield lambda step, scalars: None
@@ -28,13 +35,13 @@ def open_metrics(
     from clu import metric_writers
 
     path = epath.Path(workdir) / files.METRICS_FILE
-    kept = [row for row in read_metrics(workdir) if row["step"] <= first_step]
-    with _explained(workdir):
-        files.write_whole(path, "".join(_line(row) for row in kept))
-        summaries = metric_writers.SummaryWriter(str(workdir))
+    kept = [_line(row) for row in read_metrics(workdir) if row["step"] <= first_step]
+    with _writing_to(workdir):
+        files.write_whole(path, "".join(kept))
+        summaries = metric_writers.SummaryWriter(workdir)
 
     def write(step: int, scalars: Scalars) -> None:
-        with _explained(workdir):
+        with _writing_to(workdir):
             summaries.write_scalars(step, scalars)
             with path.open("a") as file:
                 file.write(_line({"step": step} | scalars))
@@ -42,7 +49,7 @@ def open_metrics(
     try:
         yield write
     finally:
-        with _explained(workdir):
+        with _writing_to(workdir):
             summaries.close()
 
 
@@ -51,8 +58,8 @@ def read_metrics(workdir: str) -> list[Scalars]:
     path = epath.Path(workdir) / files.METRICS_FILE
     if not path.exists():
         return []
-    whole_lines = path.read_text().split("\n")[:-1]
-    return [json.loads(line) for line in whole_lines]
+    *complete_lines, _ = path.read_text().split("\n")
+    return [json.loads(line) for line in complete_lines]
 
 
 def _line(row: Scalars) -> str:
@@ -60,12 +67,13 @@ def _line(row: Scalars) -> str:
 
 
 @contextmanager
-def _explained(workdir: str) -> Iterator[None]:
-    """As `files.explained`, for what TensorFlow writes as well."""
+def _writing_to(workdir: str) -> Iterator[None]:
+    """As `files.writing_to`, for what TensorFlow raises as well."""
     from tensorflow import errors
 
-    with files.explained(workdir):
+    with files.writing_to(workdir):
         try:
             yield
         except errors.OpError as error:
-            raise OSError(error.message.partition("\n")[0]) from error
+            first_line = error.message.partition("\n")[0]
+            raise OSError(first_line) from error

@@ -1,7 +1,7 @@
-import argparse
 import functools
 import itertools
 import json
+import subprocess
 import sys
 
 import cv2
@@ -10,6 +10,7 @@ import pytest
 import simplejpeg
 
 from benchmarks import input as benchmark
+from lens_jax.errors import UserError
 
 IMAGES = 5
 
@@ -23,22 +24,21 @@ def folder(tmp_path_factory) -> str:
 
 def test_photographs_have_the_size_of_those_of_imagenet():
     jpegs = [benchmark.make_jpeg(index) for index in range(8)]
-    sides = [simplejpeg.decode_jpeg_header(data)[:2] for data in jpegs]
-    assert [max(each) for each in sides] == 8 * [500]
-    assert [height > width for height, width in sides] == 2 * [True, False, False, False]
+    sides = np.array([simplejpeg.decode_jpeg_header(data)[:2] for data in jpegs])
+    assert sides.max(axis=1).tolist() == 8 * [500]
+    assert (sides[:, 0] > sides[:, 1]).tolist() == 2 * [True, False, False, False]
     assert 80_000 < np.mean([len(data) for data in jpegs]) < 120_000
     assert len({*jpegs}) == 8
 
 
 def test_photographs_are_as_strong_at_large_scales_as_at_small_ones():
-    gray = benchmark.photograph(np.random.default_rng(0), 512, 512).mean(-1)
-    levels = [
-        cv2.resize(gray, (side, side), interpolation=cv2.INTER_AREA) for side in (512, 128, 32, 8)
-    ]
-    lost = [
-        np.std(fine - cv2.resize(coarse, fine.shape, interpolation=cv2.INTER_LINEAR))
-        for fine, coarse in itertools.pairwise(levels)
-    ]
+    fine = benchmark.photograph(np.random.default_rng(0), 512, 512).mean(-1)
+    lost = []
+    for side in (128, 32, 8):
+        coarse = cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA)
+        restored = cv2.resize(coarse, fine.shape, interpolation=cv2.INTER_LINEAR)
+        lost.append(np.std(fine - restored))
+        fine = coarse
     assert max(lost) < 2 * min(lost)
 
 
@@ -47,9 +47,13 @@ def test_both_formats_hold_the_photographs(folder):
 
     jpegs = sorted(benchmark.make_jpeg(index) for index in range(IMAGES))
     records = tf.data.TFRecordDataset(tf.io.gfile.glob(f"{folder}/tfrecord/*/*/*.tfrecord*"))
-    examples = [tf.train.Example.FromString(data) for data in records.as_numpy_iterator()]
-    assert sorted(each.features.feature["image"].bytes_list.value[0] for each in examples) == jpegs
-    assert sorted({*itertools.islice(benchmark._in_memory(folder), 2 * IMAGES)}) == jpegs
+    images = []
+    for data in records.as_numpy_iterator():
+        features = tf.train.Example.FromString(data).features.feature
+        images.append(features["image"].bytes_list.value[0])
+    assert sorted(images) == jpegs
+    twice = itertools.islice(benchmark._in_memory(folder), 2 * IMAGES)
+    assert sorted(set(twice)) == jpegs
 
 
 @pytest.mark.parametrize("name", ["tf.data", "decoder alone", "reader, 2 threads"])
@@ -65,7 +69,7 @@ def test_every_way_crops_the_photographs(folder, name):
 
 
 def _images(batch) -> np.ndarray:
-    """The images of a batch, however a way gives them."""
+    """The images of a batch, in whichever form a way yields them."""
     if isinstance(batch, np.ndarray):
         return batch[None]
     return batch["image"] if isinstance(batch, dict) else batch[0]
@@ -77,14 +81,14 @@ def test_whole_images_are_decoded_in_full(folder):
 
 
 def hold(folder: str, size: int):
-    """Gives batches of 10, for each of which 50 MB are written anew; the last of them are held."""
+    """Yields batches of 10. For each, 50 MB are newly written; those of the last are held."""
     while True:
         held = np.ones(50_000_000, np.uint8)
         yield held
 
 
 def test_what_is_measured_fits_together():
-    found = benchmark.apart(benchmark.measure, benchmark.Way(hold, 10), "", 32, 0.3)
+    found = benchmark.in_new_process(benchmark.measure, benchmark.Way(hold, 10), "", 32, 0.3)
     assert found.images_per_core_second * found.cpu_milliseconds == pytest.approx(1_000)
     assert found.images_per_second > 0
     assert 45 < found.held_mebibytes < 105
@@ -92,7 +96,7 @@ def test_what_is_measured_fits_together():
 
 def test_worker_processes_count(folder):
     way = benchmark.Way(functools.partial(benchmark.read_in_workers, 1), 64)
-    found = benchmark.apart(benchmark.measure, way, folder, 32, 0.1)
+    found = benchmark.in_new_process(benchmark.measure, way, folder, 32, 0.1)
     assert found.cpu_milliseconds > 0
     assert found.held_mebibytes > 100  # what the worker has imported is a part of it
 
@@ -110,43 +114,51 @@ def test_the_description_compares_by_core():
     }
     lines = benchmark.describe(results).splitlines()
     assert lines[0].split(maxsplit=5)[:5] == ["images/s", "a", "core", "CPU", "ms"]
-    assert lines[3].removeprefix("reader, 1 thread").split() == [
-        "920",
-        "920",
-        "1.09",
-        "26",
-        "0.92",
-        "1.15",
-    ]
-    assert (
-        lines[-1]
-        == "a core should read by the reader at least 0.9 of decoder alone, 1.2 of tf.data"
-    )
+    numbers = lines[3].removeprefix("reader, 1 thread").split()
+    assert numbers == ["920", "920", "1.09", "26", "0.92", "1.15"]
+    targets = "a core should read by the reader at least 0.9 of decoder alone, 1.2 of tf.data"
+    assert lines[-1] == targets
+
+
+def run(*words: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "benchmarks.input", *words]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flag", "message"),
     [
-        (["--images=0"], "--images is 0: give 1 or more"),
-        (["--seconds=-1"], "--seconds is -1.0: give 0.1 or more"),
-        (["--threads", "1", "0"], "--threads is 0: give 1 or more"),
-        (
-            ["--json=nowhere/a.json"],
-            "--json 'nowhere/a.json' lies in no folder: create 'nowhere' first",
-        ),
+        ("--images=0", "flag --images=0: 0 is not a positive integer"),
+        ("--seconds=-1", "flag --seconds=-1: -1.0 is not number >= 0.1"),
+        ("--threads=1,0", "--threads has '0': give numbers from 1 upwards, such as 1,4"),
     ],
 )
-def test_what_cannot_be_read_with_is_refused(monkeypatch, flags, message):
-    monkeypatch.setattr(sys, "argv", ["input", *flags])
-    with pytest.raises(SystemExit) as exit:
-        benchmark.main()
-    assert exit.value.code == f"error: {message}"
+def test_mistakes_end_the_command_in_one_line(flag, message):
+    done = run(flag)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_threads_are_numbers():
+    assert benchmark.parse_threads(["1", "16"]) == [1, 16]
+    for wrong in ("", "one", "-1", "1.5"):
+        with pytest.raises(UserError, match=f"--threads has '{wrong}': give numbers from 1"):
+            benchmark.parse_threads(["1", wrong])
+
+
+def test_a_file_in_no_folder_is_refused(tmp_path):
+    benchmark.check_json(None)
+    benchmark.check_json(str(tmp_path / "a.json"))
+    message = "--json 'nowhere/a.json' lies in no folder: create 'nowhere' first"
+    with pytest.raises(UserError, match=message):
+        benchmark.check_json("nowhere/a.json")
 
 
 def test_every_round_is_written(tmp_path):
     rounds = [benchmark.Measured(900, 1_000, 1.0, 1), benchmark.Measured(800, 900, 1.1, 1)]
     path = tmp_path / "input.json"
-    benchmark.write(str(path), argparse.Namespace(images=7), {"tf.data": rounds})
+    benchmark.write(str(path), {"images": 7}, {"tf.data": rounds})
     written = json.loads(path.read_text())
     assert written["options"] == {"images": 7}
-    assert [benchmark.Measured(**each) for each in written["ways"]["tf.data"]] == rounds
+    assert written["ways"]["tf.data"] == [each._asdict() for each in rounds]

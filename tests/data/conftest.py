@@ -6,7 +6,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from lens_jax.data.builders import png
-from lens_jax.data.source import Source, open_source
+from lens_jax.data.source import Record, Source, open_source
 
 
 class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -55,17 +55,20 @@ def tfrecord_dir(tmp_path_factory) -> str:
 
 @pytest.fixture
 def numbered() -> Callable[..., Source]:
-    """Makes a source whose image i is red i and fades in green and blue; some may be cut short."""
+    """Makes a source whose image i is red i and fades in green and blue; `broken` are cut short."""
 
     def make(size: int, broken: Collection[int] = ()) -> Source:
         fade = np.zeros((32, 32, 3), np.uint8)
         fade[..., 1:] = np.moveaxis(7 * np.indices((32, 32)), 0, -1)
-        images = [png.encode(fade + np.array([i, 0, 0], np.uint8)) for i in range(size)]
-        images = [data[: len(data) // 2] if i in broken else data for i, data in enumerate(images)]
-        return Source(
-            ("even", "odd"),
-            size,
-            lambda i: {"image": images[i], "label": i % 2, "name": f"image {i}"},
-        )
+        images = []
+        for index in range(size):
+            data = png.encode(fade + np.array([index, 0, 0], np.uint8))
+            end = len(data) // 2 if index in broken else len(data)
+            images.append(data[:end])
+
+        def read(index: int) -> Record:
+            return {"image": images[index], "label": index % 2, "name": f"image {index}"}
+
+        return Source(("even", "odd"), size, read)
 
     return make

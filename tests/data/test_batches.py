@@ -4,7 +4,14 @@ import logging
 import numpy as np
 import pytest
 
-from lens_jax.data.batches import CROPS, EVAL_CROPS, Skipped, eval_batches, train_batches
+from lens_jax.data.batches import (
+    CROPS,
+    EVAL_CROPS,
+    NO_INDEX,
+    Skipped,
+    eval_batches,
+    train_batches,
+)
 from lens_jax.data.decode import decode
 from lens_jax.errors import UserError
 
@@ -23,13 +30,19 @@ def take(batches, count: int) -> list:
     return [next(batches) for _ in range(count)]
 
 
+def join(batches: list, key: str) -> np.ndarray:
+    """One array of all batches, put after one another."""
+    return np.concatenate([batch[key] for batch in batches])
+
+
 def indices(batches: list) -> list[int]:
-    return [int(i) for batch in batches for i in batch["image"][:, 0, 0, 0]]
+    """The indices that the images themselves show, see `numbered`."""
+    return join(batches, "image")[:, 0, 0, 0].tolist()
 
 
-def rows(batches: list) -> list[bytes]:
-    """Each example's bytes, sorted."""
-    return sorted(image.tobytes() for batch in batches for image in batch["image"])
+def sorted_bytes(batch: dict) -> list[bytes]:
+    """Each image's bytes, sorted."""
+    return sorted(image.tobytes() for image in batch["image"])
 
 
 def assert_same(ones: list, others: list) -> None:
@@ -40,9 +53,12 @@ def assert_same(ones: list, others: list) -> None:
 
 def test_a_batch(numbered):
     batch = next(train(numbered(20), image_size=6))
-    assert batch.keys() == {"image", "label"}
-    assert (batch["image"].shape, batch["image"].dtype) == ((4, 6, 6, 3), np.uint8)
-    assert (batch["label"].shape, batch["label"].dtype) == ((4,), np.int32)
+    assert batch.keys() == {"image", "label", "index"}
+    assert batch["image"].shape == (4, 6, 6, 3)
+    assert batch["image"].dtype == np.uint8
+    for key in ("label", "index"):
+        assert batch[key].shape == (4,)
+        assert batch[key].dtype == np.int32
 
 
 def test_images_and_labels_stay_together(numbered):
@@ -54,6 +70,38 @@ def test_images_and_labels_stay_together(numbered):
             np.testing.assert_array_equal(image, decode(source[index]["image"]))
 
 
+@pytest.mark.parametrize("crop", CROPS)
+@pytest.mark.parametrize("shards", [1, 2])
+def test_the_index_is_that_of_the_image(numbered, crop, shards):
+    source = numbered(10)
+    for shard in range(shards):
+        batches = train(source, crop=crop, shard=shard, shards=shards)
+        read = take(batches, 6)  # 24 examples: more than two epochs
+        assert join(read, "index").tolist() == indices(read)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_the_index_of_a_replaced_image_is_that_of_the_next(numbered, shards):
+    source = numbered(8, broken=(3, 4, 7))
+    for shard in range(shards):
+        read = take(train(source, shard=shard, shards=shards), 8)
+        assert join(read, "index").tolist() == indices(read)
+        assert not {3, 4, 7} & set(indices(read))
+
+
+@pytest.mark.parametrize("make", [train, evaluate])
+def test_the_index_in_a_subsample_is_that_in_the_whole_data_set(numbered, make):
+    read = take(make(numbered(20).subsample(8)), 2)
+    assert sorted(indices(read)) == [0, 2, 5, 7, 10, 12, 15, 17]
+    assert join(read, "index").tolist() == indices(read)
+
+
+def test_the_index_of_a_replaced_image_in_a_subsample(numbered):
+    read = take(train(numbered(20, broken=(5,)).subsample(8)), 2)
+    assert sorted(indices(read)) == [0, 2, 7, 7, 10, 12, 15, 17]
+    assert join(read, "index").tolist() == indices(read)
+
+
 def test_every_epoch_has_every_example_once_in_an_order_of_its_own(numbered):
     batches = train(numbered(20))
     epochs = [indices(take(batches, 5)) for _ in range(3)]
@@ -62,12 +110,14 @@ def test_every_epoch_has_every_example_once_in_an_order_of_its_own(numbered):
 
 
 def test_batches_span_epochs(numbered):
-    seen = indices(take(train(numbered(7), batch_size=3), 7))
-    assert [sorted(seen[start : start + 7]) for start in (0, 7, 14)] == 3 * [list(range(7))]
+    read = indices(take(train(numbered(7), batch_size=3), 7))
+    for epoch in np.split(np.array(read), 3):
+        assert sorted(epoch) == list(range(7))
 
 
 def test_batches_larger_than_the_source(numbered):
-    assert sorted(indices(take(train(numbered(3), batch_size=6), 1))) == [0, 0, 1, 1, 2, 2]
+    batch = next(train(numbered(3), batch_size=6))
+    assert sorted(indices([batch])) == [0, 0, 1, 1, 2, 2]
 
 
 def test_a_source_of_one(numbered):
@@ -80,20 +130,20 @@ def test_batches_are_a_function_of_seed_and_step(numbered, crop):
     runs = [take(train(source, crop=crop, threads=threads), 8) for threads in (1, 4)]
     assert_same(*runs)
     other = take(train(source, crop=crop, seed=1), 8)
-    assert any(
-        (one["image"] != two["image"]).any() for one, two in zip(runs[0], other, strict=True)
-    )
+    assert (join(runs[0], "image") != join(other, "image")).any()
 
 
 def test_seeds_next_to_each_other_share_no_epoch(numbered):
-    first = indices(take(train(numbered(20), seed=0), 10))
-    second = indices(take(train(numbered(20), seed=1), 10))
-    assert not {tuple(first[:20]), tuple(first[20:])} & {tuple(second[:20]), tuple(second[20:])}
+    epochs = set()
+    for seed in (0, 1):
+        batches = train(numbered(20), seed=seed)
+        epochs |= {tuple(indices(take(batches, 5))) for _ in range(2)}
+    assert len(epochs) == 4
 
 
 def test_random_crops_are_new_in_every_epoch(numbered):
-    first, second = (rows([batch]) for batch in take(train(numbered(4), crop="random"), 2))
-    assert not set(first) & set(second)
+    first, second = take(train(numbered(4), crop="random"), 2)
+    assert not set(sorted_bytes(first)) & set(sorted_bytes(second))
 
 
 @pytest.mark.parametrize("steps", [0, 3, 7])
@@ -117,10 +167,7 @@ def test_the_state_does_not_grow(numbered):
 
 def whole(parts: list) -> list:
     """The batches that several processes hold together: their parts, put after one another."""
-    return [
-        {key: np.concatenate([part[key] for part in batch]) for key in batch[0]}
-        for batch in zip(*parts, strict=True)
-    ]
+    return [{key: join(batch, key) for key in batch[0]} for batch in zip(*parts, strict=True)]
 
 
 @pytest.mark.parametrize("shards", [1, 2, 4])
@@ -128,9 +175,8 @@ def test_the_number_of_processes_does_not_change_the_batches(numbered, shards):
     source = numbered(10)
     one = train(source, crop="random")
     several = [train(source, crop="random", shard=shard, shards=shards) for shard in range(shards)]
-    parts = [
-        take(batches, 8) for batches in several
-    ]  # 32 examples: batches 2 and 7 span two epochs
+    # 32 examples: batches 2 and 7 span two epochs.
+    parts = [take(batches, 8) for batches in several]
     assert {len(batch["image"]) for part in parts for batch in part} == {4 // shards}
     assert_same(whole(parts), take(one, 8))
     assert all(batches.get_state() == one.get_state() for batches in several)
@@ -160,14 +206,9 @@ def test_a_broken_image_is_replaced_by_the_next_and_named(numbered, caplog):
         epochs = [indices(take(batches, 2)) for _ in range(2)]
     assert [sorted(epoch) for epoch in epochs] == 2 * [[0, 0, 1, 2, 5, 5, 5, 6]]
     assert skipped.names == {"image 3", "image 4", "image 7"}
-    lines = [
-        record.getMessage() for record in caplog.records if "does not decode" in record.getMessage()
-    ]
-    assert sorted(line.split(" (")[0].split(": ")[1] for line in lines) == [
-        "image 3",
-        "image 4",
-        "image 7",
-    ]
+    lines = [line for line in caplog.messages if "does not decode" in line]
+    named = [line.split(" (")[0].split(": ")[1] for line in lines]
+    assert sorted(named) == ["image 3", "image 4", "image 7"]
 
 
 def test_too_many_broken_images_are_refused(numbered):
@@ -192,38 +233,42 @@ def test_a_source_of_broken_images_is_refused(numbered):
 def test_evaluation_is_one_ordered_pass(numbered, size):
     batches = list(evaluate(numbered(size)))
     assert {len(batch["mask"]) for batch in batches} == {4}
-    mask = np.concatenate([batch["mask"] for batch in batches])
-    assert (mask.dtype, mask.tolist()) == (bool, [i < size for i in range(4 * -(-size // 4))])
+    filling = -size % 4
+    mask = join(batches, "mask")
+    assert mask.dtype == bool
+    assert mask.tolist() == size * [True] + filling * [False]
     assert indices(batches)[:size] == list(range(size))
-    assert np.concatenate([batch["label"] for batch in batches])[:size].tolist() == [
-        i % 2 for i in range(size)
-    ]
+    assert join(batches, "index").tolist() == [*range(size), *filling * [NO_INDEX]]
+    assert join(batches, "label")[:size].tolist() == [i % 2 for i in range(size)]
 
 
 @pytest.mark.parametrize("shards", [1, 2, 4])
 @pytest.mark.parametrize("size", [1, 9])
 def test_evaluation_in_several_processes(numbered, shards, size):
     source = numbered(size)
-    together = whole(
-        [list(evaluate(source, shard=shard, shards=shards)) for shard in range(shards)]
-    )
+    parts = [list(evaluate(source, shard=shard, shards=shards)) for shard in range(shards)]
+    together = whole(parts)
     assert_same(together, list(evaluate(source)))
-    mask = np.concatenate([batch["mask"] for batch in together])
+    mask = join(together, "mask")
     assert np.array(indices(together))[mask].tolist() == list(range(size))
+    assert join(together, "index")[mask].tolist() == list(range(size))
 
 
 def test_evaluation_masks_broken_images(numbered):
     source = numbered(6, broken=(0, 4))
     skipped = Skipped(source)
     batches = list(evaluate(source, skipped))
-    assert np.concatenate([batch["mask"] for batch in batches]).tolist() == [0, 1, 1, 1, 0, 1, 0, 0]
+    assert join(batches, "mask").tolist() == [0, 1, 1, 1, 0, 1, 0, 0]
+    assert join(batches, "index").tolist() == [0, 1, 2, 3, 4, 5, NO_INDEX, NO_INDEX]
     assert batches[0]["image"][0].max() == 0
     assert skipped.names == {"image 0", "image 4"}
 
 
 @pytest.mark.parametrize("crop", EVAL_CROPS)
 def test_evaluation_can_be_repeated(numbered, crop):
-    assert_same(*(list(evaluate(numbered(9), crop=crop)) for _ in range(2)))
+    first = list(evaluate(numbered(9), crop=crop))
+    second = list(evaluate(numbered(9), crop=crop))
+    assert_same(first, second)
 
 
 def test_unknown_crops_are_refused(numbered):

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -64,39 +65,41 @@ def test_letters_stand_out(factors):
         assert difference.min() >= glyphs.MIN_CONTRAST - 1e-6
 
 
-def test_letters_stay_inside_and_have_their_size_and_place(factors):
+def test_letters_stay_inside_and_have_their_size_and_position(factors):
     size = 128
     for each in factors[:100]:
         ink = glyphs.coverage(each, size) > 0
-        rows, columns = (np.flatnonzero(ink.any(axis)) for axis in (1, 0))
-        assert min(rows[0], columns[0]) > 0
-        assert max(rows[-1], columns[-1]) < size - 1
-        extents = np.ptp(rows) + 1, np.ptp(columns) + 1
-        assert max(extents) == pytest.approx(each.scale * size, abs=2.5)
-        assert (columns[0] + columns[-1] + 1) / 2 == pytest.approx(each.x * size, abs=2)
-        assert (rows[0] + rows[-1] + 1) / 2 == pytest.approx(each.y * size, abs=2)
+        # The edges of the letter's bounding box.
+        rows = np.flatnonzero(ink.any(axis=1))
+        columns = np.flatnonzero(ink.any(axis=0))
+        top, bottom = rows[0], rows[-1] + 1
+        left, right = columns[0], columns[-1] + 1
+        assert min(top, left) > 0
+        assert max(bottom, right) < size
+        longer = max(bottom - top, right - left)
+        assert longer == pytest.approx(each.scale * size, abs=2.5)
+        assert (left + right) / 2 == pytest.approx(each.x * size, abs=2)
+        assert (top + bottom) / 2 == pytest.approx(each.y * size, abs=2)
 
 
 def test_gradient_runs_between_its_colors_along_its_angle():
     colors = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    right = glyphs.gradient(colors, 0.0, 10)[..., 0]
-    np.testing.assert_allclose(right, np.broadcast_to(np.arange(0.05, 1, 0.1), (10, 10)), atol=1e-9)
-    np.testing.assert_allclose(glyphs.gradient(colors, 90.0, 10)[..., 0], right.T, atol=1e-9)
-    np.testing.assert_allclose(
-        glyphs.gradient(colors, 180.0, 10)[..., 0], right[:, ::-1], atol=1e-9
-    )
+    right, down, left = (glyphs.gradient(colors, angle, 10)[..., 0] for angle in (0, 90, 180))
+    ramp = np.arange(0.05, 1, 0.1)
+    np.testing.assert_allclose(right, np.tile(ramp, (10, 1)), atol=1e-9)
+    np.testing.assert_allclose(down, right.T, atol=1e-9)
+    np.testing.assert_allclose(left, right[:, ::-1], atol=1e-9)
 
 
 @pytest.mark.parametrize("font", range(len(glyphs.FONTS)))
 def test_letters_differ_in_all_orientations(font, factors):
-    sample = {"font": font, "x": 0.5, "y": 0.5, "scale": 0.8, "tilt": 0.0}
-    uprights = [
-        glyphs.coverage(glyphs.Factors(**vars(factors[0]) | sample | {"label": label}), 32)
-        for label in range(len(glyphs.LETTERS))
-    ]
-    views = [np.rot90(image, turns) for image in uprights for turns in range(4)]
+    upright = dataclasses.replace(factors[0], font=font, x=0.5, y=0.5, scale=0.8, tilt=0.0)
+    views = []
+    for label in range(len(glyphs.LETTERS)):
+        image = glyphs.coverage(dataclasses.replace(upright, label=label), 32)
+        views += [np.rot90(image, turns) for turns in range(4)]
     for one, other in itertools.combinations(views, 2):
-        # As a share of the ink: an E lacks one of its strokes to be an F.
+        # As a fraction of the ink: an E without one of its strokes is an F.
         assert np.abs(one - other).sum() > 0.1 * one.sum()
 
 
@@ -114,7 +117,8 @@ def test_stored_examples_can_be_made_again(data_dir, split):
 
 def test_every_index_is_stored_once(data_dir):
     builder = glyphs.Glyphs(config="32", data_dir=data_dir, file_format="array_record")
-    assert sorted(int(row["index"]) for row in builder.as_data_source("test")) == list(range(2_000))
+    indices = [int(row["index"]) for row in builder.as_data_source("test")]
+    assert sorted(indices) == list(range(2_000))
 
 
 def test_the_builder_is_registered_with_a_config_for_each_size(tmp_path):

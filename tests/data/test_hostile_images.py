@@ -19,12 +19,9 @@ NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(content))
-        + name
-        + content
-        + struct.pack(">I", zlib.crc32(name + content))
-    )
+    length = struct.pack(">I", len(content))
+    checksum = struct.pack(">I", zlib.crc32(name + content))
+    return length + name + content + checksum
 
 
 def png(height: int, width: int, *middle: bytes) -> bytes:
@@ -33,7 +30,8 @@ def png(height: int, width: int, *middle: bytes) -> bytes:
 
 
 def pixels(height: int, width: int) -> bytes:
-    return chunk(b"IDAT", zlib.compress((b"\0" + b"\x80" * 3 * width) * height))
+    row = b"\0" + b"\x80" * 3 * width
+    return chunk(b"IDAT", zlib.compress(row * height))
 
 
 def segment(marker: int, content: bytes) -> bytes:
@@ -43,31 +41,35 @@ def segment(marker: int, content: bytes) -> bytes:
 def jpeg(
     height: int, width: int, sampling: bytes = b"\x11", scans: int = 1, comments: bytes = b""
 ) -> bytes:
-    """A gray JPEG of one value, 128: its codes for "no change" and "end of block" are single zero
-    bits.
+    """A gray JPEG of one value, 128.
 
-    `sampling` holds the factors of each channel, 4 bits for each direction. With more than one of
-    `scans`, it is a progressive one. Every scan after the first says in a few bytes that nothing is
-    in it.
+    Its codes for "no change" and "end of block" are single zero bits. `sampling` holds the factors
+    of each channel, 4 bits for each direction. With more than one of `scans`, it is a progressive
+    one, and every scan after the first says in a few bytes that nothing is in it.
     """
-    frame, band = (0xC2, b"\1\x3f\0") if scans > 1 else (0xC0, b"\0\x3f\0")
+    is_progressive = scans > 1
+    frame, band = (0xC2, b"\1\x3f\0") if is_progressive else (0xC0, b"\0\x3f\0")
     channels = range(len(sampling))
-    tables = segment(0xDB, b"\0" + b"\1" * 64) + b"".join(
-        segment(0xC4, bytes([kind, 1, *15 * [0], value]))
-        for kind, value in ((0, 0), (16, 0xE0 * (scans > 1)))
-    )
+
+    # A table of quantization; one of codes for the first value of a block, one for the others.
+    tables = segment(0xDB, b"\0" + b"\1" * 64)
+    for kind, value in ((0, 0), (16, 0xE0 if is_progressive else 0)):
+        tables += segment(0xC4, bytes([kind, 1, *15 * [0], value]))
+
     described = b"".join(bytes([each, sampling[each], 0]) for each in channels)
     size = struct.pack(">BHHB", 8, height, width, len(sampling)) + described
-    first = bytes([len(sampling)]) + b"".join(bytes([each, 0]) for each in channels)
-    first += b"\0\0\0" if scans > 1 else band
-    blocks = (
-        (height // 8 + 8)
-        * (width // 8 + 8)
-        * 2
-        * sum((each >> 4) * (each & 15) for each in sampling)
-    )
-    more = segment(0xDA, b"\1\0\0" + band) + b"\0" * (2 * (blocks // 16384 + 1))
-    body = segment(0xDA, first) + b"\0" * (blocks // 8 + 1) + more * (scans - 1)
+
+    first = bytes([len(sampling)])
+    for each in channels:
+        first += bytes([each, 0])
+    first += b"\0\0\0" if is_progressive else band
+
+    # At least as many zero bits as there are codes.
+    factors = sum((each >> 4) * (each & 15) for each in sampling)
+    blocks = (height // 8 + 8) * (width // 8 + 8) * 2 * factors
+    body = segment(0xDA, first) + b"\0" * (blocks // 8 + 1)
+    empty = b"\0" * (2 * (blocks // 16384 + 1))
+    body += (scans - 1) * (segment(0xDA, b"\1\0\0" + band) + empty)
     return b"\xff\xd8" + comments + tables + segment(frame, size) + body + b"\xff\xd9"
 
 
@@ -76,23 +78,26 @@ def jpeg(
 )
 def test_chroma_may_be_subsampled_in_any_way(sampling):
     data = jpeg(40, 56, bytes.fromhex(sampling))
-    np.testing.assert_array_equal(decode.decode(data), np.full((40, 56, 3), 128))
-    np.testing.assert_array_equal(decode.resize(data, 16), np.full((16, 16, 3), 128))
+    whole, resized = decode.decode(data), decode.resize(data, 16)
+    assert whole.shape == (40, 56, 3)
+    assert resized.shape == (16, 16, 3)
+    assert (whole == 128).all()
+    assert (resized == 128).all()
 
 
 @pytest.mark.parametrize(
     "stray", [b"\0\0\0", b"\xff\xff\xff", b"\xff\0", b"\xff\xd0", segment(0xE5, b"\xff\xc0any")]
 )
 def test_stray_bytes_in_front_of_the_frame_do_not_hide_its_size(stray):
-    assert decode.decode(jpeg(40, 56, comments=segment(0xFE, b"any") + stray)).shape == (40, 56, 3)
+    data = jpeg(40, 56, comments=segment(0xFE, b"any") + stray)
+    assert decode.decode(data).shape == (40, 56, 3)
 
 
 def test_only_whole_jpeg_and_png_are_read():
     for kind, data in fuzz.originals().items():
         if kind.endswith(("JPEG", "PNG")):
-            assert decode.decode(data).shape == (
-                (375, 500, 3) if kind == "large JPEG" else (64, 96, 3)
-            )
+            shape = (375, 500, 3) if kind == "large JPEG" else (64, 96, 3)
+            assert decode.decode(data).shape == shape
         else:
             with pytest.raises(ValueError, match="not a complete image in JPEG or PNG format"):
                 decode.decode(data)
@@ -128,25 +133,29 @@ def test_many_scans_of_a_jpeg_are_refused():
         decode.decode(jpeg(64, 64, scans=decode.MAX_SCANS + 1))
 
 
+ZEROS = chunk(b"IDAT", zlib.compress(b"\0" * 2_000_000))
+TEXT = chunk(b"zTXt", b"any\0\0" + zlib.compress(b" " * 7_900_000))
+# The claimed length of a chunk, and its name.
+CHUNK_OF_4_GB = struct.pack(">I", 0xFFFFFFF0) + b"PLTE"
+CHUNK_OF_2_GB = struct.pack(">I", 0x7FFFFFF0) + b"IDAT"
 BOMBS = {
-    "an image of 60000 x 60000 pixels": png(
-        60_000, 60_000, chunk(b"IDAT", zlib.compress(b"\0" * 2_000_000))
-    ),
+    "an image of 60000 x 60000 pixels": png(60_000, 60_000, ZEROS),
     "an image of 65500 x 65500 pixels": jpeg(65_500, 65_500)[:4_000],
-    "a chunk that claims 4 GB": png(8, 8, struct.pack(">I", 0xFFFFFFF0) + b"PLTE", pixels(8, 8)),
-    "pixels that claim 2 GB": png(8, 8, struct.pack(">I", 0x7FFFFFF0) + b"IDAT"),
-    "a text of 200 MB": png(
-        8, 8, chunk(b"zTXt", b"any\0\0" + zlib.compress(b" " * 7_900_000)) * 25, pixels(8, 8)
-    ),
+    "a chunk that claims 4 GB": png(8, 8, CHUNK_OF_4_GB, pixels(8, 8)),
+    "pixels that claim 2 GB": png(8, 8, CHUNK_OF_2_GB),
+    "a text of 200 MB": png(8, 8, TEXT * 25, pixels(8, 8)),
 }
 READ = """
 import json, pathlib, resource, sys
 import numpy as np
 from lens_jax.data import decode
 
+def crop(data):
+    return decode.random_crop_resize(data, 8, np.random.default_rng(0))
+
 def read(path):
     data = pathlib.Path(path).read_bytes()
-    for each in (decode.decode, lambda data: decode.random_crop_resize(data, 8, np.random.default_rng(0))):
+    for each in (decode.decode, crop):
         try:
             each(data)
             outcome = "decoded"
@@ -154,7 +163,9 @@ def read(path):
             outcome = str(error)
     return outcome
 
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
 read(sys.argv[1])
 before = peak()
 print(json.dumps({path: (read(path), peak() - before) for path in sys.argv[1:]}))
@@ -162,23 +173,27 @@ print(json.dumps({path: (read(path), peak() - before) for path in sys.argv[1:]})
 
 
 def test_small_files_that_want_much_memory_do_not_get_it(tmp_path):
-    paths = [tmp_path / str(index) for index in range(len(BOMBS) + 1)]
-    for path, data in zip(paths, [png(8, 8, pixels(8, 8)), *BOMBS.values()], strict=True):
+    files = [png(8, 8, pixels(8, 8)), *BOMBS.values()]
+    paths = []
+    for index, data in enumerate(files):
         assert len(data) < 250_000
-        path.write_bytes(data)
+        paths.append(tmp_path / str(index))
+        paths[-1].write_bytes(data)
     done = subprocess.run(
         [sys.executable, "-c", READ, *paths], capture_output=True, text=True, check=True
     )
-    (_, huge), (_, wide), (_, chunks), (_, last), (_, text) = zip(
-        BOMBS, list(json.loads(done.stdout).values())[1:], strict=True
-    )
-    assert huge[0] == "an image of 60000 x 60000 pixels, where 1 to 134217728 are legal"
-    assert wide[0] == "an image of 65500 x 65500 pixels, where 1 to 134217728 are legal"
-    assert chunks[0] == last[0] == "not a complete image in JPEG or PNG format"
-    assert text[0] == "decoded"
-    assert (
-        text[1] < 16
-    )  # MiB more than an image of 8 x 8 pixels takes; it is the largest of all so far
+    results = list(json.loads(done.stdout).values())
+    outcomes = dict(zip(BOMBS, [outcome for outcome, _ in results[1:]], strict=True))
+    legal = "where 1 to 134217728 are legal"
+    assert outcomes == {
+        "an image of 60000 x 60000 pixels": f"an image of 60000 x 60000 pixels, {legal}",
+        "an image of 65500 x 65500 pixels": f"an image of 65500 x 65500 pixels, {legal}",
+        "a chunk that claims 4 GB": "not a complete image in JPEG or PNG format",
+        "pixels that claim 2 GB": "not a complete image in JPEG or PNG format",
+        "a text of 200 MB": "decoded",
+    }
+    # The MiB of the last are the most of all, beyond those of an image of 8 x 8 pixels.
+    assert results[-1][1] < 16
 
 
 def test_mutated_files_are_decoded_or_refused():
@@ -187,25 +202,26 @@ def test_mutated_files_are_decoded_or_refused():
     for reader in fuzz.READERS:
         outcomes = [result.outcome for task, result in results.items() if task.reader == reader]
         assert len(outcomes) == 200
-        assert min(outcomes.count(fuzz.DECODED), outcomes.count(fuzz.REFUSED)) > 20
+        assert outcomes.count(fuzz.DECODED) > 20
+        assert outcomes.count(fuzz.REFUSED) > 20
 
 
-def test_the_header_tells_the_size_of_whatever_decodes():
+def test_the_header_holds_the_size_of_whatever_decodes():
     for index in range(200):
         data = fuzz.make_file(2, index)[1]
         try:
             image = decode.decode(data)
         except ValueError:
             continue
-        asked = []
-        decode._crop_resize(data, 8, lambda *shape: asked.append(shape) or decode.Box(0, 0, *shape))  # noqa: B023
-        assert asked == [image.shape[:2]]
+        assert decode._shape(data) == image.shape[:2]
 
 
-def test_a_mutated_file_is_a_matter_of_its_numbers():
-    files = [fuzz.make_file(0, index)[1] for index in range(50)]
-    assert [fuzz.make_file(0, index)[1] for index in range(50)] == files
-    assert len({*files, *(fuzz.make_file(1, index)[1] for index in range(50))}) > 90
+def test_a_mutated_file_is_a_function_of_seed_and_index():
+    files, again, others = (
+        [fuzz.make_file(seed, index)[1] for index in range(50)] for seed in (0, 0, 1)
+    )
+    assert files == again
+    assert len({*files, *others}) > 90
 
 
 def test_checksums_are_repaired():
@@ -225,7 +241,7 @@ def accident(task: str) -> str:
     return task
 
 
-def test_what_crashes_or_hangs_is_told_and_the_rest_goes_on():
+def test_what_crashes_or_hangs_is_reported_and_the_rest_goes_on():
     tasks = ["fine", "segfault", "sleep", "well"]
     outcomes = [result.outcome for result in fuzz.examine(accident, tasks, limit=1.0)]
     assert outcomes == ["fine", "crashed: SIGSEGV", "hung", "well"]

@@ -17,7 +17,12 @@ def image(index: int) -> bytes:
 
 def line(index: int, split: str) -> str:
     label = index % 3
-    return f"{CLASSES[label][0]}/{CLASSES[label]}/{split}_{index}.jpg {label}"
+    name = CLASSES[label]
+    return f"{name[0]}/{name}/{split}_{index}.jpg {label}"
+
+
+def path(index: int, split: str) -> str:
+    return line(index, split).split()[0]
 
 
 def write(
@@ -26,11 +31,12 @@ def write(
     """A release of `train` + 3 images."""
     (folder / lists).mkdir(parents=True, exist_ok=True)
     for split, count in (("train", train), ("val", 3)):
-        lines = [line(index, split) for index in range(count)]
-        (folder / lists / f"{split}_places205.csv").write_text("\n".join(lines) + "\n")
-        for index, path in enumerate(each.split()[0] for each in lines):
-            (folder / places205.IMAGES / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / places205.IMAGES / path).write_bytes(image(index))
+        lines = [line(index, split) + "\n" for index in range(count)]
+        (folder / lists / f"{split}_places205.csv").write_text("".join(lines))
+        for index in range(count):
+            file = folder / places205.IMAGES / path(index, split)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(image(index))
     return folder
 
 
@@ -45,15 +51,20 @@ def refuse(folder: pathlib.Path, data: pathlib.Path) -> str:
 def read(data: pathlib.Path, split: str) -> dict[str, tuple[bytes, int]]:
     opened = source.open_source("places205", split, str(data))
     assert opened.class_names == CLASSES
-    records = [opened[i] for i in range(len(opened))]
-    return {record["name"].split()[-1]: (record["image"], record["label"]) for record in records}
+    found = {}
+    for index in range(len(opened)):
+        record = opened[index]
+        file_name = record["name"].split()[-1]
+        found[file_name] = (record["image"], record["label"])
+    return found
 
 
 @pytest.mark.parametrize("lists", [places205.LISTS_FOLDER, "."])
 def test_images_are_stored_as_they_are_with_the_labels_of_the_lists(lists, tmp_path, capsys):
-    places205.prepare(str(write(tmp_path / "release", lists=lists)), str(tmp_path / "data"))
+    folder = write(tmp_path / "release", lists=lists)
+    places205.prepare(str(folder), str(tmp_path / "data"))
     for split, name, count in (("train", "train", 9), ("validation", "val", 3)):
-        expected = {line(i, name).split()[0]: (image(i), i % 3) for i in range(count)}
+        expected = {path(i, name): (image(i), i % 3) for i in range(count)}
         assert read(tmp_path / "data", split) == expected
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"{tmp_path}/data/places205/1.0.0 holds 9 in train, 3 in validation"
@@ -61,11 +72,12 @@ def test_images_are_stored_as_they_are_with_the_labels_of_the_lists(lists, tmp_p
 
 def test_a_few_missing_images_are_skipped_and_named_in_one_line(tmp_path, capsys):
     folder = write(tmp_path / "release", train=200)
-    missing = [line(index, "train").split()[0] for index in (4, 9)]
-    for path in missing:
-        (folder / places205.IMAGES / path).unlink()
+    missing = [path(index, "train") for index in (4, 9)]
+    for each in missing:
+        (folder / places205.IMAGES / each).unlink()
     places205.prepare(str(folder), str(tmp_path / "data"))
-    named = [text for text in capsys.readouterr().out.splitlines() if text.startswith("skipped")]
+    lines = capsys.readouterr().out.splitlines()
+    named = [text for text in lines if text.startswith("skipped")]
     start = "skipped 2 of the 200 images that train_places205.csv names"
     assert len(named) == 1
     assert named[0].startswith(start)
@@ -77,10 +89,10 @@ def test_a_few_missing_images_are_skipped_and_named_in_one_line(tmp_path, capsys
 
 def test_many_missing_images_are_refused_before_anything_is_written(tmp_path):
     folder = write(tmp_path / "release")
-    (folder / places205.IMAGES / line(4, "train").split()[0]).unlink()
+    (folder / places205.IMAGES / path(4, "train")).unlink()
     text = refuse(folder, tmp_path / "data")
     assert "lacks 1 of the 9 images that train_places205.csv names, more than 1%" in text
-    assert line(4, "train").split()[0] in text
+    assert path(4, "train") in text
 
 
 @pytest.mark.parametrize(
@@ -96,9 +108,9 @@ def test_many_missing_images_are_refused_before_anything_is_written(tmp_path):
 )
 def test_a_malformed_line_or_a_path_that_leaves_the_folder_is_named(wrong, tmp_path):
     folder = write(tmp_path / "release")
-    path = folder / places205.LISTS_FOLDER / "val_places205.csv"
-    path.write_text(path.read_text() + wrong + "\n")
-    expected = f"{path}:4: expected a line like 'a/abbey/x.jpg 0', not {wrong!r}"
+    file = folder / places205.LISTS_FOLDER / "val_places205.csv"
+    file.write_text(file.read_text() + wrong + "\n")
+    expected = f"{file}:4: expected a line like 'a/abbey/x.jpg 0', not {wrong!r}"
     assert refuse(folder, tmp_path / "data") == expected
 
 
@@ -113,8 +125,8 @@ def test_a_malformed_line_or_a_path_that_leaves_the_folder_is_named(wrong, tmp_p
 )
 def test_lists_that_contradict_themselves_are_refused(extra, words, tmp_path):
     folder = write(tmp_path / "release")
-    path = folder / places205.LISTS_FOLDER / "train_places205.csv"
-    path.write_text(path.read_text() + extra + "\n")
+    file = folder / places205.LISTS_FOLDER / "train_places205.csv"
+    file.write_text(file.read_text() + extra + "\n")
     assert words in refuse(folder, tmp_path / "data")
 
 
@@ -127,21 +139,24 @@ def test_a_missing_folder_or_list_is_named(tmp_path):
 
 def test_what_is_there_is_neither_kept_silently_nor_overwritten(tmp_path):
     folder = write(tmp_path / "release")
-    places205.prepare(str(folder), str(tmp_path / "data"))
-    before = {
-        path: path.stat().st_mtime_ns for path in (tmp_path / "data" / "places205").rglob("*")
-    }
+    data = tmp_path / "data"
+    places205.prepare(str(folder), str(data))
+    before = modified(data / "places205")
     with pytest.raises(UserError, match="is there already"):
-        places205.prepare(str(folder), str(tmp_path / "data"))
-    assert {
-        path: path.stat().st_mtime_ns for path in (tmp_path / "data" / "places205").rglob("*")
-    } == before
+        places205.prepare(str(folder), str(data))
+    assert modified(data / "places205") == before
+
+
+def modified(folder: pathlib.Path) -> dict[pathlib.Path, int]:
+    """When each file in a folder was last written."""
+    return {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
 
 
 def test_nothing_stays_when_preparing_breaks_off(tmp_path):
     folder, data = write(tmp_path / "release"), tmp_path / "data"
-    path = folder / places205.LISTS_FOLDER / "train_places205.csv"
-    entries = {"train": [*places205.read_list(path), places205.Entry("a/abbey/vanished.jpg", 0)]}
+    file = folder / places205.LISTS_FOLDER / "train_places205.csv"
+    vanished = places205.Entry("a/abbey/vanished.jpg", 0)
+    entries = {"train": [*places205.read_list(file), vanished]}
     builder = places205.Places205(
         images=folder / places205.IMAGES,
         entries=entries,
@@ -151,4 +166,5 @@ def test_nothing_stays_when_preparing_breaks_off(tmp_path):
     )
     with pytest.raises(UserError, match=r"cannot prepare places205 in .*vanished\.jpg"):
         preparation.prepare(builder)
-    assert [path.name for path in data.rglob("*") if path.is_file()] == [".places205.lock"]
+    left = [file.name for file in data.rglob("*") if file.is_file()]
+    assert left == [".places205.lock"]

@@ -97,6 +97,27 @@ def test_the_directory_of_tfds_is_the_default(data_dir, monkeypatch):
     assert len(source.open_source("cifar10", "test")) == 3
 
 
+def test_a_subsample_is_evenly_spaced_and_knows_where_it_is_from(numbered):
+    whole = numbered(20)
+    subsample = whole.subsample(8)
+    located = [subsample.locate(i) for i in range(len(subsample))]
+    assert located == [0, 2, 5, 7, 10, 12, 15, 17]
+    assert [subsample[i] for i in range(8)] == [whole[i] for i in located]
+    assert subsample.class_names == whole.class_names
+    with pytest.raises(IndexError, match="record 8 of 8"):
+        subsample[8]
+
+
+def test_a_subsample_of_a_subsample_knows_the_whole_data_set(numbered):
+    subsample = numbered(20).subsample(10).subsample(5)
+    assert [subsample.locate(i) for i in range(5)] == [0, 4, 8, 12, 16]
+
+
+def test_a_subsample_of_more_than_all_is_all(numbered):
+    subsample = numbered(3).subsample(7)
+    assert [subsample.locate(i) for i in range(len(subsample))] == [0, 1, 2]
+
+
 @pytest.mark.parametrize("index", [-1, 12])
 def test_records_out_of_range(data_dir, index):
     with pytest.raises(IndexError, match=f"record {index} of 12"):
@@ -137,8 +158,9 @@ def test_missing_cifar10_names_the_command(tmp_path):
 
 
 def test_missing_imagenet_names_the_folder_of_its_files(tmp_path):
-    options = f"--data_dir={tmp_path} --file_format=array_record --manual_dir=FOLDER_OF_THE_OFFICIAL_TAR_FILES"
-    assert f"`tfds build imagenet2012 {options}`" in message("imagenet2012", "train", str(tmp_path))
+    options = f"--data_dir={tmp_path} --file_format=array_record"
+    command = f"tfds build imagenet2012 {options} --manual_dir=FOLDER_OF_THE_OFFICIAL_TAR_FILES"
+    assert f"`{command}`" in message("imagenet2012", "train", str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -52,30 +52,35 @@ def records(data: pathlib.Path, split: str, name: str = "youtube8m_frames") -> l
 
 def test_frames_with_their_videos_times_and_labels(videos, tmp_path, capsys):
     (tmp_path / "labels.csv").write_text("id,label,more\nb2,dog,1\nvideo13,cat,2\n-a_1,dog,3\n")
-    frames.prepare(str(videos), str(tmp_path / "labels.csv"), str(tmp_path / "data"), SAMPLING)
+    data = tmp_path / "data"
+    frames.prepare(str(videos), str(tmp_path / "labels.csv"), str(data), SAMPLING)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "skipped 1 of 5 videos, which do not decode: broken.mp4"
-    path = tmp_path / "data" / "youtube8m_frames" / "2fps-32" / "1.0.0"
+    path = data / "youtube8m_frames" / "2fps-32" / "1.0.0"
     assert lines[-1] == f"{path} holds 12 in train, 4 in validation, of 4 videos"
-    opened = source.open_source("youtube8m_frames", "train", str(tmp_path / "data"))
+    opened = source.open_source("youtube8m_frames", "train", str(data))
     assert opened.class_names == ("cat", "dog", "unlabeled")
-    label = {"-a_1": 1, "b2": 1, "c3": 2, "video13": 0}
+
+    labels = {"-a_1": 1, "b2": 1, "c3": 2, "video13": 0}
     found = {}
     for split in frames.SPLITS:
-        for index, record in enumerate(records(tmp_path / "data", split)):
-            place, name, _, number, _, seconds, _ = record["name"].rsplit(maxsplit=6)
-            assert place == f"youtube8m_frames/2fps-32/1.0.0 {split}[{index}]"
-            assert record["label"] == label[name]
-            assert decode(record["image"]).shape == (32, 43, 3)
-            found[name, int(number)] = (split, float(seconds), level(decode(record["image"])))
-    assert found == {
-        (name, k): ("validation" if name == "video13" else "train", k / 2, 4 * k % 8)
-        for name in IDS
-        for k in range(4)
-    }
+        for index, record in enumerate(records(data, split)):
+            position, name, _, number, _, seconds, _ = record["name"].rsplit(maxsplit=6)
+            image = decode(record["image"])
+            assert position == f"youtube8m_frames/2fps-32/1.0.0 {split}[{index}]"
+            assert record["label"] == labels[name]
+            assert image.shape == (32, 43, 3)
+            found[name, int(number)] = (split, float(seconds), level(image))
+
+    expected = {}
+    for name in IDS:
+        split = "validation" if name == "video13" else "train"
+        for number in range(4):
+            expected[name, number] = (split, number / 2, 4 * number % 8)
+    assert found == expected
 
 
-def test_several_ways_lie_side_by_side_and_have_to_be_told_apart(videos, tmp_path):
+def test_several_ways_lie_side_by_side_and_have_to_be_named_in_full(videos, tmp_path):
     data = tmp_path / "data"
     frames.prepare(str(videos), "", str(data), SAMPLING)
     assert "2fps-32/1.0.0 is there already" in refuse(str(videos), "", str(data))
@@ -83,24 +88,24 @@ def test_several_ways_lie_side_by_side_and_have_to_be_told_apart(videos, tmp_pat
     with pytest.raises(UserError) as caught:
         source.open_source("youtube8m_frames", "train", str(data))
     ways = "youtube8m_frames/1frames-32, youtube8m_frames/2fps-32"
-    assert (
-        str(caught.value) == f"youtube8m_frames is prepared in 2 ways in {data}: use one of {ways}"
-    )
+    message = f"youtube8m_frames is prepared in 2 ways in {data}: use one of {ways}"
+    assert str(caught.value) == message
     assert len(records(data, "train", "youtube8m_frames/1frames-32")) == 3
     assert len(records(data, "train", "youtube8m_frames/2fps-32")) == 12
-    assert source.open_source("youtube8m_frames/2fps-32", "train", str(data)).class_names == (
-        "unlabeled",
-    )
+    opened = source.open_source("youtube8m_frames/2fps-32", "train", str(data))
+    assert opened.class_names == ("unlabeled",)
 
 
 def test_the_split_is_a_function_of_the_id_and_one_in_20_is_held_out():
-    names = [f"video{i}" for i in range(4000)]
-    held_out = {
-        name for name in names if int(hashlib.sha256(name.encode()).hexdigest()[:16], 16) % 20 == 0
-    }
-    assert {name for name in names if frames.split_of(name) == "validation"} == held_out
+    held_out = 0
+    for index in range(4000):
+        name = f"video{index}"
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        is_held_out = int(digest[:16], 16) % 20 == 0
+        assert frames.split_of(name) == ("validation" if is_held_out else "train")
+        held_out += is_held_out
     # Four standard deviations of a binomial.
-    assert abs(len(held_out) - 200) < 56
+    assert abs(held_out - 200) < 56
 
 
 def test_beam_makes_the_same_examples(videos, tmp_path):

@@ -16,7 +16,7 @@ def address() -> str:
 
 
 def call(address: str, processes: int, present: list[int], seconds: float) -> dict[int, list[int]]:
-    """What a roll call tells each of the processes that are there."""
+    """What a roll call returns in each of the processes that are present."""
     answers = {}
 
     def run(process: int) -> None:
@@ -30,19 +30,19 @@ def call(address: str, processes: int, present: list[int], seconds: float) -> di
     return answers
 
 
-def test_where_all_are_there_nobody_is_missing(address):
+def test_where_all_are_present_none_is_missing(address):
     assert call(address, 4, [3, 1, 2, 0], seconds=60) == {0: [], 1: [], 2: [], 3: []}
 
 
-def test_all_that_are_there_are_told_who_is_missing(address):
+def test_all_that_are_present_learn_which_are_missing(address):
     assert call(address, 5, [0, 2, 3], seconds=3) == {0: [1, 4], 2: [1, 4], 3: [1, 4]}
 
 
-def test_without_the_first_process_the_others_miss_it(address):
+def test_without_process_0_the_others_miss_it(address):
     assert call(address, 3, [1, 2], seconds=1) == {1: [0], 2: [0]}
 
 
-def test_a_stranger_on_the_port_is_no_process(address):
+def test_another_program_on_the_port_is_no_process(address):
     host, port = address.split(":")
     answers = {}
     thread = threading.Thread(target=lambda: answers.update(call(address, 2, [0], seconds=4)))
@@ -65,13 +65,15 @@ def test_a_port_that_is_taken_is_named():
             roll_call(Cluster(f"localhost:{port}", 2, 0), 1)
 
 
-def told(*values: str) -> dict[str, str]:
+def environment(*values: str) -> dict[str, str]:
     return dict(zip(VARIABLES, values, strict=True))
 
 
-def test_a_cluster_is_what_the_environment_tells():
-    assert find_cluster(told("10.0.0.1:8476", "4", "3"), 1) == Cluster("10.0.0.1:8476", 4, 3)
-    assert find_cluster(told("[fd00::1]:8476", "1", "0"), 1) == Cluster("[fd00::1]:8476", 1, 0)
+def test_a_cluster_is_described_by_the_environment():
+    four = environment("10.0.0.1:8476", "4", "3")
+    assert find_cluster(four, 1) == Cluster("10.0.0.1:8476", 4, 3)
+    single = environment("[fd00::1]:8476", "1", "0")
+    assert find_cluster(single, 1) == Cluster("[fd00::1]:8476", 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -87,13 +89,14 @@ def test_a_cluster_is_what_the_environment_tells():
         ("10.0.0.1:8476", "four", "0"),
     ],
 )
-def test_half_a_cluster_is_refused_with_all_that_was_told(values):
+def test_a_cluster_that_is_half_described_is_refused_with_all_values(values):
+    variables = environment(*values)
     with pytest.raises(UserError) as refusal:
-        find_cluster(told(*values), 1)
-    assert all(f"{name}={value}" in str(refusal.value) for name, value in told(*values).items())
+        find_cluster(variables, 1)
+    assert all(f"{name}={value}" in str(refusal.value) for name, value in variables.items())
 
 
-def test_slurm_is_known_without_being_told(monkeypatch):
+def test_slurm_is_detected(monkeypatch):
     for name, value in {
         "SLURM_JOB_ID": "4096",
         "SLURM_STEP_NODELIST": "node[07,09]",
@@ -107,8 +110,8 @@ def test_slurm_is_known_without_being_told(monkeypatch):
     assert cluster.address.startswith("node07:")
 
 
-def test_one_process_alone_is_left_as_it_is(monkeypatch):
-    for name, value in told("localhost:1", "1", "0").items():
+def test_a_single_process_is_not_connected(monkeypatch):
+    for name, value in environment("localhost:1", "1", "0").items():
         monkeypatch.setenv(name, value)
     start(seconds=1)
     for name in VARIABLES:
@@ -118,7 +121,7 @@ def test_one_process_alone_is_left_as_it_is(monkeypatch):
 
 
 def test_the_missing_are_named_in_one_line(address, monkeypatch):
-    for name, value in told(address, "3", "1").items():
+    for name, value in environment(address, "3", "1").items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=f"process 0 of 3 did not come to {address} within 1 s"):
         start(seconds=1)

@@ -33,25 +33,26 @@ init = lambda: init_state(config, system, *both)
 def trajectory(fsdp):
     devices = mesh.make_mesh(fsdp)
     sharding = mesh.state_sharding(devices, jax.eval_shape(init))
-    step = jax.jit(make_step(config, system, *both), out_shardings=(sharding, mesh.replicated(devices)))
+    shardings = (sharding, mesh.replicated(devices))
+    step = jax.jit(make_step(config, system, *both), out_shardings=shardings)
     state = jax.jit(init, out_shardings=sharding)()
     for seed in range(4):
         images = np.random.default_rng(seed).integers(0, 256, (8, 32, 32, 3), np.uint8)
         batch = {"image": images, "label": np.zeros(8, np.int32)}
         state, metrics = step(state, mesh.put_batch(devices, batch))
         yield [float(metrics[key]) for key in ("loss", "lens_adversarial", "lens_reconstruction")]
-    leaves = jax.tree.leaves(state)
-    shares = [x.addressable_shards[0].data.size / x.size for x in leaves if x.size >= mesh.LEAST_SHARDED]
-    yield [min(shares), max(shares)]
+    large = [x for x in jax.tree.leaves(state) if x.size >= mesh.LEAST_SHARDED]
+    fractions = [x.addressable_shards[0].data.size / x.size for x in large]
+    yield [min(fractions), max(fractions)]
 
-shards = [fsdp for fsdp in (1, 4) if fsdp <= jax.device_count()]
-runs = {fsdp: list(trajectory(fsdp)) for fsdp in shards}
+sizes = [fsdp for fsdp in (1, 4) if fsdp <= jax.device_count()]
+runs = {fsdp: list(trajectory(fsdp)) for fsdp in sizes}
 print(json.dumps({"devices": jax.device_count(), "runs": runs}))
 """
 
 
 def trajectories(devices: int) -> dict[str, np.ndarray]:
-    """By the number of devices that share the state: the losses of each step, then their shares of it."""
+    """By the size of the axis "fsdp": the losses of each step, then fractions on one device."""
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     output = subprocess.run(
         [sys.executable, "-c", TRAJECTORY],
@@ -65,27 +66,27 @@ def trajectories(devices: int) -> dict[str, np.ndarray]:
     return found["runs"]
 
 
-def test_the_axes_are_placed_by_the_compiler():
+def test_the_compiler_chooses_how_intermediate_results_are_sharded():
     assert make_mesh().axis_types == (AxisType.Auto, AxisType.Auto)
     assert make_mesh().size == jax.device_count()
 
 
-def test_a_batch_arrives_as_it_was():
+def test_a_batch_is_the_same_on_the_devices():
     batch = {"image": np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3), "label": np.array([1, 2])}
     placed = put_batch(make_mesh(), batch)
     np.testing.assert_array_equal(placed["image"], batch["image"])
     np.testing.assert_array_equal(placed["label"], batch["label"])
 
 
-def test_four_devices_train_as_one_however_they_share_the_state():
+def test_four_devices_train_as_one_however_the_state_is_sharded():
     one, four = trajectories(1), trajectories(4)
     assert (list(one), list(four)) == (["1"], ["1", "4"])
-    for fsdp, (*losses, shares) in four.items():
+    for fsdp, (*losses, fractions) in four.items():
         np.testing.assert_allclose(losses, one["1"][:-1], rtol=1e-4)
-        assert shares == [1 / int(fsdp)] * 2
+        assert fractions == [1 / int(fsdp)] * 2
 
 
-def test_an_array_is_shared_along_its_longest_even_axis_if_it_is_large():
+def test_a_large_array_is_sharded_along_its_longest_axis_that_the_devices_divide():
     shape = jax.ShapeDtypeStruct
     mesh = jax.sharding.AbstractMesh((2, 4), ("data", "fsdp"))
     state = {

@@ -11,19 +11,23 @@ SMALL = (
 FAST = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
-def told(output: str) -> dict[str, str]:
-    """What was said of each thing: "ok" or "problem", and why."""
-    lines = [
-        line.partition(": ") for line in output.splitlines() if not line.startswith("preparing ")
-    ]
-    assert all(head.split()[0] in ("ok", "problem") for head, _, _ in lines), output
-    return {head.partition(" ")[2]: f"{head.split()[0]} {rest}" for head, _, rest in lines}
+def findings(output: str) -> dict[str, str]:
+    """What was found by each check: "ok" or "problem", and the rest of its line."""
+    found = {}
+    for line in output.splitlines():
+        if line.startswith("preparing "):
+            continue
+        head, _, rest = line.partition(": ")
+        status, _, name = head.partition(" ")
+        assert status in ("ok", "problem"), output
+        found[name] = f"{status} {rest}"
+    return found
 
 
-def test_a_config_and_a_work_directory_that_are_well(tmp_path, data):
+def test_a_config_and_a_work_directory_without_problems(tmp_path, data):
     workdir = tmp_path / "run"
     options = *SMALL, f"--config.data.dir={data}", f"--workdir={workdir}"
-    found = told(succeed(*command("check", *options), **FAST))
+    found = findings(succeed(*command("check", *options), **FAST))
     assert list(found) == [
         "versions",
         "processes",
@@ -43,7 +47,7 @@ def test_a_config_and_a_work_directory_that_are_well(tmp_path, data):
     assert not workdir.exists()
 
 
-def test_every_problem_is_told_and_ends_with_1(tmp_path):
+def test_every_problem_is_printed_and_ends_with_1(tmp_path):
     (tmp_path / "taken").write_text("a file")
     options = *SMALL, f"--config.data.dir={tmp_path}", f"--workdir={tmp_path / 'taken' / 'run'}"
     result = run(
@@ -52,7 +56,7 @@ def test_every_problem_is_told_and_ends_with_1(tmp_path):
         **FAST,
     )
     assert result.returncode == 1, result.stderr
-    found = told(result.stdout)
+    found = findings(result.stdout)
     assert "batch_size 3 cannot be shared by 2 devices" in found["config"]
     assert "cifar10 is not prepared" in found["data"]
     for name in ("config", "data", "workdir", "step"):
@@ -61,14 +65,14 @@ def test_every_problem_is_told_and_ends_with_1(tmp_path):
         assert found[name].startswith("ok"), found[name]
 
 
-def test_a_cluster_that_is_none_ends_the_check_at_once():
+def test_half_a_cluster_ends_the_check_at_once():
     result = run(*command("check"), JAX_NUM_PROCESSES="2")
     assert result.returncode == 1
-    found = told(result.stdout)
+    found = findings(result.stdout)
     assert list(found) == ["versions", "processes"]
     assert "JAX_PROCESS_ID" in found["processes"]
 
 
 @pytest.mark.parametrize("words", ["python -m lens_jax.check", "--workdir"])
-def test_the_check_answers_help(words):
+def test_help_names_the_command_and_its_flags(words):
     assert words in succeed(*command("check", "--help"))

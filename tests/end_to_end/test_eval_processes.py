@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lens_jax.data.builders import png
-from lens_jax.eval.evaluate import Question, judge
+from lens_jax.eval.evaluate import Options, evaluate
 from lens_jax.eval.frozen import load
 from lens_jax.workdir.files import RESULTS_FILE
 from lens_jax.workdir.results import read_results
@@ -19,7 +19,7 @@ PER_CLASS = 65
 
 
 def evaluate_in_two(workdir: pathlib.Path, *options: str) -> list[tuple[int, str, str]]:
-    """Evaluates in two processes: the exit status of each, and what it printed and complained of."""
+    """Evaluates in two processes; returns each one's exit status, stdout and stderr."""
     with socket.create_server(("localhost", 0)) as server:
         address = f"localhost:{server.getsockname()[1]}"
     cluster = FAST | {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
@@ -60,17 +60,17 @@ def trained(tmp_path_factory, data):
 @pytest.mark.parametrize(
     ("solver", "follow", "steps"), [("lbfgs", True, (1, 2)), ("sgd", False, (2,))]
 )
-def test_two_processes_judge_as_one_and_only_the_first_tells(
+def test_two_processes_evaluate_as_one_and_only_the_first_prints(
     trained, solver: str, follow: bool, steps: tuple[int, ...]
 ):
     (trained / RESULTS_FILE).unlink(missing_ok=True)
-    asked = ("--examples=64", "--taps=pre_logits", f"--solver={solver}", "--epochs=2")
-    first, second = evaluate_in_two(trained, *asked, f"--follow={follow}")
+    flags = ("--examples=64", "--taps=pre_logits", f"--solver={solver}", "--epochs=2")
+    first, second = evaluate_in_two(trained, *flags, f"--follow={follow}")
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert first[1].count("linear accuracy on pre_logits") == len(steps)
     assert [line for line in second[1].splitlines() if not line.startswith("[Gloo]")] == []
-    question = Question(examples=64, taps=("pre_logits",), solver=solver, epochs=2)
-    alone = [judge(load(str(trained), step), question) for step in steps]
+    options = Options(examples=64, taps=("pre_logits",), solver=solver, epochs=2)
+    alone = [evaluate(load(str(trained), step), options) for step in steps]
     assert without_seconds(read_results(str(trained))) == without_seconds(alone)
 
 
@@ -91,12 +91,12 @@ def test_two_processes_refuse_alike_what_both_together_cannot_read(trained, tmp_
         "--test_split=train",
         "--taps=pre_logits",
     )
-    told = evaluate_in_two(trained, *options)
-    for status, _, complaints in told:
+    outputs = evaluate_in_two(trained, *options)
+    for status, _, stderr in outputs:
         assert status == 1
-        line = next(line for line in complaints.splitlines() if line.startswith("error:"))
+        line = next(line for line in stderr.splitlines() if line.startswith("error:"))
         assert line.startswith(
             "error: 2 of 130 images did not decode, more than the limit of 1.00%: "
         )
         assert all(str(path) in line for path in broken)
-        assert "Traceback" not in complaints
+        assert "Traceback" not in stderr

@@ -53,7 +53,10 @@ def kill_in_the_third_run(words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory, data):
-    """A sweep that was killed and started again: its folder, what the first part left, the second output."""
+    """A sweep that was killed and started again.
+
+    Returns its folder, the metrics that the first part left, and what the second part printed.
+    """
     workdir = tmp_path_factory.mktemp("sweep")
     kill_in_the_third_run(sweep(workdir, data))
     left = {

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from lens_jax import config as configs
 from lens_jax.eval.frozen import Frozen
+from lens_jax.tasks.base import DataFacts
 from lens_jax.train.durations import Clock
 from lens_jax.train.optimizers import extractor_optimizer, lens_optimizer
 from lens_jax.train.state import init_state
@@ -35,27 +36,40 @@ def make_frozen(tiny_config) -> Callable[..., Frozen]:
         overrides: dict | None = None, task: dict | None = None, step: int = 1, total: int = 1
     ) -> Frozen:
         config: ConfigDict = tiny_config({"data.max_skipped": 0.5} | (overrides or {}), task)
-        system, clock = make_system(config, len(CLASSES)), Clock(4, 1000, 1000)
-        both = extractor_optimizer(config, clock), lens_optimizer(config)
+        system = make_system(config, DataFacts(len(CLASSES), 1000), total)
+        both = extractor_optimizer(config, Clock(4, 1000, 1000)), lens_optimizer(config)
         shapes = jax.eval_shape(lambda: init_state(config, system, *both))
         rng = np.random.default_rng(step)
 
         def draw(path: tuple, leaf: jax.ShapeDtypeStruct) -> jax.Array:
-            scale = 0.3 if len(leaf.shape) < 4 else np.sqrt(2 / np.prod(leaf.shape[:-1]))
+            # Kernels keep the variance of their inputs.
+            scale = 0.3
+            if len(leaf.shape) == 4:
+                scale = np.sqrt(2 / np.prod(leaf.shape[:-1]))
             drawn = rng.normal(scale=scale, size=leaf.shape)
-            positive = path[-1].key in ("var", "scale") if hasattr(path[-1], "key") else False
-            return jnp.asarray(1 + abs(drawn) if positive else drawn, leaf.dtype)
+            # Variances and scales of BatchNorm are positive.
+            if getattr(path[-1], "key", "") in ("var", "scale"):
+                drawn = 1 + abs(drawn)
+            return jnp.asarray(drawn, leaf.dtype)
 
-        state = jax.tree_util.tree_map_with_path(draw, shapes).replace(step=jnp.int32(step))
-        run = {"class_names": list(CLASSES), "total_steps": total, "position": {}, "seconds": 1.5}
-        return Frozen(step, config, run | {"config": configs.to_json(config)}, system, state)
+        state = jax.tree_util.tree_map_with_path(draw, shapes)
+        state = state.replace(step=jnp.int32(step))
+        run = {
+            "config": configs.to_json(config),
+            "class_names": list(CLASSES),
+            "total_steps": total,
+            "examples": 1000,
+            "position": {},
+            "seconds": 1.5,
+        }
+        return Frozen(step, config, run, system, state)
 
     return make
 
 
 @pytest.fixture
 def make_jigsaw(make_frozen) -> Callable[..., Frozen]:
-    """Makes networks for nine patches of 4 px, with a lens on each of them or on the whole image."""
+    """Makes networks for nine patches of 4 px, with a lens on each patch or on the image."""
 
     def make(overrides: dict | None = None) -> Frozen:
         return make_frozen({"lens.patch": 1, "model.stem": "cifar"} | (overrides or {}), JIGSAW)

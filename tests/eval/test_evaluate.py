@@ -4,12 +4,12 @@ import pytest
 
 from lens_jax.errors import UserError
 from lens_jax.eval.evaluate import (
-    Question,
-    chosen_shortcut,
-    judge,
-    linear_figures,
+    Options,
+    evaluate,
+    linear_results,
     open_sources,
-    pretext_figures,
+    pretext_results,
+    resolve_shortcut,
 )
 from lens_jax.eval.frozen import pretext_accuracy
 
@@ -19,7 +19,7 @@ SWAPPED = {"red": "green", "green": "blue", "blue": "red"}
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """An image folder whose colors tell the classes; in the split "swapped" they tell another one."""
+    """Images in the color of their class; in the split "swapped", in that of another class."""
     folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     for split, count in (("train", 4), ("test", 3), ("swapped", 2)):
         for name in COLORS:
@@ -34,7 +34,7 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture
-def make_judged(make_frozen, images):
+def make_evaluated(make_frozen, images):
     """Makes a frozen network whose data set are the images."""
 
     def make(overrides: dict | None = None, task: dict | None = None):
@@ -45,10 +45,10 @@ def make_judged(make_frozen, images):
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
-def test_colors_are_told_apart_and_confused_where_the_labels_are(make_judged, solver: str):
-    frozen = make_judged({"lens.kind": "none"})
-    question = Question(taps=("block1",), solver=solver, epochs=30)
-    assert linear_figures(frozen, question) == {
+def test_colors_are_separated_and_confused_where_the_labels_are(make_evaluated, solver: str):
+    frozen = make_evaluated({"lens.kind": "none"})
+    options = Options(taps=("block1",), solver=solver, epochs=30)
+    assert linear_results(frozen, options) == {
         "step": 3,
         "dataset": "image_folder",
         "representation": "raw",
@@ -58,45 +58,45 @@ def test_colors_are_told_apart_and_confused_where_the_labels_are(make_judged, so
         "taps": {"block1": 1.0},
         "linear_accuracy": 1.0,
     }
-    swapped = linear_figures(frozen, question._replace(test_split="swapped"))
+    swapped = linear_results(frozen, options._replace(test_split="swapped"))
     assert swapped["linear_accuracy"] == 0.0
     assert swapped["test_examples"] == 6
 
 
-def test_the_last_tap_asked_gives_the_linear_accuracy_of_features_with_and_without_the_lens(
-    make_judged,
+def test_the_last_tap_gives_the_linear_accuracy_of_features_with_and_without_the_lens(
+    make_evaluated,
 ):
-    frozen = make_judged()
-    found = linear_figures(
-        frozen, Question(taps=("pre_logits", "block1"), train_split="swapped", examples=3)
+    frozen = make_evaluated()
+    found = linear_results(
+        frozen, Options(taps=("pre_logits", "block1"), train_split="swapped", examples=3)
     )
     assert list(found["taps"]) == ["pre_logits", "block1"]
     assert found["linear_accuracy"] == found["taps"]["block1"] == 0.0
     assert found["representation"] == "concat"
     assert found["train_examples"] == 3
-    everything = linear_figures(frozen, Question(representation="raw"))
+    everything = linear_results(frozen, Options(representation="raw"))
     assert list(everything["taps"]) == ["block1", "block2", "pre_logits"]
     assert everything["linear_accuracy"] == everything["taps"]["pre_logits"]
     assert everything["representation"] == "raw"
 
 
-def test_another_data_set_is_read_from_its_own_folder(make_judged, images, tmp_path):
+def test_another_data_set_is_read_from_its_own_folder(make_evaluated, images, tmp_path):
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
         for name in ("blue", "red"):
             (tmp_path / split / name).symlink_to(images / "train" / name)
-    config = make_judged({"data.name": "digits", "data.dir": str(tmp_path / "nowhere")}).config
+    config = make_evaluated({"data.name": "digits", "data.dir": str(tmp_path / "nowhere")}).config
     train, test = open_sources(
-        config, Question(dataset="image_folder", data_dir=str(tmp_path), examples=5)
+        config, Options(dataset="image_folder", data_dir=str(tmp_path), examples=5)
     )
     assert train.class_names == test.class_names == ("blue", "red")
     assert (len(train), len(test)) == (5, 8)
 
 
-def test_pretext_figures_are_those_of_both_conditions(make_judged):
-    frozen = make_judged()
-    _, test = open_sources(frozen.config, Question())
-    found = pretext_figures(frozen, Question(shortcut="chromatic"))
+def test_pretext_results_are_those_of_both_conditions(make_evaluated):
+    frozen = make_evaluated()
+    _, test = open_sources(frozen.config, Options())
+    found = pretext_results(frozen, Options(shortcut="chromatic"))
     expected = {"shortcut": "chromatic"}
     for condition, drawn in (("clean", "none"), ("shortcut", "chromatic")):
         accuracy = pretext_accuracy(frozen, test, drawn)
@@ -105,14 +105,14 @@ def test_pretext_figures_are_those_of_both_conditions(make_judged):
     assert found == expected
 
 
-def test_without_a_shortcut_both_conditions_are_the_same(make_judged):
-    found = pretext_figures(make_judged({"lens.kind": "none"}), Question(shortcut="none"))
+def test_without_a_shortcut_both_conditions_are_the_same(make_evaluated):
+    found = pretext_results(make_evaluated({"lens.kind": "none"}), Options(shortcut="none"))
     assert found.keys() == {"shortcut", "pretext_accuracy_clean", "pretext_accuracy_shortcut"}
     assert found["pretext_accuracy_clean"] == found["pretext_accuracy_shortcut"]
 
 
 @pytest.mark.parametrize(
-    ("own", "asked", "chosen"),
+    ("own", "option", "expected"),
     [
         ("none", "", "arrow"),
         ("chromatic", "", "chromatic"),
@@ -120,42 +120,44 @@ def test_without_a_shortcut_both_conditions_are_the_same(make_judged):
         ("arrow", "none", "none"),
     ],
 )
-def test_the_shortcut_is_the_one_asked_for_or_the_runs_or_an_arrow(tiny_config, own, asked, chosen):
-    assert chosen_shortcut(tiny_config({"shortcut": own}), Question(shortcut=asked)) == chosen
+def test_the_shortcut_is_that_of_the_options_or_the_runs_or_an_arrow(
+    tiny_config, own, option, expected
+):
+    assert resolve_shortcut(tiny_config({"shortcut": own}), Options(shortcut=option)) == expected
 
 
-def test_a_judgement_is_both_parts_and_takes_a_pretext_that_is_known(make_judged):
-    frozen, question = make_judged({"lens.kind": "none"}), Question(taps=("block1",))
-    found = judge(frozen, question)
+def test_an_evaluation_has_both_parts_and_takes_a_pretext_that_is_known(make_evaluated):
+    frozen, options = make_evaluated({"lens.kind": "none"}), Options(taps=("block1",))
+    found = evaluate(frozen, options)
     assert found.pop("seconds") > 0
-    assert found == linear_figures(frozen, question) | pretext_figures(frozen, question)
+    assert found == linear_results(frozen, options) | pretext_results(frozen, options)
     known = {"shortcut": "arrow", "pretext_accuracy_clean": 0.125}
-    given = judge(frozen, question, known)
-    del given["seconds"]
-    assert given == linear_figures(frozen, question) | known
+    reused = evaluate(frozen, options, known)
+    del reused["seconds"]
+    assert reused == linear_results(frozen, options) | known
 
 
 @pytest.mark.parametrize(
-    ("question", "words"),
+    ("options", "words"),
     [
-        (Question(taps=("pre_logits", "block9")), ("'block9'", "block1")),
-        (Question(representation="sum"), ("'sum'", "concat")),
-        (Question(solver="adam"), ("'adam'", "lbfgs")),
-        (Question(dataset="mnist"), ("'mnist'", "digits")),
-        (Question(test_split="validation"), ("'validation'", "swapped")),
-        (Question(shortcut="cross"), ("'cross'", "arrow")),
+        (Options(taps=("pre_logits", "block9")), ("'block9'", "block1")),
+        (Options(representation="sum"), ("'sum'", "concat")),
+        (Options(solver="adam"), ("'adam'", "lbfgs")),
+        (Options(dataset="mnist"), ("'mnist'", "digits")),
+        (Options(test_split="validation"), ("'validation'", "swapped")),
+        (Options(shortcut="cross"), ("'cross'", "arrow")),
     ],
 )
-def test_a_question_that_cannot_be_answered_is_refused(
-    make_judged, question: Question, words: tuple
+def test_options_that_the_run_does_not_offer_are_refused(
+    make_evaluated, options: Options, words: tuple
 ):
     with pytest.raises(UserError) as caught:
-        judge(make_judged(), question)
+        evaluate(make_evaluated(), options)
     assert all(word in str(caught.value) for word in words), caught.value
 
 
-def test_images_without_classes_are_refused(make_judged, images, tmp_path):
+def test_images_without_classes_are_refused(make_evaluated, images, tmp_path):
     for split in ("train", "test"):
         (tmp_path / split).symlink_to(images / "train" / "red")
     with pytest.raises(UserError, match="no classes to learn: give a --dataset"):
-        open_sources(make_judged().config, Question(data_dir=str(tmp_path)))
+        open_sources(make_evaluated().config, Options(data_dir=str(tmp_path)))

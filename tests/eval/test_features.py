@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lens_jax.config import LENS_KINDS
+from lens_jax.lens.lens import KINDS
 from lens_jax.data.decode import central_crop_resize, decode, resize
 from lens_jax.errors import UserError
 from lens_jax.eval.features import (
@@ -11,7 +11,6 @@ from lens_jax.eval.features import (
     adaptive_max_pool,
     extract,
     make_features,
-    tap_names,
 )
 from lens_jax.eval.frozen import Frozen
 
@@ -19,7 +18,7 @@ TAPS = ("block1", "block2", "pre_logits")
 
 
 def lens_of(frozen: Frozen, images: jax.Array) -> jax.Array:
-    return jax.jit(frozen.system.lens.apply)({"params": frozen.state.lens_params}, images)
+    return jax.jit(frozen.system.lens_network.apply)({"params": frozen.state.lens_params}, images)
 
 
 def taps_of(
@@ -27,11 +26,12 @@ def taps_of(
 ) -> dict[str, dict[str, np.ndarray]]:
     """The taps of each kind of input, by the statistics of that name."""
     network, params = frozen.system.network, frozen.state.params
-    read = jax.jit(
-        lambda x, stats: network.apply(
-            {"params": params, "batch_stats": stats}, x, train=False, method="taps"
-        )
-    )
+
+    @jax.jit
+    def read(x: jax.Array, stats: dict) -> dict[str, jax.Array]:
+        variables = {"params": params, "batch_stats": stats}
+        return network.apply(variables, x, train=False, method="taps")
+
     return {kind: jax.device_get(read(x, stats[kind])) for kind, x in kinds.items()}
 
 
@@ -42,7 +42,14 @@ def nine(image: np.ndarray) -> list[np.ndarray]:
 
 
 def random_pixels(count: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), np.uint8)
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (count, 16, 16, 3), np.uint8)
+
+
+def random_tap(shape: tuple[int, ...]) -> np.ndarray:
+    """A tap of two images."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(2, *shape)).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +57,13 @@ def random_pixels(count: int) -> np.ndarray:
 )
 def test_a_large_tap_is_pooled_by_its_largest_values(shape: tuple[int, int, int], side: int):
     height, width, channels = shape
-    x = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
-    expected = np.zeros((2, height // side, width // side, channels), np.float32)
-    for row in range(height // side):
-        for column in range(width // side):
-            window = x[:, side * row : side * row + side, side * column : side * column + side]
+    x = random_tap(shape)
+    rows, columns = height // side, width // side
+    expected = np.zeros((2, rows, columns, channels), np.float32)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = side * row, side * column
+            window = x[:, top : top + side, left : left + side]
             expected[:, row, column] = window.max(axis=(1, 2))
     pooled = adaptive_max_pool(jnp.asarray(x))
     assert pooled.shape[1] <= 9000
@@ -77,30 +86,32 @@ def test_the_taps_of_resnet50_get_the_sizes_worked_out_by_hand():
 
 @pytest.mark.parametrize("shape", [(30, 30, 10), (4, 4, 3), (12, 750, 1), (10_000,)])
 def test_a_small_or_pooled_tap_is_only_flattened(shape: tuple[int, ...]):
-    x = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
-    np.testing.assert_array_equal(adaptive_max_pool(jnp.asarray(x)), x.reshape(2, -1))
+    x = random_tap(shape)
+    pooled = adaptive_max_pool(jnp.asarray(x))
+    np.testing.assert_array_equal(pooled, x.reshape(2, -1))
 
 
 def test_raw_features_are_the_taps_and_lensed_ones_those_of_the_lensed_image(make_frozen):
     frozen, pixels = make_frozen(), random_pixels(3)
     images = jnp.asarray(pixels, jnp.float32) / 127.5 - 1
-    stats = dict.fromkeys(("raw", "lensed"), frozen.state.batch_stats)
-    raw, lensed = taps_of(
-        frozen, {"raw": images, "lensed": lens_of(frozen, images)}, stats
-    ).values()
-    found = {
-        kind: jax.jit(make_features(frozen, kind, TAPS))(frozen.state, pixels)
-        for kind in REPRESENTATIONS
-    }
-    assert tap_names(frozen) == TAPS
+    inputs = {"raw": images, "lensed": lens_of(frozen, images)}
+    stats = dict.fromkeys(inputs, frozen.state.batch_stats)
+    raw, lensed = taps_of(frozen, inputs, stats).values()
+    found = {}
+    for kind in REPRESENTATIONS:
+        features = jax.jit(make_features(frozen, kind, TAPS))
+        found[kind] = features(frozen.state, pixels)
+    assert frozen.system.network.extractor.tap_names == TAPS
+    assert raw.keys() == set(TAPS)
     for tap in TAPS:
-        one, other = (np.asarray(taps[tap]).reshape(3, -1) for taps in (raw, lensed))
-        assert abs(one - other).max() > 0.1
+        raw_rows = np.asarray(raw[tap]).reshape(3, -1)
+        lensed_rows = np.asarray(lensed[tap]).reshape(3, -1)
+        assert abs(raw_rows - lensed_rows).max() > 0.1
         expected = {
-            "raw": one,
-            "lensed": other,
-            "mean": (one + other) / 2,
-            "concat": np.concatenate([one, other], axis=1),
+            "raw": raw_rows,
+            "lensed": lensed_rows,
+            "mean": (raw_rows + lensed_rows) / 2,
+            "concat": np.concatenate([raw_rows, lensed_rows], axis=1),
         }
         for kind, values in expected.items():
             np.testing.assert_allclose(found[kind][tap], values, rtol=1e-4, atol=1e-4, err_msg=kind)
@@ -109,7 +120,8 @@ def test_raw_features_are_the_taps_and_lensed_ones_those_of_the_lensed_image(mak
 def test_features_come_from_the_running_statistics_and_not_from_the_batch(make_frozen):
     frozen, pixels = make_frozen({"lens.kind": "none"}), random_pixels(4)
     read = jax.jit(make_features(frozen, "raw", ("pre_logits",)))
-    together, alone = (read(frozen.state, x)["pre_logits"] for x in (pixels, pixels[2:3]))
+    together = read(frozen.state, pixels)["pre_logits"]
+    alone = read(frozen.state, pixels[2:3])["pre_logits"]
     np.testing.assert_allclose(alone[0], together[2], rtol=1e-4, atol=1e-5)
     stats = jax.tree.map(lambda x: x + 1, frozen.state.batch_stats)
     moved = frozen._replace(state=frozen.state.replace(batch_stats=stats))
@@ -118,22 +130,22 @@ def test_features_come_from_the_running_statistics_and_not_from_the_batch(make_f
 
 
 @pytest.mark.parametrize("kind", [kind for kind in REPRESENTATIONS if kind != "raw"])
-@pytest.mark.parametrize("lens", [kind for kind in LENS_KINDS if kind != "network"])
-def test_without_a_lens_only_raw_features_are_to_be_had(make_frozen, kind: str, lens: str):
+@pytest.mark.parametrize("lens", [kind for kind in KINDS if kind != "network"])
+def test_without_a_lens_all_but_raw_features_are_refused(make_frozen, kind: str, lens: str):
     with pytest.raises(UserError, match=rf"'{kind}' needs a lens.*choose raw"):
         make_features(make_frozen({"lens.kind": lens}), kind, TAPS)
 
 
-def test_each_kind_of_input_is_normed_by_its_own_statistics(make_frozen):
+def test_each_kind_of_input_is_normalized_by_its_own_statistics(make_frozen):
     frozen, pixels = make_frozen({"lens.batch_norm": "split"}), random_pixels(3)
     images = jnp.asarray(pixels, jnp.float32) / 127.5 - 1
-    of, stats = {"raw": images, "lensed": lens_of(frozen, images)}, frozen.state.batch_stats
-    own = taps_of(frozen, of, stats)
-    wrong = taps_of(frozen, of, {"raw": stats["lensed"], "lensed": stats["raw"]})
-    for kind in of:
-        found = jax.jit(make_features(frozen, kind, ("pre_logits",)))(frozen.state, pixels)[
-            "pre_logits"
-        ]
+    inputs = {"raw": images, "lensed": lens_of(frozen, images)}
+    stats = frozen.state.batch_stats
+    own = taps_of(frozen, inputs, stats)
+    wrong = taps_of(frozen, inputs, {"raw": stats["lensed"], "lensed": stats["raw"]})
+    for kind in inputs:
+        features = jax.jit(make_features(frozen, kind, ("pre_logits",)))
+        found = features(frozen.state, pixels)["pre_logits"]
         np.testing.assert_allclose(found, own[kind]["pre_logits"], rtol=1e-4, atol=1e-4)
         assert abs(found - wrong[kind]["pre_logits"]).max() > 0.1
 
@@ -151,14 +163,17 @@ def test_the_features_of_a_patch_task_are_the_mean_over_nine_crops(make_jigsaw, 
     found = jax.jit(make_features(frozen, "concat", TAPS))(frozen.state, pixels)
     for i in range(2):
         for tap in TAPS:
-            one, other = (
-                sum(values[tap][9 * i + place].ravel() for place in range(9)) / 9
-                for values in taps.values()
-            )
-            assert abs(one - other).max() > 0.1
-            np.testing.assert_allclose(
-                found[tap][i], np.concatenate([one, other]), rtol=1e-3, atol=1e-3
-            )
+            means = []
+            for kind in ("raw", "lensed"):
+                crops = taps[kind][tap][9 * i : 9 * i + 9]
+                means.append(sum(crop.ravel() for crop in crops) / 9)
+            assert abs(means[0] - means[1]).max() > 0.1
+            expected = np.concatenate(means)
+            np.testing.assert_allclose(found[tap][i], expected, rtol=1e-3, atol=1e-3)
+
+
+def pixel_features(_: object, images: jax.Array) -> dict[str, jax.Array]:
+    return {"pixels": images.reshape(len(images), -1)}
 
 
 @pytest.mark.parametrize(
@@ -179,22 +194,17 @@ def test_the_features_of_a_patch_task_are_the_mean_over_nine_crops(make_jigsaw, 
 )
 def test_the_linear_pass_reads_its_own_size_and_crop(make_frozen, colorful, overrides: dict, read):
     source = colorful(3, side=21)
-    rows, _ = extract(
-        make_frozen(overrides), source, lambda _, x: {"pixels": x.reshape(len(x), -1)}
-    )
+    rows, _ = extract(make_frozen(overrides), source, pixel_features)
     expected = np.stack([read(source[i]["image"]).ravel() for i in range(3)])
     np.testing.assert_array_equal(rows["pixels"], expected)
 
 
 @pytest.mark.parametrize(("size", "broken"), [(7, ()), (259, ()), (9, (0, 4))])
-def test_extraction_gives_every_image_once_in_order_but_those_that_do_not_decode(
+def test_extraction_returns_every_image_once_in_order_but_those_that_do_not_decode(
     make_frozen, colorful, size: int, broken: tuple[int, ...]
 ):
     source = colorful(size, broken=broken)
-    read = {"pixels": lambda images: images.reshape(len(images), -1)}
-    rows, labels = extract(
-        make_frozen(), source, lambda _, x: {name: f(x) for name, f in read.items()}
-    )
+    rows, labels = extract(make_frozen(), source, pixel_features)
     kept = [i for i in range(size) if i not in broken]
     assert labels.tolist() == [i % 3 for i in kept]
     expected = np.stack([decode(source[i]["image"]).reshape(-1) for i in kept])
@@ -204,4 +214,4 @@ def test_extraction_gives_every_image_once_in_order_but_those_that_do_not_decode
 def test_extraction_stops_where_too_many_images_do_not_decode(make_frozen, colorful):
     frozen = make_frozen({"data.max_skipped": 0.1})
     with pytest.raises(UserError, match="2 of 9 images did not decode"):
-        extract(frozen, colorful(9, broken=(0, 4)), lambda _, x: {"pixels": x[:, 0, 0]})
+        extract(frozen, colorful(9, broken=(0, 4)), pixel_features)

@@ -29,12 +29,12 @@ def train_to(make_frozen, tmp_path) -> Callable[..., None]:
     return write
 
 
-def test_the_newest_checkpoint_is_given_once(train_to, tmp_path):
+def test_the_newest_checkpoint_comes_once(train_to, tmp_path):
     train_to(1, 3)
     assert [frozen.step for frozen in follow(str(tmp_path), to_the_end=False, wait=True)] == [3]
 
 
-def test_to_the_end_every_checkpoint_is_given_once_and_the_last_ends_it(train_to, tmp_path):
+def test_to_the_end_every_checkpoint_comes_once_and_the_last_ends_it(train_to, tmp_path):
     train_to(1, 2)
     steps = []
     for frozen in follow(str(tmp_path), to_the_end=True, wait=False):

@@ -35,7 +35,7 @@ def damage(workdir: pathlib.Path, step: int) -> None:
     path.write_bytes(content)
 
 
-def test_where_the_newest_is_damaged_the_one_before_is_judged_and_nothing_moves(
+def test_where_the_newest_is_damaged_the_one_before_is_evaluated_and_nothing_moves(
     train_to, tmp_path, capsys
 ):
     train_to(1, 3)

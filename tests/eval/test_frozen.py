@@ -31,23 +31,26 @@ def head_of(frozen: Frozen, lensed: bool = False) -> Callable[..., np.ndarray]:
 
 
 def undecided(frozen: Frozen, images: np.ndarray, arrangement: np.ndarray | None = None) -> Frozen:
-    """Gives the head the bias at which it calls about every class equally often."""
+    """Sets the bias of the head so that it predicts about every class equally often."""
     logits = head_of(frozen)(images, arrangement)
-    head = frozen.state.params["head"]
+    params = frozen.state.params
+    head = params["head"]
     last = max(name for name in head if name.startswith("Dense"))
-    head = {"head": head | {last: head[last] | {"bias": head[last]["bias"] - logits.mean(axis=0)}}}
-    return frozen._replace(state=frozen.state.replace(params=frozen.state.params | head))
+    bias = head[last]["bias"] - logits.mean(axis=0)
+    head = head | {last: head[last] | {"bias": bias}}
+    state = frozen.state.replace(params=params | {"head": head})
+    return frozen._replace(state=state)
 
 
 @pytest.mark.parametrize("shortcut", ["none", "arrow"])
-def test_pretext_accuracy_is_the_share_of_hits_over_all_views_of_the_images_that_decode(
+def test_pretext_accuracy_is_the_fraction_of_hits_over_all_views_of_the_images_that_decode(
     make_frozen, colorful, shortcut: str
 ):
-    source, broken = colorful(11, broken=(2, 10)), (2, 10)
+    broken = (2, 10)
+    source = colorful(11, broken=broken)
     pixels = [unit(decode(source[i]["image"])) for i in range(11) if i not in broken]
-    frozen = make_frozen()
     views = [np.rot90(x, turns) for x in pixels for turns in range(4)]
-    frozen = undecided(frozen, np.stack(views))
+    frozen = undecided(make_frozen(), np.stack(views))
     outputs = head_of(frozen)
     lens = jax.jit(lambda x: apply_lens(frozen, x))
     hits, answers = {"raw": 0, "lensed": 0}, set()
@@ -59,9 +62,8 @@ def test_pretext_accuracy_is_the_share_of_hits_over_all_views_of_the_images_that
                 answer = int(np.argmax(outputs(shown)[0]))
                 hits[kind] += answer == turns
                 answers.add((kind, answer))
-    assert (
-        len(answers) >= 4
-    )  # a constant answer would be right a quarter of the times, whatever was asked
+    # A constant answer would be right a quarter of the times, whatever the view.
+    assert len(answers) >= 4
     found = pretext_accuracy(frozen, source, shortcut)
     assert found == {kind: pytest.approx(count / 36, abs=1e-12) for kind, count in hits.items()}
 
@@ -97,7 +99,7 @@ def nine(image: np.ndarray) -> np.ndarray:
 def patch_logits(
     frozen: Frozen, stats: dict, features: np.ndarray, order: np.ndarray
 ) -> np.ndarray:
-    """What the patch head says of nine patches' features in one order, place by place."""
+    """The logits of the patch head for nine patches' features in one order, place by place."""
     head, norm = frozen.state.params["head"], stats["head"]["BatchNorm_0"]
     hidden = np.zeros(norm["mean"].shape)
     for place, patch in enumerate(order):
@@ -129,13 +131,14 @@ def test_the_accuracy_of_jigsaw_counts_every_order_of_the_images_that_decode(
         variables = {"params": frozen.state.params, "batch_stats": stats}
         taps = jax.jit(lambda v, x: frozen.system.network.apply(v, x, train=False, method="taps"))
         features = np.asarray(taps(variables, shown)["pre_logits"], np.float64)
-        found = [
-            (int(np.argmax(patch_logits(frozen, stats, features[9 * i : 9 * i + 9], order))), label)
-            for i in range(9)
-            for label, order in enumerate(orders)
-        ]
-        answers |= set(found)
-        hits[kind] = sum(answer == label for answer, label in found)
+        hits[kind] = 0
+        for i in range(9):
+            of_image = features[9 * i : 9 * i + 9]
+            for label, order in enumerate(orders):
+                logits = patch_logits(frozen, stats, of_image, order)
+                answer = int(np.argmax(logits))
+                hits[kind] += answer == label
+                answers.add((answer, label))
     assert len(answers) > 30  # constant answers would be ten
     accuracy = pretext_accuracy(frozen, source, "none")
     assert accuracy == {kind: pytest.approx(count / 90, abs=1e-12) for kind, count in hits.items()}
@@ -200,7 +203,7 @@ def test_the_lens_effect_shows_each_view_and_a_mask_that_turns_with_it(make_froz
     if not lens:
         np.testing.assert_array_equal(effect.lensed, effect.inputs)
         return
-    expected = jax.jit(frozen.system.lens.apply)(
+    expected = jax.jit(frozen.system.lens_network.apply)(
         {"params": frozen.state.lens_params}, effect.inputs
     )
     np.testing.assert_allclose(effect.lensed, expected, rtol=0, atol=1e-4)
@@ -237,8 +240,8 @@ def test_a_checkpoint_is_read_back_with_its_config_whatever_its_durations(
 ):
     for step in (5, 12):
         keep(make_frozen(overrides, step=step, total=20), tmp_path)
-    for asked, step in ((None, 12), (5, 5)):
-        found, expected = load(str(tmp_path), asked), make_frozen(overrides, step=step, total=20)
+    for option, step in ((None, 12), (5, 5)):
+        found, expected = load(str(tmp_path), option), make_frozen(overrides, step=step, total=20)
         assert found.step == step
         assert found.config == expected.config
         assert found.run["total_steps"] == 20

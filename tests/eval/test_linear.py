@@ -29,7 +29,7 @@ def mislabeled(source: Source, wrong: tuple[int, ...]) -> Source:
     return dataclasses.replace(source, read=read)
 
 
-def judge(solver: str, frozen, train: Source, test: Source, features) -> dict[str, float]:
+def evaluate(solver: str, frozen, train: Source, test: Source, features) -> dict[str, float]:
     if solver == "lbfgs":
         return logistic_regression(frozen, train, test, features)
     return sgd_heads(frozen, train, test, features, epochs=40)
@@ -39,38 +39,40 @@ def judge(solver: str, frozen, train: Source, test: Source, features) -> dict[st
 @pytest.mark.parametrize("size", [7, 300])
 def test_every_test_image_counts_once(make_frozen, colorful, solver: str, size: int):
     test = mislabeled(colorful(size, seed=1), (0, size - 1))
-    found = judge(solver, make_frozen(), colorful(30), test, mean_color)
+    found = evaluate(solver, make_frozen(), colorful(30), test, mean_color)
     assert found == {"color": pytest.approx((size - 2) / size, abs=1e-12)}
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
 def test_what_does_not_decode_is_not_counted(make_frozen, colorful, solver: str):
-    found = judge(solver, make_frozen(), colorful(30), colorful(6, 1, broken=(0, 5)), mean_color)
-    assert found == {"color": 1.0}
-    missed = mislabeled(colorful(6, 1, broken=(0, 5)), (1,))
-    assert judge(solver, make_frozen(), colorful(30), missed, mean_color) == {"color": 0.75}
+    frozen, train = make_frozen(), colorful(30)
+    test = colorful(6, 1, broken=(0, 5))
+    assert evaluate(solver, frozen, train, test, mean_color) == {"color": 1.0}
+    missed = mislabeled(test, (1,))
+    assert evaluate(solver, frozen, train, missed, mean_color) == {"color": 0.75}
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
-def test_features_that_say_nothing_stay_at_chance(make_frozen, colorful, solver: str):
-    found = judge(solver, make_frozen(), colorful(30), colorful(30, 1), constant)
+def test_constant_features_stay_at_chance(make_frozen, colorful, solver: str):
+    found = evaluate(solver, make_frozen(), colorful(30), colorful(30, 1), constant)
     assert found == {"nothing": pytest.approx(1 / 3, abs=1e-12)}
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
-def test_frozen_taps_of_a_drawn_network_tell_colors_apart(make_frozen, colorful, solver: str):
-    frozen = make_frozen({"augment.flip": True})
+def test_frozen_taps_of_a_random_network_separate_colors(make_frozen, colorful, solver: str):
+    frozen = make_frozen({"augment.flip": 0.5})
     features = make_features(frozen, "concat", ("block1", "pre_logits"))
-    found = judge(solver, frozen, colorful(30), colorful(30, 1), features)
+    found = evaluate(solver, frozen, colorful(30), colorful(30, 1), features)
     assert found.keys() == {"block1", "pre_logits"}
     assert min(found.values()) > 0.9
 
 
 def test_the_heads_of_two_taps_do_not_touch_each_other(make_frozen, colorful):
+    def both_taps(state: object, images: jax.Array) -> dict[str, jax.Array]:
+        return mean_color(state, images) | constant(state, images)
+
     train, test = colorful(30), mislabeled(colorful(30, 1), (3,))
-    both = sgd_heads(
-        make_frozen(), train, test, lambda _, x: mean_color(_, x) | constant(_, x), epochs=40
-    )
+    both = sgd_heads(make_frozen(), train, test, both_taps, epochs=40)
     assert both == {"color": pytest.approx(29 / 30), "nothing": pytest.approx(1 / 3, abs=0.04)}
 
 
@@ -113,14 +115,17 @@ def test_heads_move_as_gradient_descent_with_momentum_worked_out_in_numpy(make_f
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
 def test_random_test_labels_are_found_at_chance(make_frozen, colorful, solver: str):
-    labels, test = np.random.default_rng(0).integers(0, 3, 600), colorful(600, 1)
+    labels = np.random.default_rng(0).integers(0, 3, 600)
+    test = colorful(600, 1)
     shuffled = dataclasses.replace(test, read=lambda i: test.read(i) | {"label": int(labels[i])})
-    accuracy = judge(solver, make_frozen(), colorful(30), shuffled, mean_color)["color"]
+    accuracy = evaluate(solver, make_frozen(), colorful(30), shuffled, mean_color)["color"]
     # Three standard deviations of 600 guesses at one in three.
     assert abs(accuracy - 1 / 3) < 3 * np.sqrt(2 / 9 / 600)
 
 
-def test_heads_learn_from_and_are_judged_on_images_of_the_linear_size(make_frozen, colorful):
+def test_classifiers_learn_from_and_are_evaluated_on_images_of_the_linear_size(
+    make_frozen, colorful
+):
     sides = set()
 
     def watched(_: object, images: jax.Array) -> dict[str, jax.Array]:
@@ -128,6 +133,6 @@ def test_heads_learn_from_and_are_judged_on_images_of_the_linear_size(make_froze
         return mean_color(_, images)
 
     frozen = make_frozen({"data.linear_size": 12})
-    assert judge("sgd", frozen, colorful(30), colorful(9, 1), watched) == {"color": 1.0}
-    assert judge("lbfgs", frozen, colorful(30), colorful(9, 1), watched) == {"color": 1.0}
+    assert evaluate("sgd", frozen, colorful(30), colorful(9, 1), watched) == {"color": 1.0}
+    assert evaluate("lbfgs", frozen, colorful(30), colorful(9, 1), watched) == {"color": 1.0}
     assert sides == {(12, 12, 3)}

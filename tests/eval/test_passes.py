@@ -11,11 +11,12 @@ from lens_jax.devices.distributed import check_skipped, gather
 from lens_jax.errors import UserError
 from lens_jax.workdir import checkpoints
 
-DEVICES = 12  # they divide neither a batch of 256 nor the test images, of which both batches have broken ones
+# Twelve divides neither a batch of 256 nor the test images; both their batches have broken ones.
+DEVICES = 12
 SIZE, BROKEN = 269, (2, 7, 266)
 TRAIN = 24  # a batch that they can share
 
-FIGURES = """
+SCRIPT = """
 import json, pathlib, sys
 import jax, numpy as np
 jax.config.update("jax_disable_most_optimizations", True)
@@ -24,32 +25,32 @@ from lens_jax.eval import features, frozen, linear
 
 def read(folder):
     images = [path.read_bytes() for path in sorted(pathlib.Path(folder).iterdir())]
-    return Source(
-        ("red", "green", "blue"), len(images), lambda i: {"image": images[i], "label": i % 3, "name": f"{i}"}
-    )
+    names = ("red", "green", "blue")
+    record = lambda i: {"image": images[i], "label": i % 3, "name": f"{i}"}
+    return Source(names, len(images), record)
 
 workdir = pathlib.Path(sys.argv[1])
-given, train, test = frozen.load(str(workdir)), read(workdir / "train"), read(workdir / "test")
-tap = features.make_features(given, "concat", ("block2", "pre_logits"))
-rows, labels = features.extract(given, test, tap)
+loaded, train, test = frozen.load(str(workdir)), read(workdir / "train"), read(workdir / "test")
+tap = features.make_features(loaded, "concat", ("block2", "pre_logits"))
+rows, labels = features.extract(loaded, test, tap)
 np.savez(workdir / f"{jax.device_count()}.npz", labels=labels, **rows)
 print(json.dumps({
     "devices": jax.device_count(),
-    "pretext": frozen.pretext_accuracy(given, test, "arrow"),
-    "heads": linear.sgd_heads(given, train, test, tap, epochs=14),
+    "pretext": frozen.pretext_accuracy(loaded, test, "arrow"),
+    "heads": linear.sgd_heads(loaded, train, test, tap, epochs=14),
 }))
 """
 
 
 @pytest.fixture(scope="module")
 def on_devices():
-    """Starts `FIGURES` of a work directory with so many fake devices each, and gives what they printed."""
+    """Runs `SCRIPT` with each number of fake devices; returns what they printed."""
 
     def run(workdir, *numbers: int) -> list[dict]:
         flags = "--xla_force_host_platform_device_count="
         processes = [
             subprocess.Popen(
-                [sys.executable, "-c", FIGURES, str(workdir)],
+                [sys.executable, "-c", SCRIPT, str(workdir)],
                 env=os.environ | {"XLA_FLAGS": f"{flags}{number}"},
                 stdout=subprocess.PIPE,
                 text=True,
@@ -65,8 +66,8 @@ def on_devices():
     return run
 
 
-def test_many_devices_judge_as_one(make_frozen, colorful, tmp_path, on_devices):
-    given = make_frozen({"augment.flip": True})
+def test_many_devices_evaluate_as_one(make_frozen, colorful, tmp_path, on_devices):
+    given = make_frozen({"augment.flip": 0.5})
     manager = checkpoints.open_checkpoints(str(tmp_path))
     checkpoints.save(manager, given.step, given.state, given.run)
     manager.close()
@@ -88,7 +89,7 @@ def test_many_devices_judge_as_one(make_frozen, colorful, tmp_path, on_devices):
 
 
 @pytest.mark.parametrize("value", [[], [3, 1, 2**40], {"é": None}, "\n ", 0])
-def test_a_single_process_hears_what_it_says(value):
+def test_a_single_process_gathers_its_own_value(value):
     assert gather(value) == [value]
 
 

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,10 +12,11 @@ from lens_jax.models.conv import convolve_folded
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
-def gradients(function, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, ...]:
+def gradients(function: Callable, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, ...]:
     """The outputs, and the gradients of a sum of them with changing signs to both arguments."""
     outputs, pull = jax.vjp(function, x, kernel)
-    return outputs, *pull(jnp.cos(jnp.arange(outputs.size)).reshape(outputs.shape))
+    weights = jnp.cos(jnp.arange(outputs.size)).reshape(outputs.shape)
+    return outputs, *pull(weights)
 
 
 @pytest.mark.parametrize("size", [(8, 12), (7, 9), (16, 10)])
@@ -21,21 +24,19 @@ def gradients(function, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, ...
     ("side", "stride", "padding"),
     [(7, 2, (3, 3)), (7, 1, (3, 3)), (3, 2, (0, 1)), (5, 4, (2, 2)), (4, 3, (0, 0))],
 )
-def test_a_folded_one_is_the_same_convolution(side, stride, padding, size, x64):
+def test_a_folded_convolution_is_the_same_convolution(side, stride, padding, size, x64):
     rng = np.random.default_rng(0)
-    x, kernel = (
-        jnp.asarray(rng.normal(size=(2, *size, 3))),
-        jnp.asarray(rng.normal(size=(side, side, 3, 5))),
-    )
+    x = jnp.asarray(rng.normal(size=(2, *size, 3)))
+    kernel = jnp.asarray(rng.normal(size=(side, side, 3, 5)))
 
-    def form(convolve):
-        return lambda x, kernel: convolve(
-            x, kernel, (stride, stride), [padding] * 2, dimension_numbers=LAYOUT
-        )
+    def apply(convolve: Callable) -> Callable:
+        strides, paddings = (stride, stride), (padding, padding)
+        return lambda x, kernel: convolve(x, kernel, strides, paddings, dimension_numbers=LAYOUT)
 
-    folded, plain = form(convolve_folded), form(jax.lax.conv_general_dilated)
-    for a, b in zip(gradients(folded, x, kernel), gradients(plain, x, kernel), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    folded = gradients(apply(convolve_folded), x, kernel)
+    plain = gradients(apply(jax.lax.conv_general_dilated), x, kernel)
+    for one, other in zip(folded, plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
 def test_on_a_cpu_convolutions_are_left_to_eigen():

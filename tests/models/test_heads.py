@@ -9,14 +9,13 @@ from lens_jax.models.heads import ArrangedDense, PatchHead, check_head
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(3 * 9, 5))
-ORDERS = np.array(
-    [[RNG.permutation(9)[:4] for _ in range(2)] for _ in range(3)]
-)  # two orders of 4 places
+# Of each of the 3 images, two orders of 4 patches.
+ORDERS = np.array([[RNG.permutation(9)[:4] for _ in range(2)] for _ in range(3)])
 
 
-def random_variables(head: nn.Module, features: np.ndarray, arrangement: np.ndarray) -> dict:
+def random_variables(head: nn.Module) -> dict:
     """Variables in float64, none of them 0 or 1 as at the start."""
-    variables = head.init(jax.random.key(0), features, arrangement, train=False)
+    variables = head.init(jax.random.key(0), FEATURES, ORDERS, train=False)
     rng = np.random.default_rng(3)
     return jax.tree.map(lambda v: jnp.asarray(rng.normal(size=v.shape)), variables)
 
@@ -26,17 +25,13 @@ def positive(variables: dict) -> dict:
 
 
 def concatenated(features: np.ndarray, params: dict) -> np.ndarray:
-    """What each order of each image shows, embedded: [P * B, places * embedding]."""
+    """The embedded patches of each order of each image: [P * B, places * embedding]."""
+    kernel, bias = (np.asarray(params["Dense_0"][name]) for name in ("kernel", "bias"))
     rows = []
     for image, orders in enumerate(ORDERS):
         for order in orders:
-            parts = []
-            for patch in order:
-                dense = params["Dense_0"]
-                parts.extend(
-                    features[9 * image + patch] @ np.asarray(dense["kernel"]) + dense["bias"]
-                )
-            rows.append(parts)
+            parts = [features[9 * image + patch] @ kernel + bias for patch in order]
+            rows.append(np.concatenate(parts))
     return np.array(rows)
 
 
@@ -49,20 +44,19 @@ def hidden_reference(features: np.ndarray, params: dict) -> np.ndarray:
 def logits_reference(
     hidden: np.ndarray, mean: np.ndarray, var: np.ndarray, params: dict
 ) -> np.ndarray:
-    norm, last = params["BatchNorm_0"], params["Dense_1"]
-    out = np.empty((len(hidden), last["bias"].shape[0]))
+    norm = jax.tree.map(np.asarray, params["BatchNorm_0"])
+    last = jax.tree.map(np.asarray, params["Dense_1"])
+    logits = np.empty((len(hidden), len(last["bias"])))
     for i, row in enumerate(hidden):
-        normed = (row - mean) / np.sqrt(var + 1e-5) * np.asarray(norm["scale"]) + np.asarray(
-            norm["bias"]
-        )
-        out[i] = np.maximum(normed, 0) @ np.asarray(last["kernel"]) + np.asarray(last["bias"])
-    return out
+        normed = (row - mean) / np.sqrt(var + 1e-5) * norm["scale"] + norm["bias"]
+        logits[i] = np.maximum(normed, 0) @ last["kernel"] + last["bias"]
+    return logits
 
 
 @pytest.fixture
 def head(x64) -> tuple[PatchHead, dict]:
     head = PatchHead(outputs=6, embedding=4, hidden=7, dropout=0.0, dtype=jnp.float64)
-    return head, positive(random_variables(head, FEATURES, ORDERS))
+    return head, positive(random_variables(head))
 
 
 def test_in_evaluation_the_head_is_the_plain_sum_of_its_parts(head):
@@ -99,29 +93,29 @@ def test_a_patch_is_found_wherever_it_is_stored(head):
     assert abs(module.apply(variables, moved, ORDERS, train=False) - expected).max() > 0.1
 
 
-def test_an_image_is_judged_alone(head):
+def test_the_logits_of_an_image_do_not_depend_on_the_others(head):
     module, variables = head
     expected = module.apply(variables, FEATURES, ORDERS, train=False)
     found = module.apply(variables, FEATURES[9:18], ORDERS[1:2], train=False)
     np.testing.assert_allclose(found, expected[2:4], rtol=1e-10)
 
 
-@pytest.mark.parametrize("orders", [1, 3, 40])
+@pytest.mark.parametrize("count", [1, 3, 40])
 def test_the_arranged_layer_and_its_gradients_are_those_of_a_dense_layer_on_concatenations(
-    x64, orders: int
+    x64, count: int
 ):
     rng = np.random.default_rng(2)
     patches = jnp.asarray(rng.normal(size=(2, 9, 3)))
-    arrangement = np.array([[rng.permutation(9) for _ in range(orders)] for _ in range(2)])
-    weights = rng.normal(size=(2, orders, 5))
+    orders = np.array([[rng.permutation(9) for _ in range(count)] for _ in range(2)])
+    weights = rng.normal(size=(2, count, 5))
     layer, dense = ArrangedDense(5, jnp.float64), nn.Dense(5, use_bias=False, dtype=jnp.float64)
     kernel = jnp.asarray(rng.normal(size=(9, 3, 5)))
 
     def arranged(kernel, patches):
-        return jnp.sum(layer.apply({"params": {"kernel": kernel}}, patches, arrangement) * weights)
+        return jnp.sum(layer.apply({"params": {"kernel": kernel}}, patches, orders) * weights)
 
     def plain(kernel, patches):
-        shown = jnp.stack([patches[b][arrangement[b]].reshape(orders, 27) for b in range(2)])
+        shown = jnp.stack([patches[b][orders[b]].reshape(count, 27) for b in range(2)])
         return jnp.sum(dense.apply({"params": {"kernel": kernel.reshape(27, 5)}}, shown) * weights)
 
     found = jax.value_and_grad(arranged, (0, 1))(kernel, patches)
@@ -130,55 +124,55 @@ def test_the_arranged_layer_and_its_gradients_are_those_of_a_dense_layer_on_conc
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("orders", "products"), [(8, 8), (100, 9)])
-def test_the_arranged_layer_takes_the_cheaper_way(orders: int, products: int):
+@pytest.mark.parametrize(("count", "products"), [(8, 8), (100, 9)])
+def test_the_arranged_layer_takes_the_cheaper_way(count: int, products: int):
     layer, patches = ArrangedDense(256), jax.ShapeDtypeStruct((2, 9, 1000), jnp.float32)
-    arrangement = jax.ShapeDtypeStruct((2, orders, 9), jnp.int32)
-    variables = jax.eval_shape(layer.init, jax.random.key(0), patches, arrangement)
-    flops = jax.jit(layer.apply).lower(variables, patches, arrangement).cost_analysis()["flops"]
+    orders = jax.ShapeDtypeStruct((2, count, 9), jnp.int32)
+    variables = jax.eval_shape(layer.init, jax.random.key(0), patches, orders)
+    flops = jax.jit(layer.apply).lower(variables, patches, orders).cost_analysis()["flops"]
     # Each of the products is that of nine patches with their places' kernels.
     product = 2 * 2 * 9 * 1000 * 256
     assert products * product <= flops < 1.4 * products * product
 
 
-def test_a_patch_is_weighed_as_one_of_many_inputs_at_the_start():
+def test_the_first_kernel_has_variance_one_by_the_inputs_of_all_places():
     layer = ArrangedDense(300)
     variables = layer.init(jax.random.key(0), jnp.zeros((1, 9, 50)), jnp.zeros((1, 1, 9), int))
     assert variables["params"]["kernel"].shape == (9, 50, 300)
     np.testing.assert_allclose(jnp.std(variables["params"]["kernel"]), (9 * 50) ** -0.5, rtol=0.02)
 
 
-def test_dropout_leaves_out_its_share_of_hidden_units_in_training_only():
+def test_dropout_leaves_out_its_fraction_of_hidden_units_in_training_only():
     head = PatchHead(outputs=400, embedding=3, hidden=400, dropout=0.25)
     orders, features = np.array([[[4, 0]], [[4, 1]], [[0, 4]]]), FEATURES.astype(np.float32)
     variables = head.init(jax.random.key(0), features, orders, train=False)
     variables["params"]["Dense_1"]["kernel"] = jnp.eye(400)  # the outputs show the hidden units
     variables["params"]["BatchNorm_0"]["bias"] = jnp.full(400, 5.0)  # all of them active
 
-    def train(head: PatchHead) -> np.ndarray:
-        rngs = {"dropout": jax.random.key(1)}
-        return np.asarray(
-            head.apply(variables, features, orders, train=True, rngs=rngs, mutable=["batch_stats"])[
-                0
-            ]
-        )
+    without = head.clone(dropout=0.0)
 
-    found, whole = train(head), train(head.clone(dropout=0.0))
+    def train(head: PatchHead) -> np.ndarray:
+        options = {"rngs": {"dropout": jax.random.key(1)}, "mutable": ["batch_stats"]}
+        logits, _ = head.apply(variables, features, orders, train=True, **options)
+        return np.asarray(logits)
+
+    def evaluate(head: PatchHead) -> np.ndarray:
+        return np.asarray(head.apply(variables, features, orders, train=False))
+
+    found, expected = train(head), train(without)
     left_out = found == 0
     assert abs(left_out.mean() - 0.25) < 0.05
-    np.testing.assert_allclose(found[~left_out], whole[~left_out] / 0.75, rtol=1e-5)
-    evaluated = head.apply(variables, features, orders, train=False)
-    np.testing.assert_array_equal(
-        evaluated, head.clone(dropout=0.0).apply(variables, features, orders, train=False)
-    )
+    np.testing.assert_allclose(found[~left_out], expected[~left_out] / 0.75, rtol=1e-5)
+    np.testing.assert_array_equal(evaluate(head), evaluate(without))
 
 
 def test_bfloat16_keeps_parameters_statistics_and_logits_in_float32():
     head = PatchHead(outputs=6, embedding=4, hidden=7, dtype=jnp.bfloat16)
-    variables = head.init(jax.random.key(0), FEATURES.astype(np.float32), ORDERS, train=False)
+    features = FEATURES.astype(np.float32)
+    variables = head.init(jax.random.key(0), features, ORDERS, train=False)
     logits, updated = head.apply(
         variables,
-        FEATURES.astype(np.float32),
+        features,
         ORDERS,
         train=True,
         rngs={"dropout": jax.random.key(0)},

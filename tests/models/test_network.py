@@ -1,11 +1,12 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lens_jax.models.network import LinearHead, Network, standardized
+from lens_jax.models.heads import MLP, LinearHead, PatchHead, PredictorHead
+from lens_jax.models.network import Network, standardized
 from lens_jax.models.resnet import BasicBlock, ResNet
-from lens_jax.tasks.jigsaw import Jigsaw
 
 
 def tiny(dtype=jnp.float32) -> ResNet:
@@ -16,15 +17,13 @@ def random_images(count: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(-1, 1, (count, 16, 16, 3)).astype(np.float32)
 
 
-def init(network: Network, images: np.ndarray, arrangement: np.ndarray | None = None) -> dict:
+def init(network: Network, images: np.ndarray, context: np.ndarray | None = None) -> dict:
     key = jax.random.key(0)
-    return jax.jit(lambda x: network.init(key, x, arrangement, train=False))(images)
+    return jax.jit(lambda x: network.init(key, x, context, train=False))(images)
 
 
-def outputs_of(
-    network: Network, variables: dict, images: np.ndarray, arrangement=None
-) -> jax.Array:
-    return jax.jit(lambda v, x: network.apply(v, x, arrangement, train=False))(variables, images)
+def outputs_of(network: Network, variables: dict, images: np.ndarray, context=None) -> jax.Array:
+    return jax.jit(lambda v, x: network.apply(v, x, context, train=False))(variables, images)
 
 
 def taps_of(network: Network, variables: dict, images: np.ndarray) -> dict[str, jax.Array]:
@@ -33,7 +32,7 @@ def taps_of(network: Network, variables: dict, images: np.ndarray) -> dict[str, 
 
 def test_standardized_images_are_those_of_a_loop(x64):
     images = np.random.default_rng(0).normal(0.3, 0.2, (4, 5, 6, 3))
-    images[1] *= 1e-3  # so faint that the deviation's bound counts
+    images[1] *= 1e-3  # so faint that the bound counts
     images[2] = 0.7
     expected = np.empty_like(images)
     for i, image in enumerate(images):
@@ -52,11 +51,11 @@ def test_flat_images_have_finite_values_and_gradients():
     values, pull = jax.vjp(standardized, images)
     np.testing.assert_allclose(values, 0, rtol=0, atol=1e-5)
     (gradient,) = pull(weights)
-    centerd = weights - weights.mean(axis=(1, 2, 3), keepdims=True)
-    np.testing.assert_allclose(gradient, centerd * 48**0.5, rtol=1e-3, atol=1e-3)
+    centered = weights - weights.mean(axis=(1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(gradient, centered * 48**0.5, rtol=1e-3, atol=1e-3)
 
 
-def test_a_network_that_standardizes_is_blind_to_brightness_and_contrast():
+def test_a_network_that_standardizes_ignores_brightness_and_contrast():
     images = random_images(3)
     sharp, plain = (Network(tiny(), LinearHead(3), standardize) for standardize in (True, False))
     variables = init(sharp, images)
@@ -64,9 +63,8 @@ def test_a_network_that_standardizes_is_blind_to_brightness_and_contrast():
     for read in (outputs_of, lambda *each: taps_of(*each)["block1"]):
         one, other = read(sharp, variables, images), read(sharp, variables, scaled)
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
-        by_hand = (images - images.mean((1, 2, 3), keepdims=True)) / images.std(
-            (1, 2, 3), keepdims=True
-        )
+        centered = images - images.mean((1, 2, 3), keepdims=True)
+        by_hand = centered / images.std((1, 2, 3), keepdims=True)
         np.testing.assert_allclose(one, read(plain, variables, by_hand), rtol=1e-3, atol=1e-4)
         assert abs(one - read(plain, variables, images)).max() > 0.01
 
@@ -81,9 +79,9 @@ def test_a_network_is_its_head_on_the_pooled_features():
     assert taps.keys() == {"block1", "block2", "pre_logits"}
 
 
-def test_the_head_is_told_the_arrangement():
+def test_the_head_receives_the_context():
     patches = random_images(9)
-    network = Network(tiny(), Jigsaw(5, 4, embedding=6, hidden=8).head(jnp.float32))
+    network = Network(tiny(), PatchHead(100, embedding=6, hidden=8))
     upright = np.arange(9)[None, None]
     turned = upright[..., ::-1]
     variables = init(network, patches, upright)
@@ -95,11 +93,40 @@ def test_the_head_is_told_the_arrangement():
 
 
 @pytest.mark.parametrize("standardize", [True, False])
+def test_the_target_is_that_of_the_head_on_the_pooled_features(standardize: bool, x64):
+    dtype = jnp.float64
+    head = PredictorHead(projector=MLP((6, 5), dtype), predictor=MLP((4, 5), dtype))
+    network, images = Network(tiny(dtype), head, standardize), random_images(4)
+    variables = init(network, images)
+    params, stats = variables["params"], variables["batch_stats"]
+
+    def train(module: nn.Module, params: dict, stats: dict, *inputs, method=None) -> tuple:
+        """Outputs, and the statistics that are returned."""
+        variables = {"params": params, "batch_stats": stats}
+        options = {"train": True, "mutable": ["batch_stats"], "method": method}
+        outputs, updated = module.apply(variables, *inputs, **options)
+        return outputs, updated["batch_stats"]
+
+    inputs = standardized(images) if standardize else images
+    extractor = params["extractor"], stats["extractor"]
+    taps, extractor_stats = train(tiny(dtype), *extractor, inputs)
+    projector = params["head"]["projector"], stats["head"]["projector"]
+    expected, projector_stats = train(MLP((6, 5), dtype), *projector, taps["pre_logits"], None)
+
+    found, updated = train(network, params, stats, images, None, method="target")
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+    # The predictor did not run, and its statistics are returned as they were.
+    expected_head = {"projector": projector_stats, "predictor": stats["head"]["predictor"]}
+    expected_stats = {"extractor": extractor_stats, "head": expected_head}
+    assert jax.tree.structure(updated) == jax.tree.structure(expected_stats)
+    for one, other in zip(jax.tree.leaves(updated), jax.tree.leaves(expected_stats), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
 def test_a_network_in_bfloat16_has_outputs_and_weights_in_float32(standardize: bool):
-    network, images = (
-        Network(tiny(jnp.bfloat16), LinearHead(4, jnp.bfloat16), standardize),
-        random_images(2),
-    )
+    network = Network(tiny(jnp.bfloat16), LinearHead(4, jnp.bfloat16), standardize)
+    images = random_images(2)
     variables = init(network, images)
     assert outputs_of(network, variables, images).dtype == jnp.float32
     assert taps_of(network, variables, images)["block1"].dtype == jnp.bfloat16

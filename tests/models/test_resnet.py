@@ -44,7 +44,7 @@ def train(module: nn.Module) -> Callable:
     )
 
 
-def count_resnet50() -> int:
+def count_resnet50_weights() -> int:
     """Weights of a pre-activation ResNet-50, counted convolution by convolution."""
     count, incoming = 7 * 7 * 3 * 64, 64
     for blocks, width in zip((3, 4, 6, 3), (64, 128, 256, 512), strict=True):
@@ -61,19 +61,19 @@ def pool(x: jax.Array) -> jax.Array:
 
 
 @pytest.mark.parametrize("size", [(8, 6), (7, 9), (1, 2)])
-def test_maxima_and_their_gradient_go_by_windows_of_3_by_3(size: tuple[int, int], x64):
+def test_maxima_and_their_gradient_are_those_of_windows_of_3_by_3(size: tuple[int, int], x64):
     rng = np.random.default_rng(0)
     padded = np.full((2, size[0] + 2, size[1] + 2, 3), -np.inf)
     padded[:, 1:-1, 1:-1] = rng.normal(size=(2, *size, 3))
     outputs, pull = jax.vjp(pool, jnp.asarray(padded[:, 1:-1, 1:-1]))
-    slopes = rng.normal(size=outputs.shape)
+    weights = rng.normal(size=outputs.shape)
     expected = np.zeros_like(padded)
     for n, i, j, c in np.ndindex(*outputs.shape):
         window = padded[n, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3, c]
         assert outputs[n, i, j, c] == window.max()
         row, column = np.unravel_index(window.argmax(), window.shape)
-        expected[n, 2 * i + row, 2 * j + column, c] += slopes[n, i, j, c]
-    np.testing.assert_allclose(pull(jnp.asarray(slopes))[0], expected[:, 1:-1, 1:-1], rtol=1e-12)
+        expected[n, 2 * i + row, 2 * j + column, c] += weights[n, i, j, c]
+    np.testing.assert_allclose(pull(jnp.asarray(weights))[0], expected[:, 1:-1, 1:-1], rtol=1e-12)
 
 
 def test_equal_maxima_share_the_gradient():
@@ -144,23 +144,19 @@ def test_with_a_last_stride_of_one_the_last_stage_keeps_the_resolution(
     assert kept == halved
 
 
-def test_the_dense_stem_looks_at_every_pixel_of_a_patch_before_it_pools():
+def test_the_dense_stem_convolves_at_every_pixel_before_it_pools():
     stem = STEMS["imagenet_dense"](8, jnp.float32)
     x = random_images(1)
     variables = jax.jit(lambda x: stem.init(jax.random.key(0), x))(x)
     kernel = np.asarray(variables["params"]["Conv_0"]["kernel"], np.float64)
     padded = np.pad(np.asarray(x[0], np.float64), ((3, 3), (3, 3), (0, 0)))
-    dense = np.array(
-        [
-            [np.tensordot(padded[i : i + 7, j : j + 7], kernel, 3) for j in range(16)]
-            for i in range(16)
-        ]
-    )
+    dense = np.empty((16, 16, 8))
+    for i, j in np.ndindex(16, 16):
+        dense[i, j] = np.tensordot(padded[i : i + 7, j : j + 7], kernel, 3)
     expected = np.zeros((8, 8, 8))
-    for i in range(8):
-        for j in range(8):
-            rows, columns = (slice(max(0, 2 * k - 1), 2 * k + 2) for k in (i, j))
-            expected[i, j] = dense[rows, columns].max(axis=(0, 1))
+    for i, j in np.ndindex(8, 8):
+        rows, columns = (slice(max(0, 2 * k - 1), 2 * k + 2) for k in (i, j))
+        expected[i, j] = dense[rows, columns].max(axis=(0, 1))
     found = jax.jit(stem.apply)(variables, x)
     np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-4)
 
@@ -170,7 +166,20 @@ def test_resnet50_has_as_many_weights_as_the_published_network():
     image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
-    assert count == count_resnet50() == 23_500_352  # of version 2, without classifier and biases
+    assert (
+        count == count_resnet50_weights() == 23_500_352
+    )  # of version 2, without classifier and biases
+
+
+@pytest.mark.parametrize("stage_sizes", [(1,), (2, 1), (1, 1, 2, 1)])
+def test_the_names_of_the_taps_are_in_the_order_of_the_layers(stage_sizes: tuple[int, ...]):
+    model = ResNet(stage_sizes, BasicBlock, width=4, stem="cifar")
+    blocks = [f"block{stage + 1}" for stage in range(len(stage_sizes))]
+    assert model.tap_names == (*blocks, "pre_logits")
+    taps, _ = jax.eval_shape(
+        lambda x: model.init_with_output(jax.random.key(0), x, train=False), random_images(1)
+    )
+    assert sorted(taps) == sorted(model.tap_names)
 
 
 def test_a_wider_network_has_wider_taps():
@@ -180,7 +189,7 @@ def test_a_wider_network_has_wider_taps():
     assert shapes == {"block1": (2, 4, 4, 12), "block2": (2, 2, 2, 24), "pre_logits": (2, 24)}
 
 
-def test_in_evaluation_an_image_is_judged_without_its_batch():
+def test_in_evaluation_the_taps_of_an_image_do_not_depend_on_its_batch():
     model, images = tiny(), random_images(4)
     variables = init(model, images)
     apply = evaluate(model)
@@ -191,7 +200,7 @@ def test_in_evaluation_an_image_is_judged_without_its_batch():
             np.testing.assert_allclose(value[0], together[tap][i], rtol=0, atol=1e-5)
 
 
-def test_in_training_an_image_is_judged_by_the_statistics_of_its_batch():
+def test_in_training_an_image_is_normalized_by_the_statistics_of_its_batch():
     model, images = tiny(), random_images(4)
     variables = init(model, images)
     apply = train(model)
@@ -229,9 +238,8 @@ def test_a_block_that_adds_nothing_is_the_identity_or_the_projection_of_its_acti
         np.testing.assert_array_equal(out, x)
         return
     kernel = np.asarray(params["projection"]["kernel"], np.float64)[0, 0]
-    expected = (
-        np.maximum(np.asarray(x, np.float64) / np.sqrt(1 + 1e-5), 0)[:, ::stride, ::stride] @ kernel
-    )
+    activation = np.maximum(np.asarray(x, np.float64) / np.sqrt(1 + 1e-5), 0)
+    expected = activation[:, ::stride, ::stride] @ kernel
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-5)
 
 
@@ -247,8 +255,8 @@ def test_a_bottleneck_puts_its_stride_into_the_three_by_three_convolution():
         "Conv_2": (1, 1, 4, 16),
     }
     # Every input pixel counts, which it would not with the stride in the first convolution.
-    seen = jax.grad(lambda x: jnp.sum(apply(variables, x) ** 2))(x)
-    assert (abs(seen).sum(axis=-1) > 0).all()
+    gradient = jax.grad(lambda x: jnp.sum(apply(variables, x) ** 2))(x)
+    assert (abs(gradient).sum(axis=-1) > 0).all()
 
 
 def test_bfloat16_computes_with_parameters_statistics_and_features_in_float32():

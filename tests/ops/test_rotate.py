@@ -6,7 +6,7 @@ from lens_jax.ops.rotate import all_quarter_turns, quarter_turns
 
 
 def turned_once(image: np.ndarray) -> np.ndarray:
-    """Counter-clockwise: what was the last column becomes the first row."""
+    """Counterclockwise: what was the last column becomes the first row."""
     side = len(image)
     out = np.empty_like(image)
     for row in range(side):
@@ -25,7 +25,7 @@ def random_images(count: int, side: int = 5) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(count, side, side, 3)).astype(np.float32)
 
 
-def test_a_quarter_turn_by_hand_is_counter_clockwise():
+def test_a_quarter_turn_by_hand_is_counterclockwise():
     image = jnp.array([[1, 2], [3, 4]])[None, :, :, None]
     turns = all_quarter_turns(image)[..., 0]
     assert turns.tolist() == [

@@ -11,8 +11,9 @@ from lens_jax.data.builders import png
 from lens_jax.ops.shortcuts import inject
 from lens_jax.pages import page
 from lens_jax.report import sections
-from lens_jax.report.measure import measure_lens, tile_patches
+from lens_jax.report.measure import measure_lens
 from lens_jax.report.runs import TrainedRun
+from lens_jax.tasks.base import DataFacts
 from lens_jax.train.durations import Clock
 from lens_jax.train.optimizers import extractor_optimizer, lens_optimizer
 from lens_jax.train.state import init_state
@@ -59,7 +60,7 @@ def trained(tiny_config, tmp_path) -> Callable[[dict | None], TrainedRun]:
         config = tiny_config(settings, task)
 
         # All parameters are zero, but for the bias of the lens's last convolution.
-        system = make_system(config, 1)
+        system = make_system(config, DataFacts(1, 100), 100)
         both = extractor_optimizer(config, Clock(4, 8, 8)), lens_optimizer(config)
         shapes = jax.eval_shape(lambda: init_state(config, system, *both))
         state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
@@ -68,24 +69,17 @@ def trained(tiny_config, tmp_path) -> Callable[[dict | None], TrainedRun]:
         last["bias"] = jnp.array([0.25, 0.0, 0.0])
 
         workdir = str(tmp_path / "run")
-        record = {"class_names": ["unlabeled"], "config": configs.to_json(config)}
+        record = {
+            "class_names": ["unlabeled"],
+            "config": configs.to_json(config),
+            "examples": 100,
+            "total_steps": 100,
+        }
         with contextlib.closing(checkpoints.open_checkpoints(workdir)) as manager:
             checkpoints.save(manager, 1, state, record)
         return TrainedRun("run", workdir, configs.to_json(config), [], {})
 
     return make
-
-
-def test_patches_are_tiled_as_they_lie_in_the_image():
-    images = np.arange(2 * 6 * 6 * 3).reshape(2, 6, 6, 3)
-    patches = []
-    for image in images:
-        for y in (0, 2, 4):
-            for x in (0, 2, 4):
-                patches.append(image[y : y + 2, x : x + 2])
-    stacked = np.stack(patches)
-    np.testing.assert_array_equal(tile_patches(stacked), images)
-    np.testing.assert_array_equal(tile_patches(stacked[..., 0]), images[..., 0])
 
 
 def test_nine_patches_are_measured_as_one_picture(trained, images):

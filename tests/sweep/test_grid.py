@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lens_jax.errors import UserError
-from lens_jax.sweep.grid import folder_name, make_runs, parse, row_settings, spelled
+from lens_jax.sweep.grid import folder_name, make_runs, parse, row_settings, to_text
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_each_run_has_its_settings_on_top_of_the_base_which_stays_as_it_was(tiny
     assert row_settings(runs[0]) == {"lens.lambda_": 10.0, "task.all_rotations": False}
 
 
-def test_a_run_that_is_asked_for_twice_is_done_once(tiny_config):
+def test_a_run_that_the_grid_names_twice_is_made_once(tiny_config):
     runs = make_runs(
         tiny_config(),
         "lens.lambda_=10,10.0,20 seed=0,0; seed=0 lens.lambda=20; seed=1 lens.lambda_=20",
@@ -153,55 +153,14 @@ def test_folder_names_by_hand(settings: dict, name: str):
     assert folder_name(dict(reversed(settings.items()))) == name
 
 
+# fmt: off
 WEIRD = (
-    *(
-        "",
-        " ",
-        "+",
-        "%20",
-        "%2B",
-        "a",
-        "A",
-        "a,b",
-        "a,b=1",
-        "a=1",
-        "=",
-        ",",
-        ".",
-        "..",
-        "/",
-        "//",
-        "a/b",
-    ),
-    *(
-        "a%2Fb",
-        "a\\b",
-        "~",
-        "é",
-        "e\u0301",
-        "\n",
-        "\t",
-        "\0",
-        "'a'",
-        '"a"',
-        "(1,)",
-        "1",
-        "1,",
-        "*",
-        "?",
-        "|",
-    ),
-    *(
-        "x" * 110,
-        "x" * 119,
-        "x" * 120,
-        "x" * 121,
-        "x" * 300,
-        "x" * 299 + "y",
-        "é" * 200,
-        "é" * 199 + "e",
-    ),
+    "", " ", "+", "%20", "%2B", "a", "A", "a,b", "a,b=1", "a=1", "=", ",", ".", "..", "/", "//",
+    "a/b", "a%2Fb", "a\\b", "~", "é", "e\u0301", "\n", "\t", "\0", "'a'", '"a"', "(1,)", "1", "1,",
+    "*", "?", "|", "x" * 110, "x" * 119, "x" * 120, "x" * 121, "x" * 300, "x" * 299 + "y",
+    "é" * 200, "é" * 199 + "e",
 )
+# fmt: on
 LIKE = (*WEIRD, folder_name({"data.dir": "x" * 300}), folder_name({"data.dir": "x" * 300})[9:])
 
 
@@ -221,7 +180,7 @@ def test_folder_names_of_weird_values_are_safe_and_never_the_same():
     assert all(is_safe(name) and name[0].isalpha() for name in names)
 
 
-def test_different_tuples_and_numbers_are_spelled_differently():
+def test_different_tuples_and_numbers_have_different_texts():
     rng = np.random.default_rng(0)
     items = [1, 12, 2, 1.0, "1", "1,2", "a", "a', 'b", "'", (1, 2), (1,), ()]
     tuples = {
@@ -231,6 +190,6 @@ def test_different_tuples_and_numbers_are_spelled_differently():
             tuple(items[i] for i in rng.integers(0, len(items), size)) for _ in range(200)
         )
     }
-    assert len({spelled(value) for value in tuples.values()}) == len(tuples)
+    assert len({to_text(value) for value in tuples.values()}) == len(tuples)
     floats = [0.1, 0.1 + 1e-17, 0.1 + 1e-16, 1e-3, 1e22, 1e23, 100.0]
-    assert len({spelled(value) for value in floats}) == len(set(floats))
+    assert len({to_text(value) for value in floats}) == len(set(floats))

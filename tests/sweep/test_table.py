@@ -8,25 +8,32 @@ from scipy import integrate
 
 from lens_jax.errors import UserError
 from lens_jax.sweep.grid import Run, folder_name
-from lens_jax.sweep.results import Outcome
+from lens_jax.sweep.status import Status
 from lens_jax.sweep.table import best, make_table, standard_error, to_markdown, welch, write_table
 
 
 def welch_by_hand(a: list[float], b: list[float]) -> float:
-    """The two-sided p from the formulas of Welch (1947) and the density of Student's t, integrated."""
-    means, squares = [], []
+    """The two-sided p by Welch (1947), from the density of Student's t, integrated."""
+    means, squared_errors = [], []
     for values in (a, b):
-        mean = sum(values) / len(values)
+        count = len(values)
+        mean = sum(values) / count
+        variance = sum((x - mean) ** 2 for x in values) / (count - 1)
         means.append(mean)
-        squares.append(sum((x - mean) ** 2 for x in values) / (len(values) - 1) / len(values))
-    t = abs(means[0] - means[1]) / math.sqrt(squares[0] + squares[1])
-    freedom = (squares[0] + squares[1]) ** 2 / (
-        squares[0] ** 2 / (len(a) - 1) + squares[1] ** 2 / (len(b) - 1)
-    )
-    scale = math.gamma((freedom + 1) / 2) / math.gamma(freedom / 2) / math.sqrt(freedom * math.pi)
-    tail, _ = integrate.quad(
-        lambda x: scale * (1 + x * x / freedom) ** (-(freedom + 1) / 2), t, math.inf
-    )
+        squared_errors.append(variance / count)
+    total = sum(squared_errors)
+    t = abs(means[0] - means[1]) / math.sqrt(total)
+
+    # The degrees of freedom of Welch and Satterthwaite.
+    parts = [squared_errors[0] ** 2 / (len(a) - 1), squared_errors[1] ** 2 / (len(b) - 1)]
+    freedom = total**2 / sum(parts)
+    power = (freedom + 1) / 2
+    scale = math.gamma(power) / math.gamma(freedom / 2) / math.sqrt(freedom * math.pi)
+
+    def density(x: float) -> float:
+        return scale * (1 + x * x / freedom) ** -power
+
+    tail, _ = integrate.quad(density, t, math.inf)
     return 2 * tail
 
 
@@ -51,14 +58,14 @@ def test_welch_of_samples_without_spread_or_of_one_value(a: list, b: list, p: fl
     assert welch(a, b) == p
 
 
-def test_standard_error_is_the_deviation_over_n_minus_1_by_the_root_of_n():
+def test_standard_error_is_the_standard_deviation_over_n_minus_1_by_the_root_of_n():
     assert standard_error([0.2, 0.4, 0.9]) == pytest.approx(math.sqrt((0.09 + 0.01 + 0.16) / 2 / 3))
     assert standard_error([0.2]) is None
     assert standard_error([]) is None
 
 
 @pytest.mark.parametrize(
-    ("samples", "place"),
+    ("samples", "index"),
     [
         ([[0.5, 0.51, 0.52], [0.8, 0.81, 0.82], [0.6, 0.61, 0.62]], 1),
         # Far above the worst, but not above the second best.
@@ -72,19 +79,19 @@ def test_standard_error_is_the_deviation_over_n_minus_1_by_the_root_of_n():
     ],
 )
 def test_the_best_is_named_only_where_it_differs_from_the_second_best(
-    samples: list, place: int | None
+    samples: list, index: int | None
 ):
-    assert best(samples) == place
+    assert best(samples) == index
 
 
 @pytest.fixture
-def outcome(tiny_config):
-    """Makes the outcome of a run, finished if it has numbers."""
+def make_status(tiny_config):
+    """Makes the status of a run, finished if it has results."""
 
-    def make(settings: dict, error: str = "", **numbers: float) -> Outcome:
+    def make(settings: dict, error: str = "", **results: float) -> Status:
         config = tiny_config({"seed": settings.get("seed", 0)})
-        state = "finished" if numbers else "failed" if error else "missing"
-        return Outcome(Run(settings, folder_name(settings), config), state, numbers, error)
+        state = "finished" if results else "failed" if error else "missing"
+        return Status(Run(settings, folder_name(settings), config), state, results, error)
 
     return make
 
@@ -93,17 +100,17 @@ def linear(value: float) -> dict[str, float]:
     return {"linear_accuracy_raw": value, "seconds": 100 * value}
 
 
-def test_a_table_by_hand(outcome):
+def test_a_table_by_hand(make_status):
     table = make_table(
         [
-            outcome({"shortcut": "arrow", "lens.blocks": 1, "seed": 0}, **linear(0.84)),
-            outcome({"shortcut": "arrow", "lens.blocks": 1, "seed": 1}, **linear(0.86)),
-            outcome({"shortcut": "arrow", "lens.blocks": 2, "seed": 0}, **linear(0.5)),
-            outcome({"shortcut": "arrow", "lens.blocks": 2, "seed": 1}, **linear(0.5)),
-            outcome({"shortcut": "arrow", "lens.blocks": 2, "seed": 2}, "loss is nan"),
-            outcome({"shortcut": "arrow", "lens.kind": "a|b", "seed": 0}, **linear(0.2)),
-            outcome({"shortcut": "arrow", "lens.kind": "a|b", "seed": 1}),
-            outcome({"shortcut": "arrow", "lens.kind": "c", "seed": 0}),
+            make_status({"shortcut": "arrow", "lens.blocks": 1, "seed": 0}, **linear(0.84)),
+            make_status({"shortcut": "arrow", "lens.blocks": 1, "seed": 1}, **linear(0.86)),
+            make_status({"shortcut": "arrow", "lens.blocks": 2, "seed": 0}, **linear(0.5)),
+            make_status({"shortcut": "arrow", "lens.blocks": 2, "seed": 1}, **linear(0.5)),
+            make_status({"shortcut": "arrow", "lens.blocks": 2, "seed": 2}, "loss is nan"),
+            make_status({"shortcut": "arrow", "lens.kind": "a|b", "seed": 0}, **linear(0.2)),
+            make_status({"shortcut": "arrow", "lens.kind": "a|b", "seed": 1}),
+            make_status({"shortcut": "arrow", "lens.kind": "c", "seed": 0}),
         ]
     )
     assert to_markdown(table).splitlines()[:6] == [
@@ -122,10 +129,10 @@ def test_a_table_by_hand(outcome):
     }
 
 
-def test_every_linear_column_has_a_best_of_its_own_and_others_have_none(outcome):
-    def pair(name: str, raw: float, concat: float, pretext: float) -> list[Outcome]:
+def test_every_linear_column_has_a_best_of_its_own_and_others_have_none(make_status):
+    def pair(name: str, raw: float, concat: float, pretext: float) -> list[Status]:
         return [
-            outcome(
+            make_status(
                 {"shortcut": name, "seed": seed},
                 linear_accuracy_raw=raw + seed / 1000,
                 linear_accuracy_concat=concat + seed / 1000,
@@ -145,22 +152,25 @@ def test_every_linear_column_has_a_best_of_its_own_and_others_have_none(outcome)
     assert second == "| arrow | 30.1 ± 0.1 | **60.1 ± 0.1** | 10.1 ± 0.1 | 3 |"
 
 
-def test_seeds_alone_make_one_row_without_settings(outcome):
-    table = make_table([outcome({"seed": 0}, **linear(0.5)), outcome({"seed": 1}, **linear(0.7))])
+def test_seeds_alone_make_one_row_without_settings(make_status):
+    table = make_table(
+        [make_status({"seed": 0}, **linear(0.5)), make_status({"seed": 1}, **linear(0.7))]
+    )
     assert to_markdown(table).splitlines()[2] == "| 60.0 ± 10.0 | 60 ± 10 | 2 |"
 
 
-def test_without_seeds_in_the_grid_each_row_is_one_run_of_the_configs_seed(outcome):
-    table = make_table([outcome({"lens.blocks": n}, **linear(n / 10)) for n in (1, 2)])
+def test_without_seeds_in_the_grid_each_row_is_one_run_of_the_configs_seed(make_status):
+    table = make_table([make_status({"lens.blocks": n}, **linear(n / 10)) for n in (1, 2)])
     assert [[seed["seed"] for seed in row["seeds"]] for row in table["rows"]] == [[0], [0]]
     assert to_markdown(table).splitlines()[3] == "| 2 | 20.0 | 20 | 1 |"
 
 
-def test_the_written_files_agree_and_hold_every_seeds_numbers(outcome, tmp_path):
-    outcomes = [
-        outcome({"lens.widths": (8, 8), "seed": seed}, **linear(0.1 * seed)) for seed in range(4)
+def test_the_written_files_agree_and_hold_every_seeds_numbers(make_status, tmp_path):
+    statuses = [
+        make_status({"lens.widths": (8, 8), "seed": seed}, **linear(0.1 * seed))
+        for seed in range(4)
     ]
-    text = write_table(str(tmp_path / "sweep"), lambda: outcomes)
+    text = write_table(str(tmp_path / "sweep"), lambda: statuses)
     (row,) = json.loads((tmp_path / "sweep" / "table.json").read_text())["rows"]
     values = [seed["linear_accuracy_raw"] for seed in row["seeds"]]
     assert values == [0.1 * seed for seed in range(4)]
@@ -170,7 +180,7 @@ def test_the_written_files_agree_and_hold_every_seeds_numbers(outcome, tmp_path)
         "standard_error": pytest.approx(np.std(values, ddof=1) / 2),
     }
     assert (
-        (tmp_path / "sweep" / "table.md").read_text() == text == to_markdown(make_table(outcomes))
+        (tmp_path / "sweep" / "table.md").read_text() == text == to_markdown(make_table(statuses))
     )
     assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == [
         "table.json",
@@ -178,25 +188,25 @@ def test_the_written_files_agree_and_hold_every_seeds_numbers(outcome, tmp_path)
     ]
 
 
-def test_what_is_finished_while_the_table_is_written_gets_into_it(outcome, tmp_path):
-    first, second = (outcome({"seed": seed}, **linear(0.5)) for seed in range(2))
+def test_what_is_finished_while_the_table_is_written_gets_into_it(make_status, tmp_path):
+    first, second = (make_status({"seed": seed}, **linear(0.5)) for seed in range(2))
     found = [first]
 
-    def look() -> list[Outcome]:
-        seen = list(found)
+    def read_all() -> list[Status]:
+        before = list(found)
         found[:] = [first, second]
-        return seen
+        return before
 
-    write_table(str(tmp_path), look)
+    write_table(str(tmp_path), read_all)
     assert len(json.loads((tmp_path / "table.json").read_text())["rows"][0]["seeds"]) == 2
 
 
-def test_a_reader_never_meets_half_a_table_while_several_write(outcome, tmp_path):
-    outcomes = [outcome({"lens.blocks": n}, **linear(n / 300)) for n in range(300)]
+def test_a_reader_never_meets_half_a_table_while_several_write(make_status, tmp_path):
+    statuses = [make_status({"lens.blocks": n}, **linear(n / 300)) for n in range(300)]
 
     def write_many(count: int) -> None:
         for _ in range(10):
-            write_table(str(tmp_path), lambda: outcomes[:count])
+            write_table(str(tmp_path), lambda: statuses[:count])
 
     lengths = set()
     write_many(1)

@@ -14,7 +14,7 @@ from lens_jax.lens.unet import UNet
 from lens_jax.models.network import Network
 from lens_jax.models.resnet import BasicBlock, ResNet
 from lens_jax.tasks.base import Views
-from lens_jax.train.gradients import divide
+from lens_jax.train.division import divide
 from lens_jax.train.system import System
 from tests.train.reference import (
     Case,

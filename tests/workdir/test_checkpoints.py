@@ -10,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from lens_jax.errors import UserError
+from lens_jax.tasks.base import DataFacts
 from lens_jax.train import optimizers
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState, init_state
@@ -19,11 +20,10 @@ from lens_jax.workdir import checkpoints, files
 
 def make_state(config: ConfigDict) -> TrainState:
     """A state with a random value everywhere, in the types that training has."""
-    both = (
-        optimizers.extractor_optimizer(config, Clock(4, 8, 100)),
-        optimizers.lens_optimizer(config),
-    )
-    shapes = jax.eval_shape(lambda: init_state(config, make_system(config, 3), *both))
+    optimizer = optimizers.extractor_optimizer(config, Clock(4, 8, 100))
+    lens_optimizer = optimizers.lens_optimizer(config)
+    system = make_system(config, DataFacts(num_classes=3, size=100), total_steps=100)
+    shapes = jax.eval_shape(lambda: init_state(config, system, optimizer, lens_optimizer))
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda x: jnp.asarray(rng.normal(scale=9, size=x.shape), x.dtype), shapes)
 
@@ -50,22 +50,19 @@ def test_a_state_comes_back_bit_for_bit(kind: str, batch_norm: str, tmp_path, ti
     assert jax.tree.structure(restored.state) == jax.tree.structure(state)
     assert bool(jax.tree.leaves(restored.state.lens_params)) == (kind == "network")
     assert restored.state.lens_penalty.tobytes() == state.lens_penalty.tobytes()
-    for (path, old), new in zip(
-        jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(restored.state), strict=True
-    ):
-        assert (new.dtype, new.shape) == (old.dtype, old.shape), jax.tree_util.keystr(path)
-        assert np.asarray(new).tobytes() == np.asarray(old).tobytes(), jax.tree_util.keystr(path)
+    old_leaves = jax.tree_util.tree_leaves_with_path(state)
+    new_leaves = jax.tree.leaves(restored.state)
+    for (path, old), new in zip(old_leaves, new_leaves, strict=True):
+        name = jax.tree_util.keystr(path)
+        assert (new.dtype, new.shape) == (old.dtype, old.shape), name
+        assert np.asarray(new).tobytes() == np.asarray(old).tobytes(), name
 
 
 def test_numbers_that_are_hard_to_keep_are_kept(tmp_path):
-    values = np.array(
-        [np.nan, -0.0, np.inf, 1e-45, np.nextafter(np.float32(1), np.float32(2))], np.float32
-    )
-    state = {
-        "float32": jnp.asarray(values),
-        "bfloat16": jnp.asarray(values, jnp.bfloat16),
-        "none": {},
-    }
+    after_one = np.nextafter(np.float32(1), np.float32(2))
+    values = np.array([np.nan, -0.0, np.inf, 1e-45, after_one], np.float32)
+    arrays = {"float32": jnp.asarray(values), "bfloat16": jnp.asarray(values, jnp.bfloat16)}
+    state = arrays | {"none": {}}
     save(tmp_path, {1: state})
     restored = restore(tmp_path, 1, state).state
     assert restored["none"] == {}

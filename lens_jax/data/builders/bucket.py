@@ -10,7 +10,7 @@ from etils import epath
 
 
 class BucketWriter(tfds.core.writer.ExampleWriter):
-    """Writes each shard to a local file first and copies that to its place."""
+    """Writes each shard to a local file first, and then copies that to the bucket."""
 
     def write(self, path: epath.PathLike, examples: Iterable[tuple[Any, bytes]]) -> Any:
         """Writes the serialized examples, pairs of key and bytes, to `path`."""

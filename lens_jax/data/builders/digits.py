@@ -10,21 +10,25 @@ from lens_jax.data.builders import png
 
 SIZE = 32
 _TEST_EVERY = 5
+# The largest value of a scan.
 _INK = 16
 
 
 def upscale(scan: np.ndarray) -> np.ndarray:
-    """Makes of a scan, float [8, 8] in [0, 16], an RGB image: uint8 [32, 32, 3], 4x4 pixels for each."""
+    """Makes an RGB image, uint8 [32, 32, 3], of a scan, float [8, 8] in [0, 16].
+
+    Each point of the scan becomes 4 x 4 pixels.
+    """
     gray = np.rint(scan * (255 / _INK)).astype(np.uint8)
     factor = SIZE // len(scan)
-    return np.repeat(gray.repeat(factor, 0).repeat(factor, 1)[..., None], 3, axis=2)
+    large = gray.repeat(factor, axis=0).repeat(factor, axis=1)
+    return np.repeat(large[..., None], 3, axis=2)
 
 
 def splits(labels: np.ndarray) -> dict[str, np.ndarray]:
     """Indices of the scans of the splits "train" and "test", given all scans' labels, int [n].
 
-    Every fifth scan is a test image once they are sorted by label, so that each class gives its
-    fifth.
+    The scans are sorted by label, then every fifth is a test image: a fifth of each class.
     """
     order = np.argsort(labels, kind="stable")
     test = order[::_TEST_EVERY]
@@ -62,4 +66,5 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         scans = datasets.load_digits()
         for index in splits(scans.target)[split].tolist():
             image = png.encode(upscale(scans.images[index]))
-            yield index, {"image": image, "label": int(scans.target[index]), "index": index}
+            label = int(scans.target[index])
+            yield index, {"image": image, "label": label, "index": index}

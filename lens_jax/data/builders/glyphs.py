@@ -1,7 +1,7 @@
 """Glyphs: letters that look different in all four orientations, drawn on soft color gradients.
 
-Every image is a pure function of (seed, split, index), so any of them can be made again, and every
-factor that went into it is known.
+Every image is a pure function of (seed, split, index), so any of them can be made again, and all
+factors that decide it are known.
 """
 
 import dataclasses
@@ -42,13 +42,18 @@ SEED = 0
 SCALE_RANGE = (0.45, 0.85)
 TILT_RANGE = (-15.0, 15.0)
 NOISE_RANGE = (4.0 / 255.0, 8.0 / 255.0)
-# The least difference in luma, of 1, between the letter and any point of the background.
+# The least difference in luma, in [0, 1], between the letter and any point of the background.
 MIN_CONTRAST = 0.25
-# The least distance, as a share of the image's side, between the letter and the image's border.
+# The least distance between the letter and the image's border, as a fraction of the image's side.
 MARGIN = 0.02
 
 _LUMA = np.array([0.299, 0.587, 0.114])
+# Letters are drawn once, larger than any image needs, and then scaled down.
 _EM_PIXELS = 192
+
+
+# RGB in [0, 1].
+Color = tuple[float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,15 +63,16 @@ class Factors:
     Attributes:
       label: index into `LETTERS`.
       font: index into `FONTS`.
-      x: center of the letter from the left, as a share of the side, in (0, 1).
-      y: center of the letter from the top, as a share of the side, in (0, 1).
-      scale: longer side of the letter's bounding box as a share of the image's, in `SCALE_RANGE`.
+      x: center of the letter from the left, as a fraction of the side, in (0, 1).
+      y: center of the letter from the top, as a fraction of the side, in (0, 1).
+      scale: longer side of the letter's bounding box, as a fraction of the image's side, in
+        `SCALE_RANGE`.
       tilt: rotation of the letter in degrees, counter-clockwise, in `TILT_RANGE`.
-      letter_color: RGB in [0, 1].
-      background_colors: RGB in [0, 1] at the start and at the end of the gradient.
-      gradient_angle: direction of the gradient in degrees, from rightwards towards downwards, in
-        [0, 360).
-      noise_std: standard deviation of the pixel noise, of a full range of 1, in `NOISE_RANGE`.
+      letter_color: color of the letter.
+      background_colors: colors at the start and at the end of the gradient.
+      gradient_angle: direction of the gradient in degrees, in [0, 360): 0 is rightwards, 90 is
+        downwards.
+      noise_std: standard deviation of the noise of pixels in [0, 1], in `NOISE_RANGE`.
 
     """
 
@@ -76,8 +82,8 @@ class Factors:
     y: float
     scale: float
     tilt: float
-    letter_color: tuple[float, float, float]
-    background_colors: tuple[tuple[float, float, float], tuple[float, float, float]]
+    letter_color: Color
+    background_colors: tuple[Color, Color]
     gradient_angle: float
     noise_std: float
 
@@ -91,51 +97,78 @@ def make(split: str, index: int, size: int = 32, seed: int = SEED) -> tuple[np.n
       ValueError: `split` is not one of `SPLITS`.
 
     """
-    rng = np.random.default_rng((seed, list(SPLITS).index(split), index))
+    split_number = list(SPLITS).index(split)
+    rng = np.random.default_rng((seed, split_number, index))
     factors = sample_factors(rng, index % len(LETTERS))
     return render(rng, factors, size), factors
 
 
 def sample_factors(rng: np.random.Generator, label: int) -> Factors:
     """Draws all factors of an image of the letter `label`, an index into `LETTERS`."""
+    # Examples are made again from their seed: the draws have to stay in this order.
     font = int(rng.integers(len(FONTS)))
     scale = rng.uniform(*SCALE_RANGE)
     tilt = rng.uniform(*TILT_RANGE)
+
+    # The letter's sides as fractions of the image's, which leave it room to move.
     height, width = _letter(label, font, tilt).shape
-    x = _center(rng.uniform(), scale * width / max(width, height))
-    y = _center(rng.uniform(), scale * height / max(width, height))
+    longer = max(width, height)
+    x = _center(rng.uniform(), scale * width / longer)
+    y = _center(rng.uniform(), scale * height / longer)
+
     letter, start, end = _colors(rng)
-    angle, noise = rng.uniform(0.0, 360.0), rng.uniform(*NOISE_RANGE)
-    return Factors(label, font, x, y, scale, tilt, letter, (start, end), angle, noise)
+    return Factors(
+        label=label,
+        font=font,
+        x=x,
+        y=y,
+        scale=scale,
+        tilt=tilt,
+        letter_color=letter,
+        background_colors=(start, end),
+        gradient_angle=rng.uniform(0.0, 360.0),
+        noise_std=rng.uniform(*NOISE_RANGE),
+    )
 
 
 def render(rng: np.random.Generator, factors: Factors, size: int = 32) -> np.ndarray:
-    """Draws the image that `factors` describe, uint8 [size, size, 3]; `rng` draws the noise alone."""
+    """The image that `factors` describe, uint8 [size, size, 3]; `rng` only draws the noise."""
     cover = coverage(factors, size)[..., None]
     background = gradient(factors.background_colors, factors.gradient_angle, size)
-    image = background + cover * (np.array(factors.letter_color) - background)
+    letter = np.array(factors.letter_color)
+    image = background + cover * (letter - background)
     image += factors.noise_std * rng.standard_normal(image.shape)
     return np.rint(255.0 * image.clip(0.0, 1.0)).astype(np.uint8)
 
 
 def coverage(factors: Factors, size: int) -> np.ndarray:
-    """How much of each pixel the letter covers, float [size, size] in [0, 1]."""
+    """The fraction of each pixel that the letter covers, float [size, size] in [0, 1]."""
     letter = _letter(factors.label, factors.font, factors.tilt)
     height, width = letter.shape
+    # A canvas as large, relative to the letter, as the image has to be.
     side = round(max(height, width) / factors.scale)
+    canvas = np.zeros((side, side), np.uint8)
     left = round(factors.x * side - width / 2)
     top = round(factors.y * side - height / 2)
-    canvas = np.zeros((side, side), np.uint8)
     canvas[top : top + height, left : left + width] = letter
-    return np.asarray(Image.fromarray(canvas).resize((size, size), Image.Resampling.BOX)) / 255.0
+    scaled = Image.fromarray(canvas).resize((size, size), Image.Resampling.BOX)
+    return np.asarray(scaled) / 255.0
 
 
 def gradient(colors: Any, angle: float, size: int) -> np.ndarray:
-    """A linear gradient between two colors, [2, 3], along `angle` degrees: float [size, size, 3]."""
+    """A linear gradient between two colors, [2, 3], along `angle` degrees: float [size, size, 3].
+
+    The colors themselves lie at two corners of the image, or at two sides of it.
+    """
     start, end = np.asarray(colors)
+    # Pixel centers, from the image's center, in (-0.5, 0.5).
     ramp = (np.arange(size) + 0.5) / size - 0.5
-    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    along = (cosine * ramp + sine * ramp[:, None]) / (abs(cosine) + abs(sine)) + 0.5
+    radians = math.radians(angle)
+    cosine = math.cos(radians)
+    sine = math.sin(radians)
+    # Projected on the direction, along which the image's extent is |cosine| + |sine|.
+    projected = cosine * ramp + sine * ramp[:, None]
+    along = projected / (abs(cosine) + abs(sine)) + 0.5
     return start + along[..., None] * (end - start)
 
 
@@ -144,12 +177,13 @@ def contrast(letter: Any, start: Any, end: Any) -> float:
 
     It is negative where the letter's luma lies between the two.
     """
-    luma, low, high = _LUMA @ letter, *sorted((_LUMA @ start, _LUMA @ end))
+    luma = _LUMA @ letter
+    low, high = sorted((_LUMA @ start, _LUMA @ end))
     return max(low - luma, luma - high)
 
 
-def _colors(rng: np.random.Generator) -> list[tuple[float, float, float]]:
-    """Draws the letter's color and the background's two, anew until the letter stands out."""
+def _colors(rng: np.random.Generator) -> list[Color]:
+    """Draws the letter's color and the background's two, again until the letter stands out."""
     while True:
         colors = rng.uniform(size=(3, 3))
         if contrast(*colors) >= MIN_CONTRAST:
@@ -157,20 +191,25 @@ def _colors(rng: np.random.Generator) -> list[tuple[float, float, float]]:
 
 
 def _center(position: float, extent: float) -> float:
-    """Places something `extent` long in [0, 1]: its center, for a `position` in [0, 1]."""
+    """The center of something `extent` long in [0, 1] that has a `position` in [0, 1].
+
+    It touches one margin at position 0 and the other at position 1.
+    """
     return MARGIN + extent / 2 + position * (1 - extent - 2 * MARGIN)
 
 
 def _letter(label: int, font: int, tilt: float) -> np.ndarray:
-    """The letter tilted and cropped to its ink, uint8 [height, width], larger than any image needs."""
+    """The letter tilted and cropped to its ink, uint8 [height, width], at `_EM_PIXELS`."""
     tilted = _upright(label, font).rotate(tilt, Image.Resampling.BILINEAR, expand=True)
     return np.asarray(tilted.crop(tilted.getbbox()))
 
 
 @functools.cache
 def _upright(label: int, font: int) -> Image.Image:
-    image = Image.new("L", (2 * _EM_PIXELS, 2 * _EM_PIXELS))
-    ImageDraw.Draw(image).text((_EM_PIXELS // 2, _EM_PIXELS // 2), LETTERS[label], 255, _font(font))
+    side = 2 * _EM_PIXELS
+    start = (_EM_PIXELS // 2, _EM_PIXELS // 2)
+    image = Image.new("L", (side, side))
+    ImageDraw.Draw(image).text(start, LETTERS[label], 255, _font(font))
     return image.crop(image.getbbox())
 
 
@@ -196,7 +235,7 @@ class GlyphsConfig(tfds.core.BuilderConfig):
 
 
 class Glyphs(tfds.core.GeneratorBasedBuilder):
-    """Ten letters, told apart in all four orientations, with every factor stored beside the image."""
+    """Ten letters that differ in all four orientations, with every factor beside the image."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
@@ -207,15 +246,19 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         size = self.builder_config.size
-        scalars = ("x", "y", "scale", "tilt", "gradient_angle", "noise_std")
+        image = tfds.features.Image(shape=(size, size, 3), encoding_format="png")
+        color = tfds.features.Tensor(shape=(3,), dtype=np.float32)
+        two_colors = tfds.features.Tensor(shape=(2, 3), dtype=np.float32)
         features = {
-            "image": tfds.features.Image(shape=(size, size, 3), encoding_format="png"),
+            "image": image,
             "label": tfds.features.ClassLabel(names=list(LETTERS)),
             "index": tfds.features.Scalar(np.int64),
             "font": tfds.features.ClassLabel(names=list(FONTS)),
-            "letter_color": tfds.features.Tensor(shape=(3,), dtype=np.float32),
-            "background_colors": tfds.features.Tensor(shape=(2, 3), dtype=np.float32),
-        } | {name: tfds.features.Scalar(np.float32) for name in scalars}
+            "letter_color": color,
+            "background_colors": two_colors,
+        }
+        for name in ("x", "y", "scale", "tilt", "gradient_angle", "noise_std"):
+            features[name] = tfds.features.Scalar(np.float32)
         return tfds.core.DatasetInfo(
             builder=self,
             description=__doc__,
@@ -230,4 +273,5 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         for index in range(SPLITS[split]):
             image, factors = make(split, index, self.builder_config.size)
-            yield index, {"image": png.encode(image), "index": index} | dataclasses.asdict(factors)
+            example = {"image": png.encode(image), "index": index}
+            yield index, example | dataclasses.asdict(factors)

@@ -1,8 +1,9 @@
-"""Places205 (Zhou et al., 2014, Learning Deep Features for Scene Recognition using Places
-Database).
+"""Places205: photographs of 205 kinds of scenes.
 
-The source is the folder into which the two official archives were unpacked, the one of the images
-resized to 256x256 and the one of the lists:
+Zhou et al., 2014, Learning Deep Features for Scene Recognition using Places Database.
+
+The source is the folder into which the two official archives were unpacked, one with the images
+resized to 256x256 and one with the lists:
 
     data/vision/torralba/deeplearning/images256/a/abbey/gsun_0003586c3eedd97457b2d729ebfe18b5.jpg
     trainvalsplit_places205/train_places205.csv
@@ -27,8 +28,9 @@ from lens_jax.errors import UserError
 IMAGES = "data/vision/torralba/deeplearning/images256"
 LISTS = {"train": "train_places205.csv", "validation": "val_places205.csv"}
 LISTS_FOLDER = "trainvalsplit_places205"
-# The largest share of a list's images that may be missing.
+# The largest fraction of a list's images that may be missing.
 MAX_MISSING = 0.01
+# How many files or labels a message names.
 _NAMED = 10
 
 
@@ -40,8 +42,7 @@ class Entry(NamedTuple):
 
 
 def prepare(source: str, data_dir: str) -> None:
-    """Prepares the release in the folder `source`, and prints what was skipped and what is there
-    now.
+    """Prepares the release in the folder `source`, and prints what was skipped and prepared.
 
     Raises:
       UserError: the folder or a list is missing or malformed, images are missing, or the data is
@@ -56,11 +57,13 @@ def prepare(source: str, data_dir: str) -> None:
         )
     lists = {split: _find_list(folder, name) for split, name in LISTS.items()}
     entries = {split: read_list(path) for split, path in lists.items()}
-    names = class_names([entry for split in entries.values() for entry in split])
-    present = {split: _present(images, lists[split], rows) for split, rows in entries.items()}
+    # Both lists are checked before any image is looked for, which takes long.
+    names = class_names(entries["train"] + entries["validation"])
+    for split, path in lists.items():
+        entries[split] = _present(images, path, entries[split])
     builder = Places205(
         images=images,
-        entries=present,
+        entries=entries,
         class_names=names,
         data_dir=preparation.data_folder(data_dir),
         file_format="array_record",
@@ -69,26 +72,28 @@ def prepare(source: str, data_dir: str) -> None:
 
 
 def read_list(path: pathlib.Path) -> list[Entry]:
-    """Reads a list.
+    """Reads a list, in its order.
 
     Raises:
-      UserError: a malformed line, a path that is not of the form letter/class/file or is there
+      UserError: a malformed line, or a path that is not of the form letter/class/file or is there
         twice; the text names the line.
 
     """
-    entries: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    labels: dict[str, int] = {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
         name, _, label = line.rpartition(" ")
-        if not (label.isascii() and label.isdigit() and _is_inside(name)):
+        is_number = label.isascii() and label.isdigit()
+        if not (is_number and _is_inside(name)):
             raise UserError(
                 f"{path}:{number}: expected a line like 'a/abbey/x.jpg 0', not {line!r}"
             )
-        if name in entries:
+        if name in labels:
             raise UserError(f"{path}:{number}: {name} is there twice: keep one of the lines")
-        entries[name] = int(label)
-    if not entries:
+        labels[name] = int(label)
+    if not labels:
         raise UserError(f"{path} is empty: expected lines like 'a/abbey/x.jpg 0'")
-    return [Entry(*item) for item in entries.items()]
+    return [Entry(name, label) for name, label in labels.items()]
 
 
 def class_names(entries: list[Entry]) -> list[str]:
@@ -100,13 +105,19 @@ def class_names(entries: list[Entry]) -> list[str]:
     """
     names: dict[int, str] = {}
     for path, label in entries:
-        name = "/".join(path.split("/")[1:-1])
+        # Without the letter and the file.
+        folders = path.split("/")[1:-1]
+        name = "/".join(folders)
         if names.setdefault(label, name) != name:
             raise UserError(f"the lists give label {label} to both {names[label]!r} and {name!r}")
-    missing = sorted(set(range(max(names))) - names.keys())
-    if missing or len(set(names.values())) < len(names):
+
+    wrong = ""
+    if missing := sorted(set(range(max(names))) - names.keys()):
         gaps = ", ".join(map(str, missing[:_NAMED]))
-        wrong = f"no image for label {gaps}" if missing else "two labels for one class"
+        wrong = f"no image for label {gaps}"
+    elif len(set(names.values())) < len(names):
+        wrong = "two labels for one class"
+    if wrong:
         raise UserError(
             f"the lists have {wrong}: use the official ones, with labels from 0 upwards"
         )
@@ -146,14 +157,15 @@ class Places205(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
-        return {split: self._generate_examples(entries) for split, entries in self._entries.items()}
+        generators = {}
+        for split, entries in self._entries.items():
+            generators[split] = self._generate_examples(entries)
+        return generators
 
     def _generate_examples(self, entries: list[Entry]) -> Iterator[tuple[str, dict[str, Any]]]:
         for path, label in entries:
-            yield (
-                path,
-                {"image": (self._images / path).read_bytes(), "label": label, "file_name": path},
-            )
+            image = (self._images / path).read_bytes()
+            yield path, {"image": image, "label": label, "file_name": path}
 
 
 def _find_list(folder: pathlib.Path, name: str) -> pathlib.Path:
@@ -166,21 +178,30 @@ def _find_list(folder: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a path has the form letter/class/file, with any number of folders, and stays inside."""
+    """Whether a path has the form letter/class/file, or more folders, and leaves none of them."""
     parts = name.split("/")
     return len(parts) >= 3 and not {"", ".", ".."} & set(parts)
 
 
 def _present(images: pathlib.Path, path: pathlib.Path, entries: list[Entry]) -> list[Entry]:
-    """The entries whose images are there; the others are named in one printed line."""
-    there = [os.path.isfile(images / entry.path) for entry in entries]
-    missing = [entry.path for entry, found in zip(entries, there, strict=True) if not found]
-    named = ", ".join(missing[:_NAMED]) + (" and others" if len(missing) > _NAMED else "")
+    """The entries of the list at `path` whose images are there; prints the others in one line."""
+    present = []
+    missing = []
+    for entry in entries:
+        if os.path.isfile(images / entry.path):
+            present.append(entry)
+        else:
+            missing.append(entry.path)
+    if not missing:
+        return present
+
+    named = ", ".join(missing[:_NAMED])
+    if len(missing) > _NAMED:
+        named += " and others"
     count = f"{len(missing):,} of the {len(entries):,} images that {path.name} names"
     if len(missing) > MAX_MISSING * len(entries):
         raise UserError(
             f"{images} lacks {count}, more than {MAX_MISSING:.0%}: unpack it anew ({named})"
         )
-    if missing:
-        print(f"skipped {count}, which are not in {images}: {named}")
-    return [entry for entry, found in zip(entries, there, strict=True) if found]
+    print(f"skipped {count}, which are not in {images}: {named}")
+    return present

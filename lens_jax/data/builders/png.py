@@ -6,4 +6,6 @@ import numpy as np
 
 def encode(image: np.ndarray) -> bytes:
     """Encodes an RGB image, uint8 [height, width, 3], as PNG."""
-    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+    # OpenCV wants the channels as blue, green, red.
+    _, encoded = cv2.imencode(".png", image[..., ::-1])
+    return encoded.tobytes()

@@ -1,15 +1,16 @@
-"""Frames of the videos of YouTube-8M (Abu-El-Haija et al., 2016, arXiv 1609.08675), or of any
-videos.
+"""Frames of videos, such as those of YouTube-8M.
 
-YouTube-8M itself ships features only, so the videos have to be at hand: one file for each in one
-folder, named by its id, such as `dQw4w9WgXcQ.mp4`. Labels are optional: a CSV file with the header
-`id,label`, then one line for each video. Further columns are not looked at, and videos without a
-line are "unlabeled".
+Abu-El-Haija et al., 2016, YouTube-8M: A Large-Scale Video Classification Benchmark, arXiv
+1609.08675. YouTube-8M itself ships features only, so the videos have to be at hand: all in one
+folder, each in a file named by its id, such as `dQw4w9WgXcQ.mp4`. Labels are optional: a CSV file
+with the header `id,label`, then one line for each video. Further columns are ignored, and videos
+without a line are "unlabeled".
 
-Videos of which nothing decodes are left out; one that breaks off gives the frames up to there.
+Videos of which nothing decodes are left out; of a damaged one, the frames before the damage are
+kept.
 
-Whether a video is in "train" or in "validation" is decided by its id alone, see `split_of`, so that
-the frames of a video are never in both, and a video stays where it is when others come or go.
+Whether a video is in "train" or in "validation" is decided by its id alone, see `split_of`. So the
+frames of a video are never in both, and a video keeps its split when others are added or removed.
 """
 
 import csv
@@ -33,6 +34,7 @@ SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 SPLITS = ("train", "validation")
 UNLABELED = "unlabeled"
 _VALIDATION_EVERY = 20
+# How many videos a message names.
 _NAMED = 10
 
 
@@ -51,15 +53,14 @@ def prepare(
     sampling: video.Sampling,
     beam_options: list[str] | None = None,
 ) -> None:
-    """Prepares the videos in the folder `source`, and prints what was skipped and what is there
-    now.
+    """Prepares the videos in the folder `source`, and prints what was skipped and prepared.
 
     Args:
       source: folder of videos.
       labels: CSV file of labels, or "".
       data_dir: TFDS' directory, where "" stands for its default.
       sampling: which frames to keep.
-      beam_options: options of the Beam pipeline to run; None decodes in this process.
+      beam_options: options of the Beam pipeline to run; with None, this process decodes.
 
     Raises:
       UserError: no videos, none that decodes, labels that do not fit them, or data that is there
@@ -89,6 +90,20 @@ def find_videos(source: str, labels: str = "") -> list[Video]:
     folder = epath.Path(source).expanduser()
     if not source or not folder.is_dir():
         raise UserError(f"no folder of videos at {source!r}: set --source to one")
+    by_id = _paths_by_id(folder)
+    known = read_labels(labels) if labels else {}
+    if unknown := [name for name in known if name not in by_id]:
+        raise UserError(
+            f"{labels} names {_some(unknown)}, which are not in {folder}: remove those lines"
+        )
+    videos = []
+    for name, path in sorted(by_id.items()):
+        label = known.get(name, UNLABELED)
+        videos.append(Video(name, os.fspath(path), label))
+    return videos
+
+
+def _paths_by_id(folder: epath.Path) -> dict[str, epath.Path]:
     paths = [path for path in folder.iterdir() if _is_video(path)]
     if not paths:
         raise UserError(f"no videos in {folder}: expected ID{', ID'.join(SUFFIXES)}")
@@ -97,15 +112,7 @@ def find_videos(source: str, labels: str = "") -> list[Video]:
         if path.stem in by_id:
             raise UserError(f"{by_id[path.stem]} and {path.name} have one id: keep one of them")
         by_id[path.stem] = path
-    known = read_labels(labels) if labels else {}
-    if unknown := [name for name in known if name not in by_id]:
-        raise UserError(
-            f"{labels} names {_some(unknown)}, which are not in {folder}: remove those lines"
-        )
-    return [
-        Video(name, os.fspath(path), known.get(name, UNLABELED))
-        for name, path in sorted(by_id.items())
-    ]
+    return by_id
 
 
 def read_labels(path: str) -> dict[str, str]:
@@ -126,63 +133,62 @@ def read_labels(path: str) -> dict[str, str]:
         raise UserError(f"{path}:1: expected the header 'id,label'")
     labels: dict[str, str] = {}
     for row in rows:
+        line = f"{path}:{rows.line_num}"
         if len(row) < 2 or not row[0] or not row[1]:
-            raise UserError(f"{path}:{rows.line_num}: expected 'id,label', not {','.join(row)!r}")
-        if row[0] in labels:
-            raise UserError(
-                f"{path}:{rows.line_num}: second line for id {row[0]!r}: keep one of them"
-            )
-        labels[row[0]] = row[1]
+            raise UserError(f"{line}: expected 'id,label', not {','.join(row)!r}")
+        name, label = row[:2]
+        if name in labels:
+            raise UserError(f"{line}: second line for id {name!r}: keep one of them")
+        labels[name] = label
     return labels
 
 
 def readable_videos(videos: Sequence[Video]) -> list[Video]:
-    """Those whose first frame decodes; the others are named in one printed line.
+    """The videos whose first frame decodes; prints the others in one line.
 
     Raises:
       UserError: there is none.
 
     """
+    paths = [each.path for each in videos]
     with ThreadPoolExecutor() as pool:
-        readable = list(pool.map(video.is_readable, [each.path for each in videos]))
-    broken = [
-        os.path.basename(each.path) for each, good in zip(videos, readable, strict=True) if not good
-    ]
-    if len(broken) == len(videos):
+        decodes = list(pool.map(video.is_readable, paths))
+    readable = list(itertools.compress(videos, decodes))
+    broken = [os.path.basename(path) for path, good in zip(paths, decodes, strict=True) if not good]
+    if not readable:
         raise UserError(f"none of {len(videos)} videos decodes ({_some(broken)}): check the files")
     if broken:
-        print(
-            f"skipped {len(broken)} of {len(videos)} videos, which do not decode: {_some(broken)}"
-        )
-    return list(itertools.compress(videos, readable))
+        count = f"{len(broken)} of {len(videos)} videos"
+        print(f"skipped {count}, which do not decode: {_some(broken)}")
+    return readable
 
 
 def split_of(name: str) -> str:
     """The split of the video with this id: "validation" for one in 20, else "train".
 
-    It is the former where the first 8 bytes of the id's SHA-256, big-endian, are a multiple of 20.
+    It is "validation" where the first 8 bytes of the id's SHA-256, big-endian, are a multiple of
+    20.
     """
     digest = hashlib.sha256(name.encode()).digest()
-    return SPLITS[int.from_bytes(digest[:8]) % _VALIDATION_EVERY == 0]
+    held_out = int.from_bytes(digest[:8]) % _VALIDATION_EVERY == 0
+    return "validation" if held_out else "train"
 
 
 def examples(each: Video, sampling: video.Sampling) -> Iterator[tuple[str, dict[str, Any]]]:
     """The frames of one video, with their keys."""
     for frame in video.read_frames(each.path, sampling):
-        yield (
-            f"{each.id}/{frame.index}",
-            {
-                "image": frame.image,
-                "label": each.label,
-                "video": each.id,
-                "frame": frame.index,
-                "seconds": frame.seconds,
-            },
-        )
+        example = {
+            "image": frame.image,
+            "label": each.label,
+            "video": each.id,
+            "frame": frame.index,
+            "seconds": frame.seconds,
+        }
+        yield f"{each.id}/{frame.index}", example
 
 
 class Youtube8mFrames(tfds.core.GeneratorBasedBuilder):
-    """Frames of videos as JPEG, with the video's id, its label, and the frame's place in it."""
+    """Frames of videos as JPEG, with the video's id, its label, and the frame's number and time."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
@@ -191,17 +197,23 @@ class Youtube8mFrames(tfds.core.GeneratorBasedBuilder):
         self, *, videos: Sequence[Video], sampling: video.Sampling, beam: bool, **kwargs: Any
     ):
         """Frames of `videos`, which all decode, made through Beam or in this process."""
-        self._videos, self._sampling, self._beam = videos, sampling, beam
-        description = (
-            f"Shorter side of {sampling.size} pixels, {sampling.number:g} {sampling.unit}."
+        self._videos = videos
+        self._sampling = sampling
+        self._beam = beam
+        config = tfds.core.BuilderConfig(
+            name=sampling.name,
+            description=(
+                f"Shorter side of {sampling.size} pixels, {sampling.number:g} {sampling.unit}."
+            ),
         )
-        config = tfds.core.BuilderConfig(name=sampling.name, description=description)
         super().__init__(config=config, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
+        image = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
+        labels = {each.label for each in self._videos}
         features = {
-            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
-            "label": tfds.features.ClassLabel(names=sorted({each.label for each in self._videos})),
+            "image": image,
+            "label": tfds.features.ClassLabel(names=sorted(labels)),
             "video": tfds.features.Text(),
             "frame": tfds.features.Scalar(np.int64),
             "seconds": tfds.features.Scalar(np.float32),
@@ -215,12 +227,13 @@ class Youtube8mFrames(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        by_split = {
-            split: [each for each in self._videos if split_of(each.id) == split] for split in SPLITS
-        }
-        return {
-            split: self._generate_examples(videos) for split, videos in by_split.items() if videos
-        }
+        generators = {}
+        for split in SPLITS:
+            videos = [each for each in self._videos if split_of(each.id) == split]
+            # TFDS does not write empty splits.
+            if videos:
+                generators[split] = self._generate_examples(videos)
+        return generators
 
     def _generate_examples(self, videos: Sequence[Video]) -> Any:
         # A partial of a plain function, so that Beam sends no builder to its workers.
@@ -232,9 +245,8 @@ class Youtube8mFrames(tfds.core.GeneratorBasedBuilder):
         return beam.Create(videos) | beam.FlatMap(read)
 
     def _example_writer(self) -> tfds.core.writer.ExampleWriter:
-        writer = (
-            BucketWriter if "://" in os.fspath(self.data_dir) else tfds.core.writer.ExampleWriter
-        )
+        in_bucket = "://" in os.fspath(self.data_dir)
+        writer = BucketWriter if in_bucket else tfds.core.writer.ExampleWriter
         return writer(file_format=self.info.file_format)
 
 
@@ -243,5 +255,8 @@ def _is_video(path: epath.Path) -> bool:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    """The first few names, and how many more there are."""
+    named = ", ".join(names[:_NAMED])
+    if len(names) > _NAMED:
+        named += f" and {len(names) - _NAMED:,} more"
+    return named

@@ -1,0 +1,1 @@
+"""Convolutions and max pooling of our nets beside XLA's own."""

@@ -1,0 +1,119 @@
+"""The losses as loops over rows, in NumPy and float64, the way their formulas are written."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+Triplet = tuple[int, int, int]
+
+
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Each row of [N, f] at length 1."""
+    lengths = [math.sqrt(np.dot(row, row)) for row in rows]
+    return rows / np.array(lengths)[:, None]
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    squares = np.dot(a, a) * np.dot(b, b)
+    return np.dot(a, b) / math.sqrt(squares)
+
+
+def squared_distance(a: np.ndarray, b: np.ndarray) -> float:
+    difference = a - b
+    return np.dot(difference, difference)
+
+
+def softmax_loss(similarities: Mapping[int, float], partner: int, temperature: float) -> float:
+    """-log of the partner's probability in the softmax of the similarities / temperature."""
+    largest = max(similarities.values())
+    total = 0.0
+    for similarity in similarities.values():
+        total += math.exp((similarity - largest) / temperature)
+    return math.log(total) - (similarities[partner] - largest) / temperature
+
+
+def nt_xent(
+    first: np.ndarray, second: np.ndarray, temperature: float
+) -> tuple[list[float], list[bool]]:
+    """The losses and hits of the 2N rows, those of `first` before those of `second`."""
+    rows = [*first, *second]
+    losses, hits = [], []
+    for i, row in enumerate(rows):
+        partner = (i + len(first)) % len(rows)
+        similarities = {}
+        for k, other in enumerate(rows):
+            if k != i:
+                similarities[k] = cosine(row, other)
+        losses.append(softmax_loss(similarities, partner, temperature))
+        hits.append(max(similarities, key=similarities.get) == partner)
+    return losses, hits
+
+
+def info_nce(
+    queries: np.ndarray, keys: np.ndarray, negatives: np.ndarray, temperature: float
+) -> tuple[list[float], list[bool]]:
+    """The losses and hits of the queries; all rows are taken as they are."""
+    losses, hits = [], []
+    for query, key in zip(queries, keys, strict=True):
+        similarities = {-1: np.dot(query, key)}
+        for k, negative in enumerate(negatives):
+            similarities[k] = np.dot(query, negative)
+        losses.append(softmax_loss(similarities, -1, temperature))
+        hits.append(max(similarities, key=similarities.get) == -1)
+    return losses, hits
+
+
+def negative_cosine(predictions: np.ndarray, targets: np.ndarray) -> list[float]:
+    """2 - 2 cos of each pair of rows."""
+    return [2 - 2 * cosine(p, t) for p, t in zip(predictions, targets, strict=True)]
+
+
+def semi_hard_triplets(rows: np.ndarray, labels: Sequence[int]) -> list[Triplet]:
+    """(anchor, positive, negative) for every pair of one label, the negative by its definition."""
+    triplets = []
+    for anchor, label in enumerate(labels):
+        to_others = [squared_distance(rows[anchor], row) for row in rows]
+        positives = [p for p in range(len(rows)) if labels[p] == label and p != anchor]
+        negatives = [n for n in range(len(rows)) if labels[n] != label]
+        for positive in positives:
+            semi_hard = [n for n in negatives if to_others[n] > to_others[positive]]
+            if semi_hard:
+                negative = min(semi_hard, key=to_others.__getitem__)
+            else:
+                negative = max(negatives, key=to_others.__getitem__)
+            triplets.append((anchor, positive, negative))
+    return triplets
+
+
+def triplet_losses(rows: np.ndarray, labels: Sequence[int], margin: float) -> list[float]:
+    """The hinge of every semi-hard triplet."""
+    losses = []
+    for a, p, n in semi_hard_triplets(rows, labels):
+        to_positive = squared_distance(rows[a], rows[p])
+        to_negative = squared_distance(rows[a], rows[n])
+        losses.append(max(0.0, margin + to_positive - to_negative))
+    return losses
+
+
+def nearest_neighbor_hits(rows: np.ndarray, labels: Sequence[int]) -> list[bool]:
+    """Whether the nearest other row has the row's label."""
+    hits = []
+    for i, row in enumerate(rows):
+        distances = [squared_distance(row, other) for other in rows]
+        distances[i] = math.inf
+        nearest = distances.index(min(distances))
+        hits.append(labels[nearest] == labels[i])
+    return hits
+
+
+def gradient(value: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
+    """The gradient of a value in x by central differences, good to about eight digits."""
+    step = 1e-6  # smaller ones lose more to rounding than they gain in the formula
+    found = np.zeros_like(x)
+    for place in np.ndindex(x.shape):
+        above, below = x.copy(), x.copy()
+        above[place] += step
+        below[place] -= step
+        found[place] = (value(above) - value(below)) / (2 * step)
+    return found

@@ -1,0 +1,100 @@
+"""Tasks on one device and on all: prints as JSON, for each task, how far the results are apart.
+
+A program of its own, for test_sharded.py: JAX fixes the number of devices when it starts.
+"""
+
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lens_jax.devices import mesh
+from lens_jax.ops.augment import Augmented
+from lens_jax.tasks.base import Outputs, Task
+from lens_jax.tasks.byol import BYOL
+from lens_jax.tasks.exemplar import Exemplar
+from lens_jax.tasks.moco import MoCo
+from lens_jax.tasks.simclr import SimCLR
+from tests.tasks.samples import take_views
+
+BATCH = 16
+EMBEDDING = 16
+TASKS = {
+    "exemplar": Exemplar(copies=4, embedding=EMBEDDING),
+    "simclr": SimCLR(embedding=EMBEDDING),
+    "moco": MoCo(embedding=EMBEDDING, queue=64),  # as large as arrays that are sharded
+    "byol": BYOL(embedding=EMBEDDING),
+}
+
+
+def flip(images: jax.Array, view: int = 0, size: int = 0) -> Augmented:
+    """Mirrors images at random, those of each view anew."""
+    key = jax.random.fold_in(jax.random.key(1), view)
+    flips = jax.random.bernoulli(key, 0.5, (len(images), 1, 1, 1))
+    flipped = jnp.where(flips, images[:, :, ::-1], images)
+    return Augmented(flipped, parameters=flips[:, 0, 0])
+
+
+def results(task: Task, weights: dict[str, Any], memory: Any, batch: dict[str, Any]) -> Any:
+    """Loss, metrics, memory, views and gradient, with a matrix in place of each network."""
+
+    def value(online: jax.Array) -> tuple[jax.Array, Any]:
+        views = task.views(jax.random.key(0), batch, flip)
+        rows = views.inputs.reshape(len(views.inputs), -1)
+        count = len(rows) // BATCH
+
+        target = task.target(total_steps=10)
+        outputs = Outputs(take_views(rows, task.online_views, count) @ online)
+        if target is not None:
+            projections = take_views(rows, target.views, count) @ weights["target"]
+            outputs = outputs._replace(target=projections)
+
+        loss = task.loss(outputs, views.labels, memory)
+        return loss.value, (loss, views)
+
+    gradient, (loss, views) = jax.grad(value, has_aux=True)(weights["online"])
+    return loss, views, gradient
+
+
+def compare(task: Task) -> dict[str, Any]:
+    """Compares a task's results on one device with those on all."""
+    rng = np.random.default_rng(0)
+    batch = {"image": rng.uniform(-1, 1, (BATCH, 8, 8, 3))}
+    weights = {
+        "online": rng.normal(size=(192, EMBEDDING)),
+        "target": rng.normal(size=(192, EMBEDDING)),
+    }
+    memory = task.memory(jax.random.key(2))
+    step = jax.jit(lambda weights, memory, batch: results(task, weights, memory, batch))
+    expected = step(weights, memory, batch)
+
+    # The batch is divided over all devices, the state over pairs of them.
+    devices = mesh.make_mesh(fsdp=2)
+    state = weights, memory
+    state = jax.device_put(state, mesh.state_sharding(devices, state))
+    found = step(*state, mesh.put_batch(devices, batch))
+
+    differences = []
+    for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        difference = np.abs(np.asarray(one, np.float64) - np.asarray(other, np.float64))
+        differences.append(float(np.max(difference)))
+    inputs = found[1].inputs
+    return {
+        "devices": len(inputs.sharding.device_set),
+        "inputs_per_device": inputs.sharding.shard_shape(inputs.shape)[0],
+        "loss": float(found[0].value),
+        "dtype": str(found[0].value.dtype),
+        "difference": max(differences),
+    }
+
+
+def main() -> None:
+    """Prints the comparison of every task."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    print(json.dumps({name: compare(task) for name, task in TASKS.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def comparisons() -> dict[str, dict]:
+    """What sharded.py prints, with eight devices and in float64."""
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_ENABLE_X64": "1"}
+    words = [sys.executable, "-m", "tests.tasks.sharded"]
+    output = subprocess.run(
+        words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(output.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("task", "inputs_per_device"), [("exemplar", 8), ("simclr", 4), ("moco", 4), ("byol", 4)]
+)
+def test_eight_devices_compute_what_one_does(comparisons, task: str, inputs_per_device: int):
+    found = comparisons[task]
+    assert (found["devices"], found["dtype"]) == (8, "float64")
+    assert found["inputs_per_device"] == inputs_per_device
+    assert found["loss"] > 0.1
+    assert found["difference"] < 1e-12

@@ -238,9 +238,7 @@ def apply(
 def task_loss(case: Case, targets: ByKind, outputs: ByKind, kind: str, views: Views) -> Any:
     """The task's loss of one kind, written out for tasks with classes."""
     memory = case.state.memory[kind]
-    found = case.system.task.loss(
-        Outputs(outputs[kind], targets.get(kind)), views.labels, memory
-    )
+    found = case.system.task.loss(Outputs(outputs[kind], targets.get(kind)), views.labels, memory)
     if case.system.task.has_classes:
         return found._replace(value=cross_entropy(outputs[kind], views.labels))
     return found

@@ -127,7 +127,11 @@ def test_the_first_images_are_altered_and_the_last_seen_as_they_are(
     lensed: set[int],
     raw: set[int],
 ):
-    settings = {"acts_on": acts_on, "lensed_fraction": lensed_fraction, "raw_fraction": raw_fraction}
+    settings = {
+        "acts_on": acts_on,
+        "lensed_fraction": lensed_fraction,
+        "raw_fraction": raw_fraction,
+    }
     lens = Lens(**tiny_config().lens.to_dict() | settings)
 
     def twice(images: jax.Array) -> Views:

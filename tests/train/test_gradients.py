@@ -1,6 +1,6 @@
 """The one pass of the joint update against separate passes, in float64."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,6 @@ from tests.train.reference import (
     make_case,
     network_pass,
     separate_passes,
-    squared_change,
 )
 from tests.train.tiny import assert_close, largest
 

@@ -1,158 +1,19 @@
 import copy
-import functools
-import importlib.util
-import json
-import pathlib
-from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
 
-import jax
-import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from lens_jax import config as configs
-from lens_jax import defaults
 from lens_jax.errors import UserError
 from lens_jax.recipes import base_config
-from lens_jax.train import optimizers
-from lens_jax.train.durations import Clock
-from lens_jax.train.state import init_state
-from lens_jax.train.step import make_step
-from lens_jax.train.system import make_system
-
-FILES = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
-SHRUNKEN = {
-    "data.image_size": 32,
-    "data.batch_size": 4,
-    "model.name": "small",
-    "model.width": 4,
-    "model.stem": "patch",
-    "lens.widths": (8, 8),
-    "lens.patch": 4,
-}
-SHRUNKEN_TASKS = {"cell": 10, "patch": 8, "embedding": 8, "hidden": 16, "size": 0, "copies": 2}
-every_config = pytest.mark.parametrize(
-    ("path", "variant"),
-    [
-        pytest.param(path, name, id=f"{path.stem}:{name}")
-        for path in FILES
-        for name in defaults.DATASETS
-    ],
-)
-
-
-def load(path: pathlib.Path, *variant: str) -> ConfigDict:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(*variant)
-
-
-def test_there_are_configs():
-    assert {"rotation", "supervised"} <= {path.stem for path in FILES}
-
-
-@every_config
-def test_every_config_is_sound_and_locked(path: pathlib.Path, variant: str):
-    config = load(path, variant)
-    configs.check(config)
-    dataset = {"youtube8m": "youtube8m_frames"}.get(variant, variant)
-    assert config.data.name.removesuffix("/64") == dataset
-    assert config.task.name == path.stem
-    for section in (config, config.lens, config.task):
-        with pytest.raises((AttributeError, KeyError), match="typo"):
-            section.typo = 1
-
-
-@every_config
-def test_every_config_survives_json(path: pathlib.Path, variant: str):
-    config = load(path, variant)
-    values = json.loads(json.dumps(configs.to_json(config)))
-    back = configs.from_json(values)
-    assert back.to_dict() == config.to_dict()
-    assert back == config
-    assert isinstance(back.lens.widths, tuple)
-    assert configs.difference(configs.to_json(config), configs.to_json(back)) is None
-    with pytest.raises((AttributeError, KeyError), match="typo"):
-        back.lens.typo = 1
-
-
-class Built(NamedTuple):
-    """What a config comes to: its first state, and the step from there."""
-
-    init: Callable
-    step: Callable
-
-
-def build(config: ConfigDict) -> Built:
-    clock = Clock(config.data.batch_size, 10 * config.data.batch_size, total_steps=1000)
-    both = optimizers.extractor_optimizer(config, clock), optimizers.lens_optimizer(config)
-    system = make_system(config, 5)
-    return Built(partial(init_state, config, system, *both), make_step(config, system, *both))
-
-
-@functools.cache
-def traced(text: str) -> tuple:
-    """The shapes of a config's state before and after a step of four images, and of the metrics."""
-    config = configs.from_json(json.loads(text))
-    built, side = build(config), config.data.image_size
-    state = jax.eval_shape(built.init)
-    batch = {
-        "image": jax.ShapeDtypeStruct((4, side, side, 3), np.uint8),
-        "label": jax.ShapeDtypeStruct((4,), np.int32),
-    }
-    return state, *jax.eval_shape(built.step, state, batch)
-
-
-@every_config
-def test_every_config_makes_a_step_at_its_full_size(path: pathlib.Path, variant: str):
-    values = configs.to_json(load(path, variant))
-    # The large data sets' configs differ in nothing else, and are traced once.
-    values["data"] |= {"name": "", "eval_split": ""}
-    state, new, metrics = traced(json.dumps(values, sort_keys=True))
-    assert {
-        leaf.dtype for leaf in jax.tree.leaves((new.params, new.lens_params, new.batch_stats))
-    } == {np.dtype(np.float32)}
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(
-        lambda x: (x.shape, x.dtype), state
-    )
-    assert bool(new.lens_params) == (values["lens"]["kind"] == "network")
-    assert {leaf.shape for leaf in jax.tree.leaves(metrics)} == {()}
-
-
-@pytest.mark.parametrize("variant", ["imagenet2012", "digits"])
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_config_file_trains_a_step_in_miniature(path: pathlib.Path, variant: str):
-    config = load(path, variant)
-    config.update_from_flattened_dict(SHRUNKEN)
-    config.task.update({key: value for key, value in SHRUNKEN_TASKS.items() if key in config.task})
-    built, rng = build(config), np.random.default_rng(0)
-    batch = {
-        "image": rng.integers(0, 256, (4, 32, 32, 3), np.uint8),
-        "label": rng.integers(0, 5, 4).astype(np.int32),
-    }
-    new, metrics = jax.jit(lambda batch: built.step(built.init(), batch))(batch)
-    assert int(new.step) == 1
-    assert {"loss"} < set(metrics)
-    assert all(np.isfinite(value) for value in metrics.values()), metrics
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(new))
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_default_variant_is_imagenet_and_an_unknown_one_is_refused(path: pathlib.Path):
-    assert load(path) == load(path, "imagenet2012")
-    with pytest.raises(UserError, match=r"'mnist'.*glyphs"):
-        load(path, "mnist")
 
 
 def test_the_schema_lists_every_key_of_a_config():
-    names = set(configs.key_names())
     found = set()
     for section, value in base_config("glyphs").to_dict().items():
         found |= {f"{section}.{key}" for key in value} if isinstance(value, dict) else {section}
-    assert names == found
+    # What is different in later views is free.
+    assert set(configs.key_names()) == found - {"augment.later"}
 
 
 def changed(config: ConfigDict, name: str, value: object) -> ConfigDict:
@@ -189,7 +50,7 @@ def test_a_key_that_only_one_of_two_configs_has_is_a_difference(tiny_config):
         (
             "task.name",
             "jigsawed",
-            "rotation, exemplar, relative_patch_location, jigsaw, supervised",
+            "rotation, exemplar, relative_patch_location, jigsaw, supervised, simclr, moco, byol",
         ),
         ("model.name", "resnet5", "resnet50"),
         ("model.stem", "root", "patch"),
@@ -199,7 +60,23 @@ def test_a_key_that_only_one_of_two_configs_has_is_a_difference(tiny_config):
         ("data.crop", "circle", "random, central, none"),
         ("data.eval_crop", "random", "central, none"),
         ("data.linear_crop", "random", "central, none"),
+        ("augment.area", (0.0, 1.0), "fractions of the image above 0 and up to 1"),
+        ("augment.area", (0.5, 0.2), "the smaller one first"),
+        ("augment.area", (0.5, 1.5), "fractions of the image above 0 and up to 1"),
+        ("augment.flip", -0.1, "between 0 and 1"),
+        ("augment.flip", float("nan"), "between 0 and 1"),
+        ("augment.jitter", 1.01, "between 0 and 1"),
+        ("augment.jitter_kind", "pil", "torchvision, slim"),
+        ("augment.brightness", -0.4, "between 0 and inf"),
+        ("augment.contrast", -0.4, "between 0 and inf"),
+        ("augment.saturation", -0.4, "between 0 and inf"),
+        ("augment.hue", 0.6, "between 0 and 0.5"),
         ("augment.gray", 1.5, "between 0 and 1"),
+        ("augment.gray_kind", "lightness", "luma, mean"),
+        ("augment.blur", 2.0, "between 0 and 1"),
+        ("augment.sigma", (0.0, 2.0), "standard deviations in pixels above 0"),
+        ("augment.sigma", (2.0, 0.1), "the smaller one first"),
+        ("augment.solarize", -1.0, "between 0 and 1"),
         ("lens.kind", "unet", "network, none, random, fgsm, pgd"),
         ("lens.acts_on", "crops", "views, images"),
         ("lens.objective", "worst", "full, least_likely, confusion, reconstruction"),
@@ -256,6 +133,20 @@ def test_a_value_that_cannot_be_meant_is_refused_with_the_legal_ones(
 )
 def test_the_ends_of_a_range_are_legal(name: str, value: float, tiny_config):
     configs.check(changed(tiny_config(), name, value))
+
+
+@pytest.mark.parametrize(
+    ("later", "words"),
+    [
+        ({"solarize": 1.5}, "augment.solarize is 1.5: it must lie between 0 and 1"),
+        ({"blur": 0.5, "sigma": (2.0, 0.1)}, "augment.sigma is (2.0, 0.1): give two"),
+    ],
+)
+def test_the_settings_of_later_views_are_checked_too(tiny_config, later: dict, words: str):
+    with pytest.raises(UserError) as caught:
+        configs.check(tiny_config({"augment.later": later}))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,8 @@ def test_aimed_attacks_raise_the_loss_of_a_network_and_the_iterated_one_the_most
 
     gradient = jax.grad(lambda x: -loss(x))
     raised = {
-        kind: loss(attack(kind, key, gradient, images, EPSILON, 20)) - loss(images) for kind in ATTACKS
+        kind: loss(attack(kind, key, gradient, images, EPSILON, 20)) - loss(images)
+        for kind in ATTACKS
     }
     assert raised["pgd"] >= raised["fgsm"] > 5 * abs(raised["random"])
 

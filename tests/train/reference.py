@@ -74,12 +74,15 @@ def make_case(
 
 
 def augment(images: jax.Array, view: int = 0, size: int = 0) -> Augmented:
-    """Mirrors the first images, and flattens all but the first view: what is drawn does not matter."""
+    """Mirrors the first two images, and fades all views but the first: nothing need be drawn."""
     del size
-    first = jnp.arange(len(images)) < 2
-    images = jnp.where(first[:, None, None, None], images[:, :, ::-1], images)
-    parameters = jnp.stack([first, first], axis=1)
-    return Augmented(0.8 * images if view else images, parameters)
+    is_first = jnp.arange(len(images)) < 2
+    mirrored = images[:, :, ::-1]
+    images = jnp.where(is_first[:, None, None, None], mirrored, images)
+    if view > 0:
+        images = 0.8 * images
+    parameters = jnp.stack([is_first, is_first], axis=1)
+    return Augmented(images, parameters)
 
 
 def keys_of(seed: int) -> Callable[[Purpose], jax.Array]:
@@ -116,13 +119,15 @@ def network_pass(case: Case, changed: jax.Array) -> tuple[Gradients, Carried]:
 
     def loss(params: Any) -> tuple[jax.Array, tuple[Any, ...]]:
         outputs, stats = online_outputs(case, params, changed)
-        total, metrics, memory = 0.0, {}, {}
+        values, metrics, memory = [], {}, {}
         for kind, views in views_by_kind(case, changed).items():
             found = task_loss(case, targets, outputs, kind, views)
-            total = total + found.value / len(outputs)
+            values.append(found.value)
             memory[kind] = found.memory
-            metrics |= {f"{name}_{kind}": value for name, value in found.metrics.items()}
-        return total, (metrics | {"loss": total}, stats, memory)
+            for name, value in found.metrics.items():
+                metrics[f"{name}_{kind}"] = value
+        metrics["loss"] = sum(values) / len(values)
+        return metrics["loss"], (metrics, stats, memory)
 
     gradient, (metrics, stats, memory) = jax.grad(loss, has_aux=True)(case.state.params)
     return Gradients(gradient, {}, metrics), Carried(stats, target_stats, memory)
@@ -149,12 +154,19 @@ def first_images(case: Case) -> int:
 
 def images_of(tree: Any, start: int, stop: int) -> Any:
     """What belongs to the images from `start` to `stop`."""
-    return jax.tree.map(lambda x: x[len(x) * start // IMAGES : len(x) * stop // IMAGES], tree)
+
+    def take(rows: jax.Array) -> jax.Array:
+        per_image = len(rows) // IMAGES
+        return rows[start * per_image : stop * per_image]
+
+    return jax.tree.map(take, tree)
 
 
 def squared_change(case: Case, changed: jax.Array) -> jax.Array:
     """The mean over what is lensed."""
-    return jnp.mean(images_of(changed - alterable(case), 0, first_images(case)) ** 2)
+    change = changed - alterable(case)
+    lensed = images_of(change, 0, first_images(case))
+    return jnp.mean(lensed**2)
 
 
 def views_by_kind(case: Case, changed: jax.Array) -> dict[str, Views]:
@@ -195,52 +207,61 @@ def apply_by_kind(
     method: str,
 ) -> tuple[ByKind, Any]:
     """A pass for each kind where statistics are split; else one over the rows of all of them."""
-    chosen_views = {}
-    for kind, each in views.items():
-        # The rows of an image lie side by side, and every task here with a choice has two views.
-        take = np.arange(len(each.inputs)).reshape(-1, 2)[:, chosen].ravel() if chosen else None
-        chosen_views[kind] = each if take is None else jax.tree.map(lambda x, i=take: x[i], each)
-
+    seen = {kind: choose_views(each, chosen) for kind, each in views.items()}
     if case.system.lens.split:
         outputs, stats = {}, {}
-        for kind, each in chosen_views.items():
+        for kind, each in seen.items():
             own = variables | {"batch_stats": variables["batch_stats"][kind]}
-            outputs[kind], stats[kind] = apply(case, own, each.inputs, each.context, method)
+            outputs[kind], stats[kind] = apply(case, own, each, method)
         return outputs, stats
 
-    inputs, contexts = [], []
-    for each in chosen_views.values():
-        inputs.append(each.inputs)
-        contexts.append(each.context)
-    context = jax.tree.map(lambda *parts: jnp.concatenate(parts), *contexts)
-    found, stats = apply(case, variables, jnp.concatenate(inputs), context, method)
+    kinds = list(seen)
+    if kinds == ["lensed", "raw"]:
+        both = jax.tree.map(lambda *rows: jnp.concatenate(rows), seen["lensed"], seen["raw"])
+    else:
+        both = seen[kinds[0]]
+    found, stats = apply(case, variables, both, method)
 
-    outputs = {}
-    for kind, rows in zip(chosen_views, inputs, strict=True):
-        count = len(found) * len(rows) // sum(map(len, inputs))
-        start = sum(map(len, outputs.values()))
-        outputs[kind] = found[start : start + count]
+    # The outputs are divided as the inputs are.
+    lensed = len(seen[kinds[0]].inputs)
+    border = len(found) * lensed // len(both.inputs)
+    outputs = {kinds[0]: found[:border]}
+    if len(kinds) == 2:
+        outputs["raw"] = found[border:]
     return outputs, stats
 
 
+def choose_views(views: Views, chosen: tuple[int, ...] | None) -> Views:
+    """Some of the views of each image; every task here with a choice has two."""
+    views = views._replace(labels=None)
+    if chosen is None:
+        return views
+    indices = np.arange(len(views.inputs)).reshape(-1, 2)
+    take = indices[:, chosen].ravel()
+    return jax.tree.map(lambda rows: rows[take], views)
+
+
 def apply(
-    case: Case, variables: dict[str, Any], inputs: jax.Array, context: Any, method: str
+    case: Case, variables: dict[str, Any], views: Views, method: str
 ) -> tuple[jax.Array, Any]:
     """One pass of the network over some rows."""
-    rngs = {"dropout": keys_of(0)(Purpose.DROPOUT)}
-    network = case.system.network
-    outputs, updated = network.apply(
-        variables, inputs, context, True, method=method, mutable=["batch_stats"], rngs=rngs
+    outputs, updated = case.system.network.apply(
+        variables,
+        views.inputs,
+        views.context,
+        True,
+        method=method,
+        mutable=["batch_stats"],
+        rngs={"dropout": keys_of(0)(Purpose.DROPOUT)},
     )
     return outputs, updated["batch_stats"]
 
 
 def task_loss(case: Case, targets: ByKind, outputs: ByKind, kind: str, views: Views) -> Any:
     """The task's loss of one kind, written out for tasks with classes."""
+    kind_outputs = Outputs(outputs[kind], targets.get(kind))
     memory = case.state.memory[kind]
-    found = case.system.task.loss(
-        Outputs(outputs[kind], targets.get(kind)), views.labels, memory
-    )
+    found = case.system.task.loss(kind_outputs, views.labels, memory)
     if case.system.task.has_classes:
         return found._replace(value=cross_entropy(outputs[kind], views.labels))
     return found
@@ -248,7 +269,8 @@ def task_loss(case: Case, targets: ByKind, outputs: ByKind, kind: str, views: Vi
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """The mean over rows."""
-    return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - logits[jnp.arange(len(logits)), labels])
+    of_labels = logits[jnp.arange(len(logits)), labels]
+    return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - of_labels)
 
 
 def adversarial_loss(case: Case, targets: ByKind, changed: jax.Array) -> jax.Array:

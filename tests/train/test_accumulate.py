@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from lens_jax.train.accumulate import interleaved
+from lens_jax.train.accumulate import interleave
 from lens_jax.train.state import TrainState
 from lens_jax.train.step import make_step
 from tests.train.tiny import assert_close, build, random_batch, random_state
@@ -124,7 +124,7 @@ def test_the_second_part_finds_the_keys_of_the_first_in_the_queue(tiny_config):
 
 def test_part_i_holds_every_so_manieth_row_from_the_ith_on():
     rows = np.arange(12).reshape(6, 2)
-    found = interleaved(jnp.asarray(rows), 3)
+    found = interleave({"rows": jnp.asarray(rows)}, 3)["rows"]
     assert found.shape == (3, 2, 2)
     for part in range(3):
         np.testing.assert_array_equal(found[part], rows[part::3])

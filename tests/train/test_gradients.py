@@ -1,6 +1,6 @@
 """The one pass of the joint update against separate passes, in float64."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from lens_jax.lens.unet import UNet
 from lens_jax.models.network import Network
 from lens_jax.models.resnet import BasicBlock, ResNet
 from lens_jax.tasks.base import Views
-from lens_jax.train.gradients import divide
+from lens_jax.train.division import divide
 from lens_jax.train.system import System
 from tests.train.reference import (
     Case,
@@ -23,7 +23,6 @@ from tests.train.reference import (
     make_case,
     network_pass,
     separate_passes,
-    squared_change,
 )
 from tests.train.tiny import assert_close, largest
 
@@ -127,7 +126,11 @@ def test_the_first_images_are_altered_and_the_last_seen_as_they_are(
     lensed: set[int],
     raw: set[int],
 ):
-    settings = {"acts_on": acts_on, "lensed_fraction": lensed_fraction, "raw_fraction": raw_fraction}
+    settings = {
+        "acts_on": acts_on,
+        "lensed_fraction": lensed_fraction,
+        "raw_fraction": raw_fraction,
+    }
     lens = Lens(**tiny_config().lens.to_dict() | settings)
 
     def twice(images: jax.Array) -> Views:

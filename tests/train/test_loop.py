@@ -35,7 +35,7 @@ class Toy:
 def toy_step(
     trap: float, state: Toy, batch: dict[str, jax.Array]
 ) -> tuple[Toy, dict[str, jax.Array]]:
-    """Depends on every batch and on their order; falls into the trap at a batch of exactly that mean."""
+    """Depends on every batch and on their order; the trap is a batch of exactly that mean."""
     mean = jnp.mean(batch["image"].astype(jnp.float32))
     params = 0.9 * state.params + jnp.where(mean == trap, jnp.nan, mean)
     return Toy(params, state.lens_params + 1), {"loss": mean}

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from tests.train.reference import Case, apply_lens, target_outputs, views_by_kind
-from tests.train.tiny import assert_close
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -33,9 +32,9 @@ def test_the_queue_of_a_kind_receives_the_keys_of_that_kind_alone(moco):
     _, carried = moco.compute(moco.state)
     for kind in ("lensed", "raw"):
         rows = np.asarray(keys[kind])
-        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        expected = np.concatenate([rows, moco.state.memory[kind]])[:9]
-        np.testing.assert_allclose(carried.memory[kind], expected, rtol=0, atol=1e-12)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        queue = np.concatenate([rows / lengths, moco.state.memory[kind]])
+        np.testing.assert_allclose(carried.memory[kind], queue[:9], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("kind", "other"), [("lensed", "raw"), ("raw", "lensed")])
@@ -73,28 +72,26 @@ def test_the_target_networks_statistics_follow_its_own_pass_with_its_own_paramet
 
     old, new = case.state.target_stats, carried.target_stats
     if batch_norm == "joint":
-        inputs = {"all": np.concatenate(list(inputs.values()))}
-        old, new = {"all": old}, {"all": new}
+        everything = np.concatenate([inputs["lensed"], inputs["raw"]])
+        inputs, old, new = {"all": everything}, {"all": old}, {"all": new}
+
+    extractor = case.state.target_params["extractor"]
     for kind, images in inputs.items():
-        expected = averaged_by_hand(old[kind], case.state.target_params["extractor"], images)
+        before = old[kind]["extractor"]["BatchNorm_0"]
         found = new[kind]["extractor"]["BatchNorm_0"]
-        assert_close(jax.tree.map(np.asarray, found), expected)
+        x = dense_by_hand(extractor["Dense_0"], images)
+        for name, of_batch in (("mean", x.mean(axis=0)), ("var", x.var(axis=0))):
+            expected = 0.9 * before[name] + 0.1 * of_batch
+            np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-12)
 
-        # The target network stops at the projector, which the predictor's statistics show.
-        np.testing.assert_array_equal(
-            new[kind]["head"]["predictor"]["BatchNorm_0"]["mean"],
-            old[kind]["head"]["predictor"]["BatchNorm_0"]["mean"],
-        )
-        projector = new[kind]["head"]["projector"]["BatchNorm_0"]["mean"]
-        assert (projector != old[kind]["head"]["projector"]["BatchNorm_0"]["mean"]).any()
+        # The target network stops at the projector: the predictor's statistics stay.
+        old_head, new_head = old[kind]["head"], new[kind]["head"]
+        jax.tree.map(np.testing.assert_array_equal, new_head["predictor"], old_head["predictor"])
+        mean = new_head["projector"]["BatchNorm_0"]["mean"]
+        assert (mean != old_head["projector"]["BatchNorm_0"]["mean"]).any()
 
 
-def averaged_by_hand(stats: Any, extractor: Any, images: np.ndarray) -> dict[str, np.ndarray]:
-    """The running statistics of the extractor's BatchNorm after a pass over `images`."""
-    kernel, bias = np.asarray(extractor["Dense_0"]["kernel"]), extractor["Dense_0"]["bias"]
-    x = images.reshape(len(images), -1) @ kernel + np.asarray(bias)
-    before = stats["extractor"]["BatchNorm_0"]
-    return {
-        "mean": 0.9 * np.asarray(before["mean"]) + 0.1 * x.mean(axis=0),
-        "var": 0.9 * np.asarray(before["var"]) + 0.1 * x.var(axis=0),
-    }
+def dense_by_hand(layer: dict[str, jax.Array], images: np.ndarray) -> np.ndarray:
+    """A dense layer on all numbers of each image."""
+    flat = images.reshape(len(images), -1)
+    return flat @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"])

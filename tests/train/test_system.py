@@ -70,6 +70,38 @@ def test_objectives_over_classes_are_refused_for_tasks_without(
     )
 
 
+@pytest.mark.parametrize(
+    ("task", "name", "value", "legal"),
+    [
+        ("simclr", "size", -1, "a number of pixels, or 0"),
+        ("simclr", "hidden", 0, "at least 1"),
+        ("simclr", "embedding", 0, "at least 1"),
+        ("simclr", "temperature", 0.0, "greater than 0"),
+        ("simclr", "temperature", float("nan"), "greater than 0"),
+        ("moco", "size", -8, "a number of pixels, or 0"),
+        ("moco", "hidden", -1, "at least 1"),
+        ("moco", "embedding", 0, "at least 1"),
+        ("moco", "temperature", -0.1, "greater than 0"),
+        ("moco", "queue", 0, "at least 1"),
+        ("moco", "momentum", 1.01, "between 0 and 1"),
+        ("moco", "momentum", float("nan"), "between 0 and 1"),
+        ("byol", "hidden", 0, "at least 1"),
+        ("byol", "embedding", 0, "at least 1"),
+        ("byol", "momentum", -0.1, "between 0 and 1"),
+        ("exemplar", "copies", 1, "at least 2"),
+        ("exemplar", "margin", 0.0, "greater than 0"),
+    ],
+)
+def test_an_option_that_a_task_cannot_have_is_refused_before_anything_is_built(
+    tiny_config, task: str, name: str, value: float, legal: str
+):
+    config = tiny_config({"lens.objective": "full"}, {"name": task, name: value})
+    with pytest.raises(UserError) as caught:
+        make_system(config, FACTS, TOTAL_STEPS)
+    assert str(caught.value).startswith(f"task.{name} is {value!r}: it must be {legal}")
+    assert "\n" not in str(caught.value)
+
+
 def test_the_system_has_what_the_config_asks_for_and_nothing_else(tiny_config):
     plain = make_system(tiny_config({"lens.kind": "none"}), FACTS, TOTAL_STEPS)
     assert plain.lens_network is None

@@ -82,7 +82,7 @@ def with_own_networks(system: System, dtype: Any) -> System:
 
 
 def random_like(shapes: Any, seed: int = 0) -> Any:
-    """Float64 in place of every floating-point array, so that nothing starts as it usually does."""
+    """Random numbers in place of every floating-point array, of float64 under x64."""
     rng = np.random.default_rng(seed)
 
     def draw(leaf: Any) -> jax.Array:
@@ -94,12 +94,12 @@ def random_like(shapes: Any, seed: int = 0) -> Any:
 
 
 def random_state(built: Built) -> TrainState:
-    """A state of float64 whose optimizers have not moved yet."""
+    """A state of random numbers whose optimizers have not moved yet, of float64 under x64."""
     state = random_like(jax.eval_shape(built.init))
     optimizers = (state.opt_state, state.lens_opt_state)
     opt_state, lens_opt_state = jax.tree.map(jnp.zeros_like, optimizers)
     return state.replace(
-        opt_state=opt_state, lens_opt_state=lens_opt_state, lens_penalty=jnp.float64(7)
+        opt_state=opt_state, lens_opt_state=lens_opt_state, lens_penalty=jnp.asarray(7.0)
     )
 
 

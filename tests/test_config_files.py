@@ -1,0 +1,151 @@
+"""Every file in configs/, for every data set."""
+
+import functools
+import importlib.util
+import json
+import pathlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from lens_jax import config as configs
+from lens_jax import defaults
+from lens_jax.errors import UserError
+from lens_jax.models import resnet
+from lens_jax.tasks.base import DataFacts
+from lens_jax.train import compiling
+from lens_jax.train.durations import Clock
+from tests.train.tiny import build, random_batch, random_state
+
+FILES = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
+METHODS = {"rotation", "exemplar", "relative_patch_location", "jigsaw", "simclr", "moco", "byol"}
+SHRUNKEN = {"data.image_size": 32, "data.batch_size": 4}
+SHRUNKEN_TASKS = {
+    "cell": 10,
+    "patch": 8,
+    "embedding": 8,
+    "hidden": 16,
+    "size": 0,
+    "copies": 2,
+    "queue": 16,
+}
+
+
+for_every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+for_every_variant = pytest.mark.parametrize("variant", tuple(defaults.DATASETS))
+
+
+def load(path: pathlib.Path, *variant: str) -> ConfigDict:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(*variant)
+
+
+def test_there_is_a_config_for_every_method():
+    assert METHODS | {"supervised"} <= {path.stem for path in FILES}
+
+
+@for_every_variant
+@for_every_file
+def test_every_config_is_sound_and_locked(path: pathlib.Path, variant: str):
+    config = load(path, variant)
+    configs.check(config)
+    dataset = {"youtube8m": "youtube8m_frames"}.get(variant, variant)
+    assert config.data.name.removesuffix("/64") == dataset
+    assert config.task.name == path.stem
+    for section in (config, config.lens, config.augment, config.task):
+        with pytest.raises((AttributeError, KeyError), match="typo"):
+            section.typo = 1
+
+
+@for_every_variant
+@for_every_file
+def test_every_config_survives_json(path: pathlib.Path, variant: str):
+    config = load(path, variant)
+    values = json.loads(json.dumps(configs.to_json(config)))
+    back = configs.from_json(values)
+    assert back.to_dict() == config.to_dict()
+    assert back == config
+    assert isinstance(back.lens.widths, tuple)
+    assert isinstance(back.augment.area, tuple)
+    assert configs.difference(configs.to_json(config), configs.to_json(back)) is None
+    with pytest.raises((AttributeError, KeyError), match="typo"):
+        back.lens.typo = 1
+
+
+@pytest.fixture(scope="module")
+def shallow() -> Iterator[None]:
+    """One block a stage, in the extractors' full width: the others would repeat its shapes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, block in (
+            ("resnet50", resnet.BottleneckBlock),
+            ("resnet18", resnet.BasicBlock),
+        ):
+            patch.setitem(resnet.ARCHITECTURES, name, partial(resnet.ResNet, (1, 1, 1, 1), block))
+        yield
+
+
+@functools.cache
+def traced(text: str) -> tuple[Any, Any, Any]:
+    """The shapes of a config's state before and after a step of four images, and of the metrics."""
+    config = configs.from_json(json.loads(text))
+    init, step = compiling.make_functions(config, DataFacts(5, 1000), Clock(4, 1000, 1000))
+    state = jax.eval_shape(init)
+    side = config.data.image_size
+    batch = {
+        "image": jax.ShapeDtypeStruct((4, side, side, 3), np.uint8),
+        "label": jax.ShapeDtypeStruct((4,), np.int32),
+        "index": jax.ShapeDtypeStruct((4,), np.int32),
+    }
+    new, metrics = jax.eval_shape(step, state, batch)
+    return state, new, metrics
+
+
+@for_every_variant
+@for_every_file
+def test_every_config_makes_a_step_at_its_full_size(
+    shallow: None, path: pathlib.Path, variant: str
+):
+    values = configs.to_json(load(path, variant))
+    # The large data sets' configs differ in nothing else, and are traced once.
+    values["data"] |= {"name": "", "eval_split": ""}
+    state, new, metrics = traced(json.dumps(values, sort_keys=True))
+    numbers = (new.params, new.target_params, new.lens_params, new.batch_stats, new.target_stats)
+    assert {leaf.dtype for leaf in jax.tree.leaves(numbers)} == {np.dtype(np.float32)}
+    assert shapes_of(new) == shapes_of(state)
+    assert bool(new.lens_params) == (values["lens"]["kind"] == "network")
+    assert bool(new.target_params) == (path.stem in ("moco", "byol"))
+    assert {leaf.shape for leaf in jax.tree.leaves(metrics)} == {()}
+
+
+def shapes_of(tree: Any) -> Any:
+    return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
+
+@for_every_file
+def test_every_config_file_trains_a_step_in_miniature(path: pathlib.Path):
+    # The default variant's: its augmentation is the fullest, and its numbers are the roughest.
+    config = load(path)
+    assert config.dtype == "bfloat16"
+    config.update_from_flattened_dict(SHRUNKEN)
+    for key in SHRUNKEN_TASKS.keys() & config.task.keys():
+        config.task[key] = SHRUNKEN_TASKS[key]
+    built = build(config)
+    new, metrics = built.step(random_state(built), random_batch(4, side=32))
+    assert int(new.step) == 1
+    assert {"loss"} < set(metrics)
+    assert all(np.isfinite(value) for value in metrics.values()), metrics
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(new))
+
+
+@for_every_file
+def test_the_default_variant_is_imagenet_and_an_unknown_one_is_refused(path: pathlib.Path):
+    assert load(path) == load(path, "imagenet2012")
+    with pytest.raises(UserError, match=r"'mnist'.*glyphs"):
+        load(path, "mnist")

@@ -1,7 +1,7 @@
 """Trains every method with a second network on one device and on all, and prints how far apart.
 
-Started by test_methods_on_devices.py with eight fake devices. The networks compute in float64; images
-and augmentations are float32, as in training, and decide how close the two can be.
+Started by test_methods_on_devices.py with eight fake devices. The networks compute in float64;
+images and augmentations are float32, as in training, and decide how close the two can be.
 """
 
 import json

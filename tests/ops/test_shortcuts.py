@@ -152,7 +152,7 @@ def test_training_views_have_their_arrow_drawn_before_the_turn(tiny_config, all_
     drawn[:12, :12][drawing()] = 127 / 127.5 - 1
     batch = {"image": np.stack([blank] * 8), "label": np.zeros(8, np.int32)}
     views = jax.jit(
-        lambda batch: make_views(config, Rotation(all_rotations), prepare(config, batch, 0), 0)
+        lambda batch: make_views(config, Rotation(all_rotations), prepare(config, batch), 0)
     )(batch)
     assert len(views.inputs) == (32 if all_rotations else 8)
     for view, turns in zip(views.inputs, views.targets, strict=True):

@@ -4,9 +4,11 @@
 
 Importing takes most of the time of a small command. So this process imports what commands need,
 once, and forks for each request, a line of JSON on its standard input: the fork runs the module as
-`python -m` does, and its exit status is the answer on standard output. Here nothing is computed:
-JAX and TensorFlow start their threads with the first computation, and with threads of theirs a
-fork would be unsafe.
+`python -m` does, and its exit status is the answer on standard output. Nothing is computed before
+the fork, which would be unsafe with the threads that JAX and TensorFlow start for that.
+
+A fork differs from a fresh start in that more is imported already. What is about imports, their
+time or what they print needs a start of its own.
 """
 
 import gc

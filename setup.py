@@ -3,7 +3,7 @@ from setuptools import find_packages, setup
 setup(
     name="lens_jax",
     version="0.1.0",
-    description="Self-supervised training with a lens that removes what the feature extractor exploits",
+    description="Self-supervised training with a lens that removes what the extractor exploits",
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["lens_jax*"]),

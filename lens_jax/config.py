@@ -32,10 +32,11 @@ def key_names(config: Any = DEFAULTS, prefix: str = "") -> tuple[str, ...]:
     """
     names = []
     for name, value in config.items():
+        full_name = f"{prefix}{name}"
         if hasattr(value, "items"):
-            names += key_names(value, f"{prefix}{name}.")
+            names += key_names(value, f"{full_name}.")
         else:
-            names.append(f"{prefix}{name}")
+            names.append(full_name)
     return tuple(names)
 
 
@@ -68,7 +69,9 @@ def assign(config: Any, key: str, value: Any) -> Any:
     key = ALIASES.get(key, key)
     names = key_names(config)
     if key not in names:
-        raise UserError(f"unknown config key {key!r}: the keys are {', '.join(names)}")
+        legal = ", ".join(names)
+        raise UserError(f"unknown config key {key!r}: the keys are {legal}")
+
     *parents, name = key.split(".")
     section = config
     for parent in parents:
@@ -80,9 +83,9 @@ def assign(config: Any, key: str, value: Any) -> Any:
         value = float(value)
     if isinstance(old, tuple) and isinstance(value, list):
         value = tuple(value)
-    if type(value) is not type(old):
-        kind = type(old).__name__
-        raise UserError(f"{key} is {value!r}: it must be of type {kind}, such as {old!r}")
+    kind = type(old)
+    if type(value) is not kind:
+        raise UserError(f"{key} is {value!r}: it must be of type {kind.__name__}, such as {old!r}")
     section[name] = value
     return value
 
@@ -92,27 +95,31 @@ def check(config: ConfigDict) -> None:
     # Imported only now: all else here serves machines without the packages that data is read with.
     from lens_jax.data.batches import CROPS, EVAL_CROPS
 
+    model = config.model
+    data = config.data
+    train = config.train
+
     check_choice("task", config.task.name, TASKS)
-    check_choice("model", config.model.name, ARCHITECTURES)
-    check_choice("stem", config.model.stem, STEMS)
+    check_choice("model", model.name, ARCHITECTURES)
+    check_choice("stem", model.stem, STEMS)
     check_choice("shortcut", config.shortcut, SHORTCUTS)
     check_choice("dtype", config.dtype, DTYPES)
     check_choice("schedule", config.optimizer.schedule, SCHEDULES)
-    check_choice("crop", config.data.crop, CROPS)
-    check_choice("evaluation crop", config.data.eval_crop, EVAL_CROPS)
-    if config.data.linear_crop:
-        check_choice("linear crop", config.data.linear_crop, EVAL_CROPS)
+    check_choice("crop", data.crop, CROPS)
+    check_choice("evaluation crop", data.eval_crop, EVAL_CROPS)
+    if data.linear_crop:
+        check_choice("linear crop", data.linear_crop, EVAL_CROPS)
 
     # These two check themselves.
     Lens(**config.lens)
     make_augmentations(config.augment)
 
     check_range("seed", config.seed, 0, 2**32 - 1)
-    check_range("data.threads", config.data.threads, 0)
-    check_range("data.max_skipped", config.data.max_skipped, 0, 1)
-    check_range("train.keep_checkpoints", config.train.keep_checkpoints, 1)
-    check_range("train.rollbacks", config.train.rollbacks, 0)
-    check_range("train.accumulate", config.train.accumulate, 1)
+    check_range("data.threads", data.threads, 0)
+    check_range("data.max_skipped", data.max_skipped, 0, 1)
+    check_range("train.keep_checkpoints", train.keep_checkpoints, 1)
+    check_range("train.rollbacks", train.rollbacks, 0)
+    check_range("train.accumulate", train.accumulate, 1)
     _check_batch(config)
 
 
@@ -124,29 +131,34 @@ def _check_batch(config: ConfigDict) -> None:
         raise UserError(f"mesh.fsdp is {fsdp}: give a number that divides the {devices} devices")
 
     parts = config.train.accumulate
+    divisor = devices * parts
     batch_size = config.data.batch_size
-    if batch_size < 1 or batch_size % (devices * parts):
+    if batch_size < 1 or batch_size % divisor:
         in_parts = f" in {parts} parts" if parts > 1 else ""
         raise UserError(
             f"data.batch_size {batch_size} cannot be shared by {devices} devices{in_parts}: use a "
-            f"multiple of {devices * parts}"
+            f"multiple of {divisor}"
         )
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:
     """The config as plain JSON values."""
-    return json.loads(json.dumps(config.to_dict()))
+    text = json.dumps(config.to_dict())
+    return json.loads(text)
 
 
 def from_json(values: dict[str, Any]) -> ConfigDict:
     """The locked config that `to_json` gave; lists become tuples again."""
-    return ConfigDict(_tuples(values)).lock()
+    config = ConfigDict(_tuples(values))
+    return config.lock()
 
 
 def _tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _tuples(inner) for key, inner in value.items()}
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple(value)
+    return value
 
 
 def difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
@@ -156,13 +168,15 @@ def difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> st
     """
     for key in sorted(old.keys() | new.keys()):
         name = f"{prefix}{key}"
-        before, after = old.get(key), new.get(key)
+        before = old.get(key)
+        after = new.get(key)
         if name in FREE or before == after:
             continue
-        if isinstance(before, dict) and isinstance(after, dict):
-            found = difference(before, after, f"{name}.")
-            if found:
-                return found
-            continue
-        return f"{name} was {before!r} and is now {after!r}"
+
+        are_sections = isinstance(before, dict) and isinstance(after, dict)
+        if not are_sections:
+            return f"{name} was {before!r} and is now {after!r}"
+        found = difference(before, after, f"{name}.")
+        if found:
+            return found
     return None

@@ -46,7 +46,8 @@ def versions() -> str:
     Raises `UserError` for packages that are not of a version that this one requires.
     """
     problems = []
-    for line in importlib.metadata.requires("lens_jax") or ():
+    requirements = importlib.metadata.requires("lens_jax") or ()
+    for line in requirements:
         requirement = Requirement(line)
         if not _is_optional(requirement) and not _is_met(requirement):
             found = _version(requirement.name)
@@ -55,8 +56,11 @@ def versions() -> str:
         raise UserError(
             f"{', '.join(problems)}: run `pip install --constraint constraints.txt --editable .`"
         )
-    found = [f"{name} {_version(name)}" for name in SHOWN_PACKAGES]
-    return ", ".join([f"python {platform.python_version()}", *found])
+
+    found = [f"python {platform.python_version()}"]
+    for name in SHOWN_PACKAGES:
+        found.append(f"{name} {_version(name)}")
+    return ", ".join(found)
 
 
 def _is_optional(requirement: Requirement) -> bool:
@@ -80,6 +84,7 @@ def _version(name: str) -> str:
 def devices() -> str:
     """How many devices of which kind; raises `UserError` where JAX does not use an accelerator."""
     backend = jax.default_backend()
+    # The system shows an accelerator that JAX was installed without support for.
     for kind, patterns in _DEVICE_FILES.items():
         is_present = any(glob.glob(pattern) for pattern in patterns)
         if is_present and backend == "cpu":
@@ -98,24 +103,28 @@ def all_reduce() -> str:
     devices = mesh.make_mesh()
     batch = {"ones": np.ones(jax.local_device_count(), np.float32)}
     ones = mesh.put_batch(devices, batch)["ones"]
-    add = jax.jit(jnp.sum, out_shardings=mesh.replicated(devices)).lower(ones).compile()
+    add = jax.jit(jnp.sum, out_shardings=mesh.replicated(devices))
+    compiled = add.lower(ones).compile()
 
     # The first call warms up, the second is timed.
-    add(ones).block_until_ready()
+    compiled(ones).block_until_ready()
     began = time.monotonic()
-    total = float(add(ones))
-    milliseconds = (time.monotonic() - began) * 1e3
+    total = float(compiled(ones))
+    seconds = time.monotonic() - began
 
     if total != devices.size:
         raise ArithmeticError(f"the ones of {devices.size} devices add up to {total}")
-    axes = ", ".join(f"{name}: {size}" for name, size in devices.shape.items())
-    return f"axes {axes}; an all-reduce of one number took {milliseconds:.1f} ms"
+    axes = [f"{name}: {size}" for name, size in devices.shape.items()]
+    named = ", ".join(axes)
+    return f"axes {named}; an all-reduce of one number took {1e3 * seconds:.1f} ms"
 
 
 def memory() -> str:
     """The memory of the host and of a device; raises `UserError` where the host has too little."""
     host = psutil.virtual_memory()
-    free, total = _size(host.available), _size(host.total)
+    free = _size(host.available)
+    total = _size(host.total)
+    # "Available" counts what the system's caches would give back.
     if host.available < LEAST_MEMORY:
         raise UserError(f"{free} of {total} are free: end what takes the rest")
     found = f"{free} of {total} of the host are free"
@@ -160,11 +169,14 @@ def workdir(folder: str, config: ConfigDict) -> str:
     """
     needed = checkpoint_bytes(config)
     path = epath.Path(folder).absolute()
-    existing = next(each for each in (path, *path.parents) if each.exists())
+    candidates = (path, *path.parents)
+    existing = next(each for each in candidates if each.exists())
+
     # A file of each process, as all of them write there at once.
     trial = existing / f".lens_jax_check_{jax.process_index()}"
     trial.write_text("trial")
     trial.unlink()
+
     if not _is_bucket(existing):
         free = shutil.disk_usage(existing).free
         if free < needed:
@@ -178,8 +190,8 @@ def workdir(folder: str, config: ConfigDict) -> str:
 def compilation_cache(folder: str) -> str:
     """How many computations are in the cache of a work directory, which is used from now on."""
     path = epath.Path(cache.use_cache(folder))
-    entries = len(list(path.glob("*-cache"))) if path.exists() else 0
-    return f"{entries} computation(s) in {path}"
+    entries = list(path.glob("*-cache")) if path.exists() else []
+    return f"{len(entries)} computation(s) in {path}"
 
 
 def one_step(config: ConfigDict, with_data: bool) -> str:
@@ -189,13 +201,18 @@ def one_step(config: ConfigDict, with_data: bool) -> str:
     data. Raises `UserError` for a loss that is not finite.
     """
     devices = mesh.make_mesh(config.mesh.fsdp)
-    facts = facts_of(_open_train_source(config)) if with_data else IMAGENET
+    facts = IMAGENET
+    if with_data:
+        source = _open_train_source(config)
+        facts = facts_of(source)
     traced = _trace(config, facts, devices)
     step, compile_seconds = compiling.compile_step(traced.step)
-    batch = mesh.put_batch(devices, compiling.black_batch(config))
+    black = compiling.black_batch(config)
+    batch = mesh.put_batch(devices, black)
 
     # The first step warms up, the second is timed.
-    state, _ = step(traced.init(), batch)
+    state = traced.init()
+    state, _ = step(state, batch)
     jax.block_until_ready(state)
     began = time.monotonic()
     state, metrics = step(state, batch)
@@ -216,9 +233,12 @@ def checkpoint_bytes(config: ConfigDict) -> float:
     """The most bytes of checkpoints on disk: those that are kept, and the one being written."""
     # Of a training on ImageNet, as the config's data may not be readable here.
     traced = _trace(config, IMAGENET, mesh.make_mesh())
-    arrays = jax.tree.leaves(jax.eval_shape(traced.init))
-    once = sum(array.size * array.dtype.itemsize for array in arrays)
-    return max(LEAST_DISK, once * (config.train.keep_checkpoints + 1))
+    state = jax.eval_shape(traced.init)
+    once = 0
+    for array in jax.tree.leaves(state):
+        once += array.size * array.dtype.itemsize
+    count = config.train.keep_checkpoints + 1
+    return max(LEAST_DISK, once * count)
 
 
 def tiny_config() -> ConfigDict:
@@ -232,26 +252,30 @@ def tiny_config() -> ConfigDict:
 
 
 def _open_train_source(config: ConfigDict) -> Source:
-    return open_source(config.data.name, config.data.train_split, config.data.dir)
+    options = config.data
+    return open_source(options.name, options.train_split, options.dir)
 
 
 def _trace(config: ConfigDict, facts: DataFacts, devices: Mesh) -> compiling.Traced:
     """The training of a config, on data of this size."""
     clock = Clock(config.data.batch_size, facts.size)
-    clock = clock._replace(total_steps=clock.steps(config.train.duration))
+    total_steps = clock.steps(config.train.duration)
+    clock = clock._replace(total_steps=total_steps)
     return compiling.trace(config, facts, clock, devices)
 
 
 def _device_memory(name: str) -> int | None:
     """A number of JAX's memory statistics of a device, in bytes; None where it has none."""
-    stats = jax.local_devices()[0].memory_stats() or {}
+    device = jax.local_devices()[0]
+    stats = device.memory_stats() or {}
     return stats.get(name)
 
 
 def _free_space(path: epath.Path) -> str:
     if _is_bucket(path):
         return "a bucket, which has no limit of its own"
-    return f"{_size(shutil.disk_usage(path).free)} free"
+    free = shutil.disk_usage(path).free
+    return f"{_size(free)} free"
 
 
 def _is_bucket(path: epath.Path) -> bool:

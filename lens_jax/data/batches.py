@@ -127,11 +127,16 @@ def train_batches(
     rows = _rows_per_process(batch_size, shards)
 
     def load(index: int, rng: np.random.Generator) -> Example:
-        return _load_or_next(source, skipped, index, lambda data: cut(data, image_size, rng))
+        def cut_image(data: bytes) -> np.ndarray:
+            return cut(data, image_size, rng)
 
+        return _load_or_next(source, skipped, index, cut_image)
+
+    # Repeated after it is shuffled: an epoch ends before the next one begins.
     order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
     examples = order.random_map(load)
-    return _iterate(_own_rows(examples, shard, shards, rows), threads)
+    batches = _own_rows(examples, shard, shards, rows)
+    return _iterate(batches, threads)
 
 
 def eval_batches(
@@ -172,19 +177,25 @@ def eval_batches(
     rows = _rows_per_process(batch_size, shards)
     black = np.zeros((image_size, image_size, 3), np.uint8)
 
+    def cut_image(data: bytes) -> np.ndarray:
+        return cut(data, image_size, None)
+
     def load(index: int) -> Example:
         if index >= len(source):
             return _example(black, 0, NO_INDEX) | {"mask": np.bool_(False)}
         record = source[index]
-        image = _cut_or_skip(record, skipped, lambda data: cut(data, image_size, None))
-        shown = black if image is None else image
-        example = _example(shown, record["label"], source.locate(index))
-        return example | {"mask": np.bool_(image is not None)}
+        image = _cut_or_skip(record, skipped, cut_image)
+        decodes = image is not None
+        shown = image if decodes else black
+        original = source.locate(index)
+        example = _example(shown, record["label"], original)
+        return example | {"mask": np.bool_(decodes)}
 
     # Rounded up to whole batches.
     padded = -(-len(source) // batch_size) * batch_size
     examples = grain.MapDataset.range(padded).map(load)
-    return _iterate(_own_rows(examples, shard, shards, rows), threads)
+    batches = _own_rows(examples, shard, shards, rows)
+    return _iterate(batches, threads)
 
 
 def _choose_crop(name: str, legal: tuple[str, ...]) -> Crop:
@@ -209,30 +220,38 @@ def _own_rows(examples: grain.MapDataset, shard: int, shards: int, rows: int) ->
     """
     # There is no remainder to drop. But without dropping, grain rounds the endless length up to
     # more than len() can return.
-    return examples.batch(rows, drop_remainder=True)[shard::shards]
+    blocks = examples.batch(rows, drop_remainder=True)
+    return blocks[shard::shards]
 
 
 def _iterate(batches: grain.MapDataset, threads: int) -> Batches:
     options = grain.ReadOptions(threads, prefetch_buffer_size=threads)
-    return iter(batches.to_iter_dataset(options))
+    dataset = batches.to_iter_dataset(options)
+    return iter(dataset)
 
 
 def _example(image: np.ndarray, label: int, index: int) -> Example:
-    return {"image": image, "label": np.int32(label), "index": np.int32(index)}
+    return {
+        "image": image,
+        "label": np.int32(label),
+        "index": np.int32(index),
+    }
 
 
 def _load_or_next(
     source: Source, skipped: Skipped, index: int, cut: Callable[[bytes], np.ndarray]
 ) -> Example:
     """Reads and cuts the image at `index`, or the first one after it that decodes."""
-    for offset in range(len(source)):
-        candidate = (index + offset) % len(source)
+    size = len(source)
+    for offset in range(size):
+        candidate = (index + offset) % size
         record = source[candidate]
         image = _cut_or_skip(record, skipped, cut)
         if image is not None:
-            return _example(image, record["label"], source.locate(candidate))
+            original = source.locate(candidate)
+            return _example(image, record["label"], original)
     first = source[0]["name"]
-    raise UserError(f"none of the {len(source)} images decodes, from {first} on: replace them")
+    raise UserError(f"none of the {size} images decodes, from {first} on: replace them")
 
 
 def _cut_or_skip(

@@ -44,6 +44,7 @@ def find(name: str, folder: epath.Path) -> epath.Path:
     if not versions:
         command = _build_command(name, folder)
         raise UserError(f"{name} is not prepared in {folder}: {_advice(command)}")
+
     newest = versions[-1]
     info = tfds.builder_from_directory(newest).info
     formats = {each.value for each in info.available_file_formats()}
@@ -105,7 +106,11 @@ def _only_way(folder: epath.Path) -> str:
     root = folder / FRAMES
     if not root.exists():
         return FRAMES
-    ways = sorted(f"{FRAMES}/{path.name}" for path in root.iterdir() if _versions(path))
+    ways = []
+    for path in root.iterdir():
+        if _versions(path):
+            ways.append(f"{FRAMES}/{path.name}")
+    ways.sort()
     if len(ways) > 1:
         legal = ", ".join(ways)
         raise UserError(f"{FRAMES} is prepared in {len(ways)} ways in {folder}: use one of {legal}")
@@ -155,7 +160,8 @@ def _write(builder: Any, beam_options: list[str] | None = None) -> None:
     # TFDS writes to a folder of another name and renames it at the end, so that a folder of the
     # right name is complete.
     with redirect_stdout(io.StringIO()):
-        builder.download_and_prepare(download_config=_download_config(beam_options))
+        config = _download_config(beam_options)
+        builder.download_and_prepare(download_config=config)
 
 
 def _download_config(beam_options: list[str] | None) -> Any:
@@ -164,7 +170,8 @@ def _download_config(beam_options: list[str] | None) -> Any:
     import tensorflow_datasets as tfds
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    return tfds.download.DownloadConfig(beam_options=PipelineOptions(flags=beam_options))
+    options = PipelineOptions(flags=beam_options)
+    return tfds.download.DownloadConfig(beam_options=options)
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from etils import epath
 from lens_jax.data import preparation, video
 from lens_jax.errors import UserError
 
-# The configurations of each data set that this project makes; the first is the default.
-_OWN = {"glyphs": ("32", "48", "64", "96", "128"), "digits": ()}
+# The configurations of each data set that this project makes: the first is the default, and "" the
+# only one of a data set without.
+_OWN = {"glyphs": ("32", "48", "64", "96", "128"), "digits": ("",)}
 _PREPARED = ("cifar10", "imagenet2012", "places205", preparation.FRAMES)
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -61,12 +62,13 @@ class Source:
         def original(index: int) -> int:
             return index * self.size // kept
 
-        return Source(
-            self.class_names,
-            kept,
-            read=lambda index: self.read(original(index)),
-            locate=lambda index: self.locate(original(index)),
-        )
+        def read(index: int) -> Record:
+            return self.read(original(index))
+
+        def locate(index: int) -> int:
+            return self.locate(original(index))
+
+        return Source(self.class_names, kept, read, locate)
 
     def __len__(self) -> int:
         return self.size
@@ -81,7 +83,8 @@ def names() -> tuple[str, ...]:
     """The names that `open_source` knows."""
     configured = []
     for name, configs in _OWN.items():
-        configured += [f"{name}/{config}" for config in configs[1:]]
+        for config in configs[1:]:
+            configured.append(f"{name}/{config}")
     return (*_OWN, *configured, *_PREPARED, "image_folder")
 
 
@@ -105,19 +108,31 @@ def open_source(name: str, split: str, data_dir: str = "") -> Source:
     """
     if name == "image_folder":
         return open_folder(data_dir, split)
+
+    # Prepared beforehand, by TFDS or by `lens_jax.prepare`.
+    if name in _PREPARED or _is_sampling(name):
+        folder = preparation.data_folder(data_dir)
+        path = preparation.find(name, folder)
+        return _open_tfds(path, split)
+
+    # Made here where it is not there yet.
     base, _, config = name.partition("/")
-
-    # One way of preparing frames, such as "youtube8m_frames/1fps-256".
-    is_sampling = base == preparation.FRAMES and video.parse_name(config)
-    if name in _PREPARED or is_sampling:
-        path = preparation.find(name, preparation.data_folder(data_dir))
+    configs = _OWN.get(base, ())
+    if configs and not config:
+        config = configs[0]
+    if config in configs:
+        folder = preparation.data_folder(data_dir)
+        path = preparation.make(base, config, folder)
         return _open_tfds(path, split)
 
-    if base in _OWN and (not config or config in _OWN[base]):
-        config = config or "".join(_OWN[base][:1])
-        path = preparation.make(base, config, preparation.data_folder(data_dir))
-        return _open_tfds(path, split)
-    raise UserError(f"unknown data set {name!r}: use one of {', '.join(names())}")
+    legal = ", ".join(names())
+    raise UserError(f"unknown data set {name!r}: use one of {legal}")
+
+
+def _is_sampling(name: str) -> bool:
+    """Whether it is one way of preparing frames, such as "youtube8m_frames/1fps-256"."""
+    base, _, config = name.partition("/")
+    return base == preparation.FRAMES and video.parse_name(config) is not None
 
 
 def open_folder(folder: str, split: str) -> Source:
@@ -136,51 +151,68 @@ def open_folder(folder: str, split: str) -> Source:
     root = pathlib.Path(folder).expanduser()
     if not folder or not root.is_dir():
         raise UserError(f"no image folder at {folder!r}: {layout}; set data.dir")
-    files = {name: _images(root / name) for name in sorted(_subfolders(root))}
+
+    splits = sorted(_subfolders(root))
+    files = {name: _images(root / name) for name in splits}
     if split not in files:
         legal = ", ".join(files) or "none"
         raise UserError(
             f"unknown split {split!r} of image folder {root}, which has {legal}: {layout}"
         )
-    if not files[split]:
+    paths = files[split]
+    if not paths:
         raise UserError(f"no images in {root / split} of image folder {root}: {layout}")
 
     # Labels have to mean the same in all splits.
-    classes: set[str] = set()
-    for name, paths in files.items():
-        classes.update(_class_of(path, root / name) for path in paths)
-    class_names = tuple(sorted(classes))
-
-    paths = files[split]
-    labels = [class_names.index(_class_of(path, root / split)) for path in paths]
+    classes = {}
+    different: set[str] = set()
+    for name in splits:
+        classes[name] = _classes_of(files[name], root / name)
+        different.update(classes[name])
+    class_names = sorted(different)
+    labels = [class_names.index(name) for name in classes[split]]
 
     def read(index: int) -> Record:
-        return _file_record(paths[index], labels[index])
+        path = paths[index]
+        label = labels[index]
+        return _file_record(path, label)
 
-    return Source(class_names, len(paths), read)
+    return Source(tuple(class_names), len(paths), read)
 
 
 def _subfolders(folder: pathlib.Path) -> list[str]:
-    return [
-        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-    ]
+    names = []
+    for path in folder.iterdir():
+        is_hidden = path.name.startswith(".")
+        if path.is_dir() and not is_hidden:
+            names.append(path.name)
+    return names
 
 
 def _images(folder: pathlib.Path) -> list[pathlib.Path]:
     """The image files in a split's folder and in the folders of its classes, sorted."""
     paths = list(folder.iterdir())
     for name in _subfolders(folder):
-        paths += (folder / name).iterdir()
-    return sorted(filter(_is_image, paths))
+        subfolder = folder / name
+        paths += subfolder.iterdir()
+    images = filter(_is_image, paths)
+    return sorted(images)
 
 
 def _is_image(path: pathlib.Path) -> bool:
     is_hidden = path.name.startswith(".")
-    return path.suffix.lower() in _SUFFIXES and not is_hidden and path.is_file()
+    suffix = path.suffix.lower()
+    return suffix in _SUFFIXES and not is_hidden and path.is_file()
 
 
-def _class_of(path: pathlib.Path, folder: pathlib.Path) -> str:
-    return "unlabeled" if path.parent == folder else path.parent.name
+def _classes_of(paths: list[pathlib.Path], split: pathlib.Path) -> list[str]:
+    """The class of each file of the split in the folder `split`."""
+    classes = []
+    for path in paths:
+        folder = path.parent
+        name = "unlabeled" if folder == split else folder.name
+        classes.append(name)
+    return classes
 
 
 def _file_record(path: pathlib.Path, label: int) -> Record:
@@ -197,40 +229,58 @@ def _open_tfds(path: epath.Path, split: str) -> Source:
     from tensorflow_datasets.proto import tf_example_pb2
 
     builder = tfds.builder_from_directory(path)
-    if split not in builder.info.splits:
-        legal = ", ".join(builder.info.splits)
-        raise UserError(f"unknown split {split!r} of {builder.info.full_name}: use one of {legal}")
+    info = builder.info
+    if split not in info.splits:
+        legal = ", ".join(info.splits)
+        raise UserError(f"unknown split {split!r} of {info.full_name}: use one of {legal}")
+
     # TFDS' own parser would first turn every feature into an array, which takes thrice as long.
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
-    rows = builder.as_data_source(split, deserialize_method=raw, file_format="array_record")
-    prefix = f"{builder.info.full_name} {split}"
+    rows = builder.as_data_source(
+        split,
+        deserialize_method=raw,
+        file_format="array_record",
+    )
+    prefix = f"{info.full_name} {split}"
 
     def read(index: int) -> Record:
-        example = tf_example_pb2.Example.FromString(rows[index])
+        row = rows[index]
+        example = tf_example_pb2.Example.FromString(row)
         return _tfds_record(example, f"{prefix}[{index}]")
 
-    class_names = tuple(builder.info.features["label"].names)
+    labels = info.features["label"]
+    class_names = tuple(labels.names)
     return Source(class_names, len(rows), read)
 
 
 def _tfds_record(example: Any, name: str) -> Record:
     features = example.features.feature
+    images = features["image"].bytes_list.value
+    labels = features["label"].int64_list.value
+    titles = _titles(features)
     return {
-        "image": features["image"].bytes_list.value[0],
-        "label": features["label"].int64_list.value[0],
-        "name": " ".join([name, *_titles(features)]),
+        "image": images[0],
+        "label": labels[0],
+        "name": " ".join([name, *titles]),
     }
 
 
 def _titles(features: Any) -> list[str]:
     """Where a record comes from: ImageNet and Places have files, CIFAR-10 ids, frames a video."""
-    titles = [_text(features, key) for key in ("file_name", "id") if key in features]
+    titles = []
+    for key in ("file_name", "id"):
+        if key in features:
+            title = _text(features, key)
+            titles.append(title)
     if "video" in features:
-        frame = features["frame"].int64_list.value[0]
-        seconds = features["seconds"].float_list.value[0]
-        titles.append(f"{_text(features, 'video')} frame {frame} at {seconds:.2f} s")
+        # Time finds the frame in the video, its number in the data set.
+        video_id = _text(features, "video")
+        frames = features["frame"].int64_list.value
+        seconds = features["seconds"].float_list.value
+        titles.append(f"{video_id} frame {frames[0]} at {seconds[0]:.2f} s")
     return titles
 
 
 def _text(features: Any, key: str) -> str:
-    return features[key].bytes_list.value[0].decode()
+    values = features[key].bytes_list.value
+    return values[0].decode()

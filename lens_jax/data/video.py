@@ -30,13 +30,15 @@ class Sampling(NamedTuple):
     @property
     def name(self) -> str:
         """Such as "1fps-256" or "8frames-256"; different samplings have different names."""
-        return f"{_decimal(self.number)}{self.unit}-{self.size}"
+        number = _decimal(self.number)
+        return f"{number}{self.unit}-{self.size}"
 
     @property
     def flags(self) -> str:
         """The options of `lens_jax.prepare` that ask for this sampling."""
         each = "second" if self.unit == "fps" else "video"
-        return f"--frames_per_{each}={_decimal(self.number)} --size={self.size}"
+        number = _decimal(self.number)
+        return f"--frames_per_{each}={number} --size={self.size}"
 
 
 class Frame(NamedTuple):
@@ -59,7 +61,11 @@ def parse_name(name: str) -> Sampling | None:
     found = _NAME.fullmatch(name)
     if found is None:
         return None
-    return Sampling(float(found["number"]), found["unit"], int(found["size"]))
+    return Sampling(
+        number=float(found["number"]),
+        unit=found["unit"],
+        size=int(found["size"]),
+    )
 
 
 def read_frames(path: str, sampling: Sampling) -> Iterator[Frame]:
@@ -67,15 +73,18 @@ def read_frames(path: str, sampling: Sampling) -> Iterator[Frame]:
 
     Of a damaged video, these are the frames before the damage; of what is no video, none.
     """
-    kept = subsample(_decoded(path), _rate(path, sampling))
+    rate = _rate(path, sampling)
+    kept = subsample(_decoded(path), rate)
     for index, (frame, seconds) in enumerate(kept):
         pixels = frame.to_ndarray(format="rgb24")
-        yield Frame(index, float(seconds), _encode(pixels, sampling.size))
+        image = _encode(pixels, sampling.size)
+        yield Frame(index, float(seconds), image)
 
 
 def is_readable(path: str) -> bool:
     """Whether `read_frames` yields any frame: whether the first one decodes."""
-    return next(_decoded(path), None) is not None
+    first = next(_decoded(path), None)
+    return first is not None
 
 
 def subsample(
@@ -141,7 +150,8 @@ def _decoded(path: str) -> Iterator[tuple[Any, Fraction]]:
             continue
         if first is None:
             first = frame.pts
-        yield frame, (frame.pts - first) * frame.time_base
+        ticks = frame.pts - first
+        yield frame, ticks * frame.time_base
 
 
 def _read(path: str, parts: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
@@ -167,11 +177,12 @@ def _encode(image: np.ndarray, size: int) -> bytes:
     import cv2
     import simplejpeg
 
-    height, width = image.shape[:2]
+    height, width, _ = image.shape
     scale = size / min(height, width)
-    shape = (round(width * scale), round(height * scale))
+    new_width = round(width * scale)
+    new_height = round(height * scale)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    resized = cv2.resize(image, shape, interpolation=method)
+    resized = cv2.resize(image, (new_width, new_height), interpolation=method)
     return simplejpeg.encode_jpeg(resized, quality=JPEG_QUALITY, colorspace="RGB")
 
 

@@ -16,8 +16,12 @@ def make_mesh(fsdp: int = 1) -> Mesh:
     A batch is sharded over both axes, a train state over "fsdp" alone. Their type is Auto: the
     compiler, not the user, chooses how intermediate results are sharded.
     """
-    shape = (jax.device_count() // fsdp, fsdp)
-    return jax.make_mesh(shape, ("data", "fsdp"), axis_types=(AxisType.Auto, AxisType.Auto))
+    data = jax.device_count() // fsdp
+    return jax.make_mesh(
+        (data, fsdp),
+        ("data", "fsdp"),
+        axis_types=(AxisType.Auto, AxisType.Auto),
+    )
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -49,7 +53,8 @@ def state_sharding(mesh: Mesh, state: Any) -> Any:
         if longest_axis is None:
             return replicated(mesh)
         axes_before = [None] * longest_axis
-        return NamedSharding(mesh, PartitionSpec(*axes_before, "fsdp"))
+        spec = PartitionSpec(*axes_before, "fsdp")
+        return NamedSharding(mesh, spec)
 
     return jax.tree.map(choose, state)
 
@@ -68,7 +73,8 @@ def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
 
     Each process gives its own part of the batch; the arrays that are returned are global.
     """
-    sharding = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+    spec = PartitionSpec(("data", "fsdp"))
+    sharding = NamedSharding(mesh, spec)
     arrays = {}
     for name, value in batch.items():
         arrays[name] = jax.make_array_from_process_local_data(sharding, value)

@@ -15,7 +15,12 @@ Gradient = Callable[[jax.Array], jax.Array]
 
 
 def attack(
-    kind: str, key: jax.Array, gradient: Gradient, images: jax.Array, epsilon: float, steps: int
+    kind: str,
+    key: jax.Array,
+    gradient: Gradient,
+    images: jax.Array,
+    epsilon: float,
+    steps: int,
 ) -> jax.Array:
     """Perturbs images [N, h, w, 3] in [-1, 1] by the attack `kind`, one of `ATTACKS`.
 
@@ -31,16 +36,23 @@ def attack(
 def random_signs(key: jax.Array, images: jax.Array, epsilon: float) -> jax.Array:
     """X + epsilon * s with independent random signs s: the size of an attack without its aim."""
     signs = jax.random.rademacher(key, images.shape, images.dtype)
-    return jnp.clip(images + epsilon * signs, -1, 1)
+    perturbed = images + epsilon * signs
+    return jnp.clip(perturbed, -1, 1)
 
 
 def fgsm(gradient: Gradient, images: jax.Array, epsilon: float) -> jax.Array:
     """X - epsilon * sign(gradient of L_adv) (Goodfellow et al., 2015, arXiv 1412.6572)."""
-    return jnp.clip(images - epsilon * jnp.sign(gradient(images)), -1, 1)
+    signs = jnp.sign(gradient(images))
+    perturbed = images - epsilon * signs
+    return jnp.clip(perturbed, -1, 1)
 
 
 def pgd(
-    key: jax.Array, gradient: Gradient, images: jax.Array, epsilon: float, steps: int
+    key: jax.Array,
+    gradient: Gradient,
+    images: jax.Array,
+    epsilon: float,
+    steps: int,
 ) -> jax.Array:
     """Projected gradient descent on L_adv from a random start (Madry et al., 2018, 1706.06083).
 
@@ -52,8 +64,11 @@ def pgd(
     step_size = 2.5 * epsilon / steps
 
     noise = jax.random.uniform(key, images.shape, images.dtype, -1, 1)
-    x = jnp.clip(images + epsilon * noise, low, high)
+    x = images + epsilon * noise
+    x = jnp.clip(x, low, high)
     # Not a fori_loop: in one, XLA's convolutions on a CPU are four times slower.
     for _ in range(steps):
-        x = jnp.clip(x - step_size * jnp.sign(gradient(x)), low, high)
+        signs = jnp.sign(gradient(x))
+        x = x - step_size * signs
+        x = jnp.clip(x, low, high)
     return x

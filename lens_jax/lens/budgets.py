@@ -19,15 +19,23 @@ def bounded(change: jax.Array, epsilon: float) -> jax.Array:
     which would keep the lens from spending all of its budget on a few pixels. No change stays no
     change.
     """
-    mean = jnp.mean(jnp.abs(change), axis=(1, 2, 3), keepdims=True)
-    return change * (epsilon / (mean + TINY))
+    size = jnp.abs(change)
+    mean = jnp.mean(size, axis=(1, 2, 3), keepdims=True)
+    scale = epsilon / (mean + TINY)
+    return change * scale
 
 
-def steered(penalty: jax.Array, reconstruction: jax.Array, target: float) -> jax.Array:
+def steered(
+    penalty: jax.Array,
+    reconstruction: jax.Array,
+    target: float,
+) -> jax.Array:
     """One step of dual ascent on log(lambda) towards reconstruction = target (ours).
 
     lambda <- lambda * exp(RATE * clip(reconstruction / target - 1, -1, 1)): it grows while the lens
     changes more than the target, by 2 % a step at most, and shrinks while it changes less.
     """
-    excess = jnp.clip(reconstruction / target - 1, -1, 1)
-    return jnp.clip(penalty * jnp.exp(RATE * excess), *RANGE)
+    excess = reconstruction / target - 1
+    excess = jnp.clip(excess, -1, 1)
+    penalty = penalty * jnp.exp(RATE * excess)
+    return jnp.clip(penalty, *RANGE)

@@ -1,6 +1,7 @@
 """The lens: a residual U-Net (Ronneberger et al., 2015) that starts as the identity."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -44,31 +45,37 @@ class UNet(nn.Module):
         self.check(images.shape[1:3])
 
         # Down, keeping what each resolution ends with.
-        folded = space_to_depth(images, self.patch)
-        x = nn.Conv(self.widths[0], (3, 3), dtype=self.dtype)(folded)
+        conv = partial(nn.Conv, dtype=self.dtype)
+        x = space_to_depth(images, self.patch)
+        x = conv(self.widths[0], (3, 3))(x)
         skips = []
         for level, width in enumerate(self.widths):
             if level > 0:
-                x = nn.Conv(width, (2, 2), 2, dtype=self.dtype)(x)
+                x = conv(width, (2, 2), 2)(x)
             x = self._units(x)
             skips.append(x)
 
         # Up again, from the second coarsest resolution to the finest.
-        finer = list(zip(self.widths, skips, strict=True))[:-1]
+        levels = list(zip(self.widths, skips, strict=True))
+        finer = levels[:-1]
         for width, skip in reversed(finer):
-            x = nn.Conv(4 * width, (1, 1), dtype=self.dtype)(x)
-            x = jnp.concatenate([depth_to_space(x, 2), skip], axis=-1)
-            x = nn.Conv(width, (1, 1), dtype=self.dtype)(x)
+            x = conv(4 * width, (1, 1))(x)
+            x = depth_to_space(x, 2)
+            x = jnp.concatenate([x, skip], axis=-1)
+            x = conv(width, (1, 1))(x)
             x = self._units(x)
 
         # The kernel of zeros makes the lens start as the identity.
-        x = nn.relu(_norm(self.dtype)(x))
-        change = nn.Conv(
-            images.shape[-1] * self.patch**2,
+        x = _norm(self.dtype)(x)
+        x = nn.relu(x)
+        colors = images.shape[-1]
+        to_change = nn.Conv(
+            colors * self.patch**2,
             (3, 3),
             kernel_init=nn.initializers.zeros,
             dtype=jnp.promote_types(self.dtype, jnp.float32),
-        )(x)
+        )
+        change = to_change(x)
         change = depth_to_space(change, self.patch)
         if self.epsilon is not None:
             change = bounded(change, self.epsilon)
@@ -81,11 +88,13 @@ class UNet(nn.Module):
                 f"lens.widths is {tuple(self.widths)}: give the channels at each resolution, "
                 f"multiples of {GROUP_SIZE} such as (64, 128)"
             )
-        factor = self.patch * 2 ** (len(self.widths) - 1)
-        if size[0] % factor or size[1] % factor:
+        height, width = size
+        levels = len(self.widths)
+        factor = self.patch * 2 ** (levels - 1)
+        if height % factor or width % factor:
             raise UserError(
-                f"a lens of {len(self.widths)} widths on {self.patch}-px patches needs sides that "
-                f"are multiples of {factor}, not {size[0]}x{size[1]}: change data.image_size or "
+                f"a lens of {levels} widths on {self.patch}-px patches needs sides that "
+                f"are multiples of {factor}, not {height}x{width}: change data.image_size or "
                 "lens.widths"
             )
 
@@ -99,10 +108,15 @@ class UNet(nn.Module):
 def _unit(lens: UNet, x: jax.Array) -> jax.Array:
     """A pre-activation residual unit of two 3x3 convolutions."""
     width = x.shape[-1]
-    y = nn.relu(_norm(lens.dtype)(x))
-    y = nn.Conv(width, (3, 3), dtype=lens.dtype)(y)
-    y = nn.relu(_norm(lens.dtype)(y))
-    y = nn.Conv(width, (3, 3), dtype=lens.dtype)(y)
+    conv = partial(nn.Conv, width, (3, 3), dtype=lens.dtype)
+    norm = partial(_norm, lens.dtype)
+
+    y = norm()(x)
+    y = nn.relu(y)
+    y = conv()(y)
+    y = norm()(y)
+    y = nn.relu(y)
+    y = conv()(y)
     return x + y
 
 

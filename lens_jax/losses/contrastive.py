@@ -42,7 +42,8 @@ def nt_xent(first: jax.Array, second: jax.Array, temperature: float) -> Contrast
     and the value is its mean over the 2N rows. It is a product of matrices, [2N, 2N] in memory,
     where `optax.losses.ntxent` broadcasts to [2N, 2N, f].
     """
-    rows = normalize(jnp.concatenate([first, second]))
+    rows = jnp.concatenate([first, second])
+    rows = normalize(rows)
     count = len(rows)
     similarities = jnp.matmul(rows, rows.T, precision=_PRECISION)
     logits = similarities / temperature
@@ -52,14 +53,21 @@ def nt_xent(first: jax.Array, second: jax.Array, temperature: float) -> Contrast
     logits = jnp.where(itself, -jnp.inf, logits)
 
     # The partner of row i is N rows further on, in a circle.
-    partner = jnp.roll(jnp.arange(count), len(first))
+    indices = jnp.arange(count)
+    partner = jnp.roll(indices, len(first))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, partner)
     most_similar = jnp.argmax(logits, axis=-1)
-    return Contrast(jnp.mean(losses), most_similar == partner)
+    return Contrast(
+        value=jnp.mean(losses),
+        hits=most_similar == partner,
+    )
 
 
 def info_nce(
-    queries: jax.Array, keys: jax.Array, negatives: jax.Array, temperature: float
+    queries: jax.Array,
+    keys: jax.Array,
+    negatives: jax.Array,
+    temperature: float,
 ) -> Contrast:
     """InfoNCE of N queries, each with a key of its own and K negatives that all share.
 

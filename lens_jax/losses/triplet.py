@@ -28,7 +28,8 @@ def squared_distances(x: jax.Array) -> jax.Array:
     """|x_i - x_j|^2 of all rows, [N, f] -> [N, N]; rounding may leave it below 0 for equal rows."""
     lengths = jnp.sum(x**2, axis=1)
     products = jnp.matmul(x, x.T, precision=_PRECISION)
-    return lengths[:, None] + lengths - 2 * products
+    sums = lengths[:, None] + lengths
+    return sums - 2 * products
 
 
 def triplet_hinges(embeddings: jax.Array, triplets: Triplets, margin: float) -> jax.Array:
@@ -46,7 +47,8 @@ def triplet_hinges(embeddings: jax.Array, triplets: Triplets, margin: float) -> 
 
     to_positives = distances(triplets.positives)
     to_negatives = distances(triplets.negatives)
-    hinges = jnp.maximum(margin + to_positives - to_negatives, 0)
+    excess = margin + to_positives - to_negatives
+    hinges = jnp.maximum(excess, 0)
     return jnp.where(triplets.valid, hinges, 0)
 
 
@@ -71,11 +73,13 @@ def semi_hard_triplets(distances: jax.Array, labels: jax.Array, copies: int) -> 
     farthest = jnp.argmax(to_negatives, axis=1)
 
     def choose(positive: jax.Array) -> jax.Array:
-        to_positive = jnp.take_along_axis(distances, positive[:, None], axis=1)
+        column = positive[:, None]
+        to_positive = jnp.take_along_axis(distances, column, axis=1)
         is_semi_hard = is_negative & (distances > to_positive)
         to_semi_hard = jnp.where(is_semi_hard, distances, jnp.inf)
         closest = jnp.argmin(to_semi_hard, axis=1)
-        return jnp.where(jnp.any(is_semi_hard, axis=1), closest, farthest)
+        has_semi_hard = jnp.any(is_semi_hard, axis=1)
+        return jnp.where(has_semi_hard, closest, farthest)
 
     # One pair of each anchor at a time.
     negatives = jax.lax.map(choose, positives.T)
@@ -94,11 +98,15 @@ def same_label(labels: jax.Array, copies: int) -> tuple[jax.Array, jax.Array]:
     stop = jnp.searchsorted(in_order, labels, side="right")
 
     # The rows of a label stand side by side in `order`, from `start` to `stop`.
-    places = start[:, None] + jnp.arange(copies)
-    is_same = places < stop[:, None]
+    start = start[:, None]
+    stop = stop[:, None]
+    places = start + jnp.arange(copies)
+    is_same = places < stop
     found = jnp.take(order, places, mode="clip")
-    itself = jnp.arange(len(labels))[:, None]
-    return found, is_same & (found != itself)
+
+    rows = jnp.arange(len(labels))
+    is_other = found != rows[:, None]
+    return found, is_same & is_other
 
 
 def nearest_neighbor_hits(distances: jax.Array, labels: jax.Array) -> jax.Array:

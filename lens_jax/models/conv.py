@@ -29,7 +29,8 @@ def convolve_folded(
 
     """
     stride = strides[0]
-    if x.shape[1] % stride or x.shape[2] % stride:
+    height, width = x.shape[1:3]
+    if height % stride or width % stride:
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
     # Zeros around the kernel make it one of whole blocks.
@@ -38,7 +39,10 @@ def convolve_folded(
     front = -before % stride
     blocks = -(-(front + side) // stride)
     back = blocks * stride - front - side
-    kernel = jnp.pad(kernel, [(front, back), (front, back), (0, 0), (0, 0)])
+    kernel = jnp.pad(
+        kernel,
+        [(front, back), (front, back), (0, 0), (0, 0)],
+    )
 
     # Fold the D kernels as if they were images.
     kernels = kernel.transpose(3, 0, 1, 2)
@@ -48,19 +52,25 @@ def convolve_folded(
     # The padding, in blocks, that gives as many outputs as the strided convolution has.
     first = (before + front) // stride
     block_padding = []
-    for length in x.shape[1:3]:
+    for length in (height, width):
         outputs = (length + before + after - side) // stride + 1
         last = outputs - 1 + blocks - length // stride - first
         block_padding.append((first, last))
 
-    x = space_to_depth(x, stride)
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), block_padding, **options)
+    return jax.lax.conv_general_dilated(
+        space_to_depth(x, stride),
+        kernel,
+        (1, 1),
+        block_padding,
+        **options,
+    )
 
 
 def space_to_depth(x: jax.Array, side: int) -> jax.Array:
     """[N, h, w, C] -> [N, h / side, w / side, side * side * C]."""
     n, h, w, c = x.shape
-    rows, columns = h // side, w // side
+    rows = h // side
+    columns = w // side
     x = x.reshape(n, rows, side, columns, side, c)
     x = x.transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(n, rows, columns, side * side * c)

@@ -48,10 +48,11 @@ class MLP(nn.Module):
     def __call__(self, features: jax.Array, context: Any, train: bool) -> jax.Array:
         """[N, f] -> [N, widths[-1]]; the context is not used."""
         *hidden, last = self.widths
+        # BatchNorm would take a bias away again.
+        use_bias = not self.norm
         x = features
         for width in hidden:
-            # BatchNorm would take a bias away again.
-            x = nn.Dense(width, use_bias=not self.norm, dtype=self.dtype)(x)
+            x = nn.Dense(width, use_bias=use_bias, dtype=self.dtype)(x)
             if self.norm:
                 x = BatchNorm(use_running_average=not train, dtype=self.dtype)(x)
             x = nn.relu(x)
@@ -117,15 +118,17 @@ class PatchHead(nn.Module):
         random stream "dropout".
         """
         # Each patch by itself.
+        batch = len(context)
         x = nn.Dense(self.embedding, dtype=self.dtype)(features)
-        x = x.reshape(len(context), -1, self.embedding)
+        x = x.reshape(batch, -1, self.embedding)
 
         # The patches of an image, in each order; BatchNorm would take a bias away again.
         x = ArrangedDense(self.hidden, self.dtype)(x, context)
         x = x.reshape(-1, self.hidden)
         x = BatchNorm(use_running_average=not train, dtype=self.dtype)(x)
         x = nn.relu(x)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        dropout = nn.Dropout(self.dropout, deterministic=not train)
+        x = dropout(x)
         return _last_dense(self.outputs, self.dtype)(x)
 
 
@@ -151,7 +154,9 @@ class ArrangedDense(nn.Module):
         count, depth = patches.shape[1:]
         places = orders.shape[2]
         shape = (places, depth, self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        initializer = nn.initializers.lecun_normal()
+        kernel = self.param("kernel", initializer, shape)
+
         # Which patch lies at each place, as rows of zeros and a one.
         chosen = jax.nn.one_hot(orders, count, dtype=self.dtype)
         patches = patches.astype(self.dtype)
@@ -172,4 +177,5 @@ def check_head(embedding: int, hidden: int, dropout: float) -> None:
 
 def _last_dense(width: int, dtype: Any) -> nn.Dense:
     """A dense layer that computes in at least float32."""
-    return nn.Dense(width, dtype=jnp.promote_types(dtype, jnp.float32))
+    at_least_float32 = jnp.promote_types(dtype, jnp.float32)
+    return nn.Dense(width, dtype=at_least_float32)

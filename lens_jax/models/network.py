@@ -55,9 +55,13 @@ def standardized(images: jax.Array) -> jax.Array:
     """
     _, height, width, channels = images.shape
     axes = (1, 2, 3)
-    centered = images - jnp.mean(images, axes, keepdims=True)
+    mean = jnp.mean(images, axes, keepdims=True)
+    centered = images - mean
     variance = jnp.mean(centered**2, axes, keepdims=True)
+
     # Bounded before the root is taken: at 0 the gradient of a root is infinite.
-    least_deviation = (height * width * channels) ** -0.5
+    count = height * width * channels
+    least_deviation = count**-0.5
     variance = jnp.maximum(variance, least_deviation**2)
-    return centered * jax.lax.rsqrt(variance)
+    scale = jax.lax.rsqrt(variance)
+    return centered * scale

@@ -36,7 +36,8 @@ class BasicBlock(nn.Module):
         y = norm()(x)
         y = nn.relu(y)
         # The shortcut is the input, projected where the shape changes.
-        if self.stride > 1 or x.shape[-1] != self.width:
+        width_in = x.shape[-1]
+        if self.stride > 1 or width_in != self.width:
             x = conv((1, 1), self.stride, name="projection")(y)
 
         y = conv((3, 3), self.stride)(y)
@@ -63,7 +64,8 @@ class BottleneckBlock(nn.Module):
         y = norm()(x)
         y = nn.relu(y)
         # The shortcut is the input, projected where the shape changes.
-        if self.stride > 1 or x.shape[-1] != width_out:
+        width_in = x.shape[-1]
+        if self.stride > 1 or width_in != width_out:
             x = conv(width_out, (1, 1), self.stride, name="projection")(y)
 
         y = conv(self.width, (1, 1))(y)
@@ -120,8 +122,10 @@ class ResNet(nn.Module):
         # With names of their own, as `nn.remat` would change the names of the parameters.
         block_names = (f"{self.block.__name__}_{index}" for index in itertools.count())
 
-        stem = STEMS[self.stem](self.width, self.dtype)
-        x = stem(images.astype(self.dtype))
+        make_stem = STEMS[self.stem]
+        stem = make_stem(self.width, self.dtype)
+        x = images.astype(self.dtype)
+        x = stem(x)
 
         taps = []
         for stage, size in enumerate(self.stage_sizes):
@@ -137,7 +141,8 @@ class ResNet(nn.Module):
         x = BatchNorm(use_running_average=not train, dtype=self.dtype)(x)
         x = nn.relu(x)
         at_least_float32 = jnp.promote_types(self.dtype, jnp.float32)
-        taps.append(jnp.mean(x, axis=(1, 2), dtype=at_least_float32))
+        pre_logits = jnp.mean(x, axis=(1, 2), dtype=at_least_float32)
+        taps.append(pre_logits)
         return dict(zip(self.tap_names, taps, strict=True))
 
     def _stride(self, stage: int) -> int:
@@ -175,17 +180,29 @@ def max_pool(x: jax.Array, axis: int) -> jax.Array:
     times as long. Equal maxima share the gradient.
     """
     # Places 2i and 2i + 1 of the axis become pair i.
-    x = _pad_axis(x, axis, 0, x.shape[axis] % 2)
-    pairs = x.reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :])
-    even = jax.lax.index_in_dim(pairs, 0, axis + 1, keepdims=False)
-    odd = jax.lax.index_in_dim(pairs, 1, axis + 1, keepdims=False)
+    missing = x.shape[axis] % 2
+    x = _pad_axis(x, axis, before=0, after=missing)
+    before = x.shape[:axis]
+    behind = x.shape[axis + 1 :]
+    pairs = x.reshape(*before, -1, 2, *behind)
+
+    pair_axis = axis + 1
+    even = jax.lax.index_in_dim(pairs, 0, pair_axis, keepdims=False)
+    odd = jax.lax.index_in_dim(pairs, 1, pair_axis, keepdims=False)
+
     # Maximum i is over 2i - 1, 2i and 2i + 1.
-    odd_before = _pad_axis(odd, axis, 1, 0)
+    odd_before = _pad_axis(odd, axis, before=1, after=0)
     odd_before = jax.lax.slice_in_dim(odd_before, 0, -1, axis=axis)
-    return jnp.maximum(jnp.maximum(even, odd), odd_before)
+    maxima = jnp.maximum(even, odd)
+    return jnp.maximum(maxima, odd_before)
 
 
-def _pad_axis(x: jax.Array, axis: int, before: int, after: int) -> jax.Array:
+def _pad_axis(
+    x: jax.Array,
+    axis: int,
+    before: int,
+    after: int,
+) -> jax.Array:
     """Adds places of -inf, which no maximum takes, to both ends of an axis."""
     padding = [(0, 0)] * x.ndim
     padding[axis] = (before, after)

@@ -6,7 +6,6 @@ solarize.
 """
 
 import dataclasses
-import enum
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,76 +17,10 @@ from lens_jax.errors import UserError, check_choice, check_range
 from lens_jax.ops import color
 from lens_jax.ops.blur import gaussian_blur
 from lens_jax.ops.crop import Boxes, crop_resize, random_boxes, resize
-
-# How many numbers of an image `Parameters.vector` holds.
-PARAMETERS = 18
+from lens_jax.ops.draws import Draw, Parameters, happens, uniform
 
 # Least and largest ratio of a crop's width to its height.
 ASPECT = (3 / 4, 4 / 3)
-
-
-class Draw(enum.IntEnum):
-    """What a key draws: fold_in(key, draw). A new one at the end changes none of the others."""
-
-    CROP = 0
-    FLIP = 1
-    JITTER = 2
-    ORDER = 3
-    BRIGHTNESS = 4
-    CONTRAST = 5
-    SATURATION = 6
-    HUE = 7
-    GRAY = 8
-    BLUR = 9
-    SIGMA = 10
-    SOLARIZE = 11
-
-
-class Parameters(NamedTuple):
-    """What was drawn for N images. What is not applied has the value that changes nothing.
-
-    Attributes:
-      crop: boxes in pixels of the source image, float [N] each.
-      flip: bool [N], whether the image is mirrored.
-      jitter: bool [N], whether the colors are changed.
-      order: int [N, 4], the color operations in their order: 0 brightness, 1 contrast,
-        2 saturation, 3 hue.
-      brightness: [N], a factor; of slim's jitter a shift.
-      contrast: [N], a factor.
-      saturation: [N], a factor.
-      hue: [N], a shift in turns.
-      gray: bool [N].
-      blur: bool [N].
-      sigma: [N], the blur's standard deviation in pixels.
-      solarize: bool [N].
-
-    """
-
-    crop: Boxes
-    flip: jax.Array
-    jitter: jax.Array
-    order: jax.Array
-    brightness: jax.Array
-    contrast: jax.Array
-    saturation: jax.Array
-    hue: jax.Array
-    gray: jax.Array
-    blur: jax.Array
-    sigma: jax.Array
-    solarize: jax.Array
-
-    def vector(self) -> jax.Array:
-        """One row an image, float32 [N, 18], in the order of EquiMod (arXiv 2211.01244).
-
-        0 to 4 top, left, height and width of the crop, and the flip; 5 the jitter, 6 to 9 its
-        order, 10 to 13 brightness, contrast, saturation and hue; 14 gray; 15 and 16 the blur and
-        its standard deviation; 17 solarize.
-        """
-        before_order = [*self.crop, self.flip, self.jitter]
-        factors = [self.brightness, self.contrast, self.saturation, self.hue]
-        after_order = [*factors, self.gray, self.blur, self.sigma, self.solarize]
-        columns = [*before_order, *self.order.T, *after_order]
-        return jnp.stack([column.astype(jnp.float32) for column in columns], axis=-1)
 
 
 class Augmented(NamedTuple):
@@ -155,21 +88,29 @@ class Augmentation:
         """Whether images are cropped at all."""
         return self.area[0] < 1
 
-    def draw(self, key: jax.Array, count: int, height: int, width: int) -> Parameters:
+    def draw(
+        self,
+        key: jax.Array,
+        count: int,
+        height: int,
+        width: int,
+    ) -> Parameters:
         """Draws the parameters of `count` images of `height` x `width` px, each on its own."""
         # Where the pixels come from.
         crop = self._draw_crop(key, count, height, width)
-        flip = _happens(key, Draw.FLIP, count, self.flip)
+        flip = happens(key, Draw.FLIP, count, self.flip)
 
         # Their colors.
-        jitter = _happens(key, Draw.JITTER, count, self.jitter)
-        order, brightness, contrast, saturation, hue = self._draw_colors(key, jitter)
-        gray = _happens(key, Draw.GRAY, count, self.gray)
+        jitter = happens(key, Draw.JITTER, count, self.jitter)
+        colors = self._draw_colors(key, jitter)
+        order, brightness, contrast, saturation, hue = colors
+        gray = happens(key, Draw.GRAY, count, self.gray)
 
         # What is done to the result.
-        blur = _happens(key, Draw.BLUR, count, self.blur)
-        sigma = _uniform(key, Draw.SIGMA, count, self.sigma)
-        solarize = _happens(key, Draw.SOLARIZE, count, self.solarize)
+        blur = happens(key, Draw.BLUR, count, self.blur)
+        sigma = uniform(key, Draw.SIGMA, count, self.sigma)
+        sigma = jnp.where(blur, sigma, 0)
+        solarize = happens(key, Draw.SOLARIZE, count, self.solarize)
         return Parameters(
             crop=crop,
             flip=flip,
@@ -181,14 +122,21 @@ class Augmentation:
             hue=hue,
             gray=gray,
             blur=blur,
-            sigma=jnp.where(blur, sigma, 0),
+            sigma=sigma,
             solarize=solarize,
         )
 
-    def _draw_crop(self, key: jax.Array, count: int, height: int, width: int) -> Boxes:
+    def _draw_crop(
+        self,
+        key: jax.Array,
+        count: int,
+        height: int,
+        width: int,
+    ) -> Boxes:
         if self.crops:
             crop_key = jax.random.fold_in(key, Draw.CROP)
             return random_boxes(crop_key, (count,), height, width, self.area, ASPECT)
+        # The box of an image that is not cropped is all of it.
         corner = jnp.zeros(count)
         heights = jnp.full(count, float(height))
         widths = jnp.full(count, float(width))
@@ -197,19 +145,27 @@ class Augmentation:
     def _draw_colors(self, key: jax.Array, jitter: jax.Array) -> tuple[jax.Array, ...]:
         """Order, brightness, contrast, saturation and hue, neutral where `jitter` [N] is False."""
         count = len(jitter)
-        contrast = _uniform(key, Draw.CONTRAST, count, _factors(self.contrast))
-        saturation = _uniform(key, Draw.SATURATION, count, _factors(self.saturation))
-        hue = _uniform(key, Draw.HUE, count, (-self.hue, self.hue))
+        # The ranges, the same for all images.
+        contrasts = _factors(self.contrast)
+        saturations = _factors(self.saturation)
+        hues = _shifts(self.hue)
+        contrast = uniform(key, Draw.CONTRAST, count, contrasts)
+        saturation = uniform(key, Draw.SATURATION, count, saturations)
+        hue = uniform(key, Draw.HUE, count, hues)
 
-        in_order = jnp.tile(jnp.arange(4), (count, 1))
+        # Slim's jitter has one order and shifts brightness, torchvision's has all and scales it.
+        in_order = jnp.arange(4)
+        in_order = jnp.tile(in_order, (count, 1))
         if self.jitter_kind == "slim":
             order = jnp.array(color.SLIM_ORDER)
-            bounds, neutral = (-self.brightness, self.brightness), 0
+            brightnesses = _shifts(self.brightness)
+            neutral = 0
         else:
             order_key = jax.random.fold_in(key, Draw.ORDER)
             order = jax.random.permutation(order_key, in_order, axis=1, independent=True)
-            bounds, neutral = _factors(self.brightness), 1
-        brightness = _uniform(key, Draw.BRIGHTNESS, count, bounds)
+            brightnesses = _factors(self.brightness)
+            neutral = 1
+        brightness = uniform(key, Draw.BRIGHTNESS, count, brightnesses)
 
         # Where the colors stay, the parameters say so.
         order = jnp.where(jitter[:, None], order, in_order)
@@ -219,7 +175,12 @@ class Augmentation:
         hue = jnp.where(jitter, hue, 0)
         return order, brightness, contrast, saturation, hue
 
-    def apply(self, images: jax.Array, parameters: Parameters, size: int = 0) -> jax.Array:
+    def apply(
+        self,
+        images: jax.Array,
+        parameters: Parameters,
+        size: int = 0,
+    ) -> jax.Array:
         """Changes images as `parameters` say.
 
         Differentiable in the images almost everywhere.
@@ -239,23 +200,28 @@ class Augmentation:
         # The settings decide what the program holds, the parameters which images it changes.
         images = self._crop(images, parameters.crop, size)
         if self.flip:
-            images = _where(parameters.flip, images[:, :, ::-1], images)
+            mirrored = images[:, :, ::-1]
+            images = _where(parameters.flip, mirrored, images)
         if self.jitter:
-            images = _where(parameters.jitter, self._jitter(images, parameters), images)
+            jittered = self._jitter(images, parameters)
+            images = _where(parameters.jitter, jittered, images)
         if self.gray:
-            to_gray = color.luma if self.gray_kind == "luma" else color.mean_of_colors
-            images = _where(parameters.gray, to_gray(images), images)
+            gray = self._to_gray(images)
+            images = _where(parameters.gray, gray, images)
         if self.blur:
-            images = _where(parameters.blur, gaussian_blur(images, parameters.sigma), images)
+            blurred = gaussian_blur(images, parameters.sigma)
+            images = _where(parameters.blur, blurred, images)
         if self.solarize:
-            images = _where(parameters.solarize, color.solarize(images), images)
+            solarized = color.solarize(images)
+            images = _where(parameters.solarize, solarized, images)
         return images
 
     def _crop(self, images: jax.Array, boxes: Boxes, size: int) -> jax.Array:
         height, width = images.shape[1:3]
         if not self.crops:
-            is_right = size == 0 or height == width == size
-            return images if is_right else resize(images, size)
+            if size == 0 or height == width == size:
+                return images
+            return resize(images, size)
         if size == 0 and height != width:
             raise UserError(
                 f"crops of images of {height}x{width} px, which are not square, need a size: "
@@ -265,14 +231,24 @@ class Augmentation:
         return crop_all(images, boxes, size or height)
 
     def _jitter(self, images: jax.Array, parameters: Parameters) -> jax.Array:
-        p = parameters
-        numbers = p.brightness, p.contrast, p.saturation, p.hue
+        numbers = (
+            parameters.brightness,
+            parameters.contrast,
+            parameters.saturation,
+            parameters.hue,
+        )
+        # The jitters are defined on colors in [0, 1].
         rgb = images / 2 + 0.5
         if self.jitter_kind == "slim":
             rgb = color.slim_jitter(rgb, *numbers)
         else:
-            rgb = color.torchvision_jitter(rgb, p.order, *numbers)
+            rgb = color.torchvision_jitter(rgb, parameters.order, *numbers)
         return 2 * rgb - 1
+
+    def _to_gray(self, images: jax.Array) -> jax.Array:
+        if self.gray_kind == "mean":
+            return color.mean_of_colors(images)
+        return color.luma(images)
 
 
 def make_augmentations(settings: Mapping[str, Any]) -> tuple[Augmentation, ...]:
@@ -281,32 +257,34 @@ def make_augmentations(settings: Mapping[str, Any]) -> tuple[Augmentation, ...]:
     `settings["later"]` holds what is different in later views. Raises `UserError` for a setting
     that cannot be.
     """
-    first = {key: value for key, value in settings.items() if key != "later"}
-    later = first | dict(settings["later"])
+    first = dict(settings)
+    changed = first.pop("later")
+    later = first | dict(changed)
     return Augmentation(**first), Augmentation(**later)
 
 
 def _where(mask: jax.Array, changed: jax.Array, images: jax.Array) -> jax.Array:
     """The changed images where `mask` [N] is True, the others as they are."""
-    return jnp.where(color.per_image(mask), changed, images)
-
-
-def _happens(key: jax.Array, draw: Draw, count: int, probability: float) -> jax.Array:
-    return jax.random.bernoulli(jax.random.fold_in(key, draw), probability, (count,))
-
-
-def _uniform(key: jax.Array, draw: Draw, count: int, bounds: tuple[float, float]) -> jax.Array:
-    low, high = bounds
-    key = jax.random.fold_in(key, draw)
-    return jax.random.uniform(key, (count,), jnp.float32, minval=low, maxval=high)
+    mask = color.per_image(mask)
+    return jnp.where(mask, changed, images)
 
 
 def _factors(strength: float) -> tuple[float, float]:
-    return max(0.0, 1 - strength), 1 + strength
+    least = max(0.0, 1 - strength)
+    return least, 1 + strength
 
 
-def _check_pair(name: str, pair: tuple[float, float], what: str, most: float = math.inf) -> None:
+def _shifts(largest: float) -> tuple[float, float]:
+    return -largest, largest
+
+
+def _check_pair(
+    name: str,
+    pair: tuple[float, float],
+    what: str,
+    most: float = math.inf,
+) -> None:
     """Raises `UserError` unless `pair` holds two numbers in (0, most], the smaller one first."""
-    is_pair = len(pair) == 2
-    if not is_pair or not 0 < pair[0] <= pair[1] <= most:
+    is_legal = len(pair) == 2 and 0 < pair[0] <= pair[1] <= most
+    if not is_legal:
         raise UserError(f"{name} is {pair}: give two {what}, the smaller one first")

@@ -26,7 +26,8 @@ def gaussian_blur(images: jax.Array, sigma: jax.Array) -> jax.Array:
 
     """
     height, width = images.shape[1:3]
-    radius = blur_radius(min(height, width))
+    shorter_side = min(height, width)
+    radius = blur_radius(shorter_side)
     down = _blur_matrix(sigma, height, radius)
     across = _blur_matrix(sigma, width, radius)
     images = jnp.einsum("nph,nhwc->npwc", down, images, precision=_PRECISION)
@@ -49,12 +50,14 @@ def _blur_matrix(sigma: jax.Array, side: int, radius: int) -> jax.Array:
     """
     distances = _distances(side)
     variance = jnp.maximum(sigma**2, _LEAST_VARIANCE)
-    exponents = -(distances**2) / (2 * variance[:, None, None, None])
-    weights = jnp.where(distances <= radius, jnp.exp(exponents), 0)
+    variance = variance[:, None, None, None]
+    gaussian = jnp.exp(-(distances**2) / (2 * variance))
+    weights = jnp.where(distances <= radius, gaussian, 0)
 
     # A pixel counts for itself and for its mirror images.
     weights = jnp.sum(weights, axis=1)
-    return weights / jnp.sum(weights, axis=-1, keepdims=True)
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    return weights / total
 
 
 def _distances(side: int) -> np.ndarray:
@@ -65,6 +68,10 @@ def _distances(side: int) -> np.ndarray:
     p, q = np.ogrid[:side, :side]
     last = side - 1
     direct = np.abs(p - q)
-    before_first = np.where(q > 0, p + q, np.inf)
-    behind_last = np.where(q < last, 2 * last - p - q, np.inf)
-    return np.stack([direct, before_first, behind_last]).astype(np.float32)
+    over_first = p + q
+    over_last = 2 * last - p - q
+
+    before_first = np.where(q > 0, over_first, np.inf)
+    behind_last = np.where(q < last, over_last, np.inf)
+    distances = np.stack([direct, before_first, behind_last])
+    return distances.astype(np.float32)

@@ -48,13 +48,15 @@ def blend(rgb: jax.Array, base: jax.Array, factor: jax.Array) -> jax.Array:
 
     """
     factor = per_image(factor)
-    return jnp.clip(factor * rgb + (1 - factor) * base, 0, 1)
+    blended = factor * rgb + (1 - factor) * base
+    return jnp.clip(blended, 0, 1)
 
 
 def shift_hue(rgb: jax.Array, turns: jax.Array) -> jax.Array:
     """Colors in [0, 1], [N, h, w, 3], with hues moved by `turns` [N] around the circle of hues."""
     hue, saturation, value = rgb_to_hsv(rgb)
-    return hsv_to_rgb((hue + turns[:, None, None]) % 1, saturation, value)
+    hue = hue + turns[:, None, None]
+    return hsv_to_rgb(hue % 1, saturation, value)
 
 
 def solarize(images: jax.Array) -> jax.Array:
@@ -93,7 +95,8 @@ def torchvision_jitter(
     """
     # Operations and their factors slot by slot, [4, N]. The hue has no factor.
     operations = order.T
-    by_operation = jnp.stack([brightness, contrast, saturation, jnp.ones_like(hue)])
+    no_factor = jnp.ones_like(hue)
+    by_operation = jnp.stack([brightness, contrast, saturation, no_factor])
     factors = jnp.take_along_axis(by_operation, operations, axis=0)
 
     # A factor of 1 leaves an image as it is in the slots that are not its own.
@@ -103,13 +106,19 @@ def torchvision_jitter(
     after_hue = jnp.where(slots > hue_slot, factors, 1)
 
     # Loops, and not three copies: XLA would fuse the copies and compute each pixel many times.
-    rgb, _ = jax.lax.scan(_blend_slot, rgb, (operations[:3], before_hue[:3]))
+    # The hue comes after three blends at most, and before three at most.
+    first_slots = operations[:3], before_hue[:3]
+    last_slots = operations[1:], after_hue[1:]
+    rgb, _ = jax.lax.scan(_blend_slot, rgb, first_slots)
     rgb = shift_hue(rgb, hue)
-    rgb, _ = jax.lax.scan(_blend_slot, rgb, (operations[1:], after_hue[1:]))
+    rgb, _ = jax.lax.scan(_blend_slot, rgb, last_slots)
     return rgb
 
 
-def _blend_slot(rgb: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+def _blend_slot(
+    rgb: jax.Array,
+    slot: tuple[jax.Array, jax.Array],
+) -> tuple[jax.Array, None]:
     """Blends each image with what its operation in this slot needs, as a step of a scan."""
     operation, factor = slot
     operation = per_image(operation)
@@ -141,79 +150,76 @@ def slim_jitter(
       hue: [N], added to the hue, in turns.
 
     """
-    rgb = jnp.clip(rgb + per_image(brightness), 0, 1)
+    brighter = rgb + per_image(brightness)
+    rgb = jnp.clip(brighter, 0, 1)
 
     # Saturation and hue are coordinates of HSV, so one way there and back changes both.
     h, s, v = rgb_to_hsv(rgb)
-    h = (h + hue[:, None, None]) % 1
-    s = jnp.clip(s * saturation[:, None, None], 0, 1)
-    rgb = hsv_to_rgb(h, s, v)
+    h = h + hue[:, None, None]
+    s = s * saturation[:, None, None]
+    s = jnp.clip(s, 0, 1)
+    rgb = hsv_to_rgb(h % 1, s, v)
 
+    # Contrast is the distance from the mean of each channel.
+    contrast = per_image(contrast)
     mean = jnp.mean(rgb, axis=(1, 2), keepdims=True)
-    return jnp.clip((rgb - mean) * per_image(contrast) + mean, 0, 1)
+    stretched = (rgb - mean) * contrast + mean
+    return jnp.clip(stretched, 0, 1)
 
 
 def rgb_to_hsv(rgb: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """RGB in [0, 1], [..., 3] -> hue (turns, [0, 1)), saturation and value, each [...]."""
     red, green, blue = _channels(rgb)
-    value = jnp.maximum(jnp.maximum(red, green), blue)
-    least = jnp.minimum(jnp.minimum(red, green), blue)
+    value = jnp.maximum(red, green)
+    value = jnp.maximum(value, blue)
+    least = jnp.minimum(red, green)
+    least = jnp.minimum(least, blue)
     chroma = value - least
     is_gray = chroma < _LEAST_CHROMA
 
     # Hue in sixths of a turn, from the strongest color. Grays divide by 1, so that no gradient
     # becomes NaN where the quotient is not selected.
     divisor = jnp.where(is_gray, 1, chroma)
+    from_gray = jnp.zeros_like(value)
     from_red = (green - blue) / divisor % 6
     from_green = (blue - red) / divisor + 2
     from_blue = (red - green) / divisor + 4
     # Compared with one another and not with `value`, which a fused program may compute twice and
     # round differently.
-    cases = [is_gray, (red >= green) & (red >= blue), green >= blue]
-    sixths = jnp.select(cases, [jnp.zeros_like(value), from_red, from_green], from_blue)
+    is_red = (red >= green) & (red >= blue)
+    sixths = jnp.select(
+        [is_gray, is_red, green >= blue],
+        [from_gray, from_red, from_green],
+        default=from_blue,
+    )
 
-    saturation = chroma / jnp.where(value < _LEAST_CHROMA, 1, value)
+    # Black divides by 1 likewise.
+    is_black = value < _LEAST_CHROMA
+    divisor = jnp.where(is_black, 1, value)
+    saturation = chroma / divisor
     return sixths / 6, saturation, value
 
 
-def hsv_to_rgb(hue: jax.Array, saturation: jax.Array, value: jax.Array) -> jax.Array:
+def hsv_to_rgb(
+    hue: jax.Array,
+    saturation: jax.Array,
+    value: jax.Array,
+) -> jax.Array:
     """Hue in turns, saturation and value in [0, 1], each [...] -> RGB in [0, 1], [..., 3]."""
+    hue = hue[..., None]
+    saturation = saturation[..., None]
+    value = value[..., None]
+
     offsets = jnp.array([5.0, 3.0, 1.0])
-    sixths = (6 * hue[..., None] + offsets) % 6
+    sixths = (6 * hue + offsets) % 6
     # How far each color falls below the strongest: 0 for two sixths, 1 for two, linear between.
-    fall = jnp.clip(jnp.minimum(sixths, 4 - sixths), 0, 1)
-    return value[..., None] * (1 - saturation[..., None] * fall)
-
-
-def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Mirrors each image [N, h, w, C] left to right with probability one half."""
-    flip = jax.random.bernoulli(key, 0.5, (len(images), 1, 1, 1))
-    return jnp.where(flip, images[:, :, ::-1], images)
-
-
-def random_gray(key: jax.Array, images: jax.Array, probability: float) -> jax.Array:
-    """Gives each image [N, h, w, 3] the mean of its three colors with a probability.
-
-    The mean, and not the luma, as in revisiting-self-supervised (`preprocess.py`).
-    """
-    gray = jax.random.bernoulli(key, probability, (len(images), 1, 1, 1))
-    return jnp.where(gray, mean_of_colors(images), images)
-
-
-def distort_color(key: jax.Array, images: jax.Array) -> jax.Array:
-    """`slim_jitter` of images [N, h, w, 3] in [-1, 1], drawn from TF-slim's ranges."""
-    brightness_key, saturation_key, hue_key, contrast_key = jax.random.split(key, 4)
-
-    def uniform(key: jax.Array, low: float, high: float) -> jax.Array:
-        return jax.random.uniform(key, (len(images),), minval=low, maxval=high)
-
-    brightness = uniform(brightness_key, -32 / 255, 32 / 255)
-    contrast = uniform(contrast_key, 0.5, 1.5)
-    saturation = uniform(saturation_key, 0.5, 1.5)
-    hue = uniform(hue_key, -0.2, 0.2)
-    rgb = slim_jitter(images / 2 + 0.5, brightness, contrast, saturation, hue)
-    return 2 * rgb - 1
+    fall = jnp.minimum(sixths, 4 - sixths)
+    fall = jnp.clip(fall, 0, 1)
+    return value * (1 - saturation * fall)
 
 
 def _channels(images: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return images[..., 0], images[..., 1], images[..., 2]
+    red = images[..., 0]
+    green = images[..., 1]
+    blue = images[..., 2]
+    return red, green, blue

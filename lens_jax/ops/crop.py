@@ -41,13 +41,15 @@ def random_resized_crop(
       Crops [B * count, size, size, C].
 
     """
-    height, width = images.shape[1:3]
-    boxes = random_boxes(key, (len(images), count), height, width, area, aspect)
+    batch, height, width, channels = images.shape
+    shape = (batch, count)
+    boxes = random_boxes(key, shape, height, width, area, aspect)
 
     # An image serves all its crops without being copied.
     crops_of_one = jax.vmap(crop_resize, (None, 0, None))
-    crops = jax.vmap(crops_of_one, (0, 0, None))(images, boxes, size)
-    return crops.reshape(-1, *crops.shape[2:])
+    crops_of_all = jax.vmap(crops_of_one, (0, 0, None))
+    crops = crops_of_all(images, boxes, size)
+    return crops.reshape(batch * count, size, size, channels)
 
 
 def random_boxes(
@@ -69,17 +71,25 @@ def random_boxes(
     area_key, aspect_key, top_key, left_key = jax.random.split(key, 4)
 
     # Area and aspect decide the size, as far as it fits.
-    fraction = jax.random.uniform(area_key, shape, minval=area[0], maxval=area[1])
+    least, most = area
+    fraction = jax.random.uniform(area_key, shape, minval=least, maxval=most)
     pixels = height * width * fraction
-    low, high = math.log(aspect[0]), math.log(aspect[1])
-    ratio = jnp.exp(jax.random.uniform(aspect_key, shape, minval=low, maxval=high))
 
-    box_height = jnp.minimum(jnp.sqrt(pixels / ratio), height)
-    box_width = jnp.minimum(jnp.sqrt(pixels * ratio), width)
+    low = math.log(aspect[0])
+    high = math.log(aspect[1])
+    log_ratio = jax.random.uniform(aspect_key, shape, minval=low, maxval=high)
+    ratio = jnp.exp(log_ratio)
+
+    box_height = jnp.sqrt(pixels / ratio)
+    box_width = jnp.sqrt(pixels * ratio)
+    box_height = jnp.minimum(box_height, height)
+    box_width = jnp.minimum(box_width, width)
 
     # The position is uniform in the room that is left.
-    top = (height - box_height) * jax.random.uniform(top_key, shape)
-    left = (width - box_width) * jax.random.uniform(left_key, shape)
+    down = jax.random.uniform(top_key, shape)
+    right = jax.random.uniform(left_key, shape)
+    top = (height - box_height) * down
+    left = (width - box_width) * right
     return Boxes(top, left, box_height, box_width)
 
 
@@ -90,13 +100,24 @@ def crop_resize(image: jax.Array, box: Boxes, size: int) -> jax.Array:
     right outside of the box, where there are any, take part at its edges.
     """
     # A pixel p of the image lands at scale * p + shift.
-    scale = size / jnp.stack([box.height, box.width])
-    shift = -scale * jnp.stack([box.top, box.left])
-    shape = (size, size, image.shape[-1])
-    return jax.image.scale_and_translate(image, shape, (0, 1), scale, shift, "linear")
+    sides = jnp.stack([box.height, box.width])
+    corner = jnp.stack([box.top, box.left])
+    scale = size / sides
+    shift = -scale * corner
+
+    channels = image.shape[-1]
+    return jax.image.scale_and_translate(
+        image,
+        shape=(size, size, channels),
+        spatial_dims=(0, 1),
+        scale=scale,
+        translation=shift,
+        method="linear",
+    )
 
 
 def resize(images: jax.Array, size: int) -> jax.Array:
     """Entire images resized as in `crop_resize`, without keeping the aspect: [B, size, size, C]."""
-    shape = (len(images), size, size, images.shape[-1])
+    batch, _, _, channels = images.shape
+    shape = (batch, size, size, channels)
     return jax.image.resize(images, shape, "linear")

@@ -38,13 +38,16 @@ def random_patches(key: jax.Array, images: jax.Array, cell: int, patch: int) -> 
       UserError: the patch does not fit into its cell, or the cells do not fit into the images.
 
     """
-    room = jnp.asarray(_room(images, cell, patch))
+    batch = len(images)
+    room_of_crop = jnp.asarray(_room(images, cell, patch))
+    room_of_patch = cell - patch
 
     # One crop an image, and one offset a patch.
     crop_key, offset_key = jax.random.split(key)
-    crops = jax.random.randint(crop_key, (len(images), 1, 2), 0, room + 1)
-    offsets = jax.random.randint(offset_key, (len(images), PLACES, 2), 0, cell - patch + 1)
-    return _cut(images, crops + _cells(cell) + offsets, patch)
+    crops = jax.random.randint(crop_key, (batch, 1, 2), 0, room_of_crop + 1)
+    offsets = jax.random.randint(offset_key, (batch, PLACES, 2), 0, room_of_patch + 1)
+    corners = crops + _cells(cell) + offsets
+    return _cut(images, corners, patch)
 
 
 def central_patches(images: jax.Array, cell: int, patch: int) -> jax.Array:
@@ -55,7 +58,9 @@ def central_patches(images: jax.Array, cell: int, patch: int) -> jax.Array:
     crop = _room(images, cell, patch) // 2
     offset = (cell - patch) // 2
     corners = crop + _cells(cell) + offset
-    return _cut(images, jnp.broadcast_to(corners, (len(images), PLACES, 2)), patch)
+    # The same in all images.
+    corners = jnp.broadcast_to(corners, (len(images), PLACES, 2))
+    return _cut(images, corners, patch)
 
 
 def check_patch(cell: int, patch: int) -> None:
@@ -70,23 +75,27 @@ def _room(images: jax.Array, cell: int, patch: int) -> np.ndarray:
     """By how many pixels the images [B, h, w, C] are higher and wider than the crop, int [2]."""
     check_patch(cell, patch)
     height, width = images.shape[1:3]
-    if min(height, width) < GRID * cell:
+    side = GRID * cell
+    if min(height, width) < side:
         raise UserError(
             f"images of {height}x{width} px are too small for 3x3 patches in cells of {cell} px: "
-            f"use images of {GRID * cell} px or more, or smaller patches and cells"
+            f"use images of {side} px or more, or smaller patches and cells"
         )
-    return np.array([height, width]) - GRID * cell
+    return np.array([height, width]) - side
 
 
 def _cells(cell: int) -> np.ndarray:
     """The corners of the cells in the crop, row by row, as (y, x): int [9, 2]."""
-    rows, columns = np.divmod(np.arange(PLACES), GRID)
-    return cell * np.stack([rows, columns], axis=-1)
+    places = np.arange(PLACES)
+    rows, columns = np.divmod(places, GRID)
+    corners = np.stack([rows, columns], axis=-1)
+    return cell * corners
 
 
 def _cut(images: jax.Array, corners: jax.Array, patch: int) -> jax.Array:
     """Patches at the corners (y, x): [B, h, w, C], int [B, 9, 2] -> [9B, patch, patch, C]."""
-    shape = (patch, patch, images.shape[-1])
+    channels = images.shape[-1]
+    shape = (patch, patch, channels)
 
     def cut_one(image: jax.Array, corner: jax.Array) -> jax.Array:
         y, x = corner
@@ -94,5 +103,6 @@ def _cut(images: jax.Array, corners: jax.Array, patch: int) -> jax.Array:
 
     # An image serves all its patches without being copied.
     cut_nine = jax.vmap(cut_one, in_axes=(None, 0))
-    patches = jax.vmap(cut_nine)(images, corners)
+    cut_all = jax.vmap(cut_nine)
+    patches = cut_all(images, corners)
     return patches.reshape(-1, *shape)

@@ -40,7 +40,8 @@ def inject(name: str, images: jax.Array) -> Shortcut:
     check_choice("shortcut", name, tuple(SHORTCUTS))
     images = jnp.asarray(images)
     drawn = SHORTCUTS[name](images)
-    mask = jnp.any(drawn != images, axis=-1)
+    changed = drawn != images
+    mask = jnp.any(changed, axis=-1)
     return Shortcut(drawn, mask)
 
 
@@ -62,14 +63,16 @@ def arrow(images: jax.Array) -> jax.Array:
     if min(height, width) < ARROW_SIDE:
         raise UserError(f"the arrow needs images of at least {ARROW_SIDE} px, not {height}x{width}")
     mask = _arrow_mask(height, width)
-    return jnp.where(mask[..., None], ARROW_GRAY, images)
+    mask = mask[..., None]
+    return jnp.where(mask, ARROW_GRAY, images)
 
 
 def chromatic(images: jax.Array) -> jax.Array:
     """Lateral chromatic aberration: moves green 1 px to the right and repeats the left edge."""
     green = images[..., 1]
     left_edge = green[:, :, :1]
-    moved = jnp.concatenate([left_edge, green[:, :, :-1]], axis=2)
+    rest = green[:, :, :-1]
+    moved = jnp.concatenate([left_edge, rest], axis=2)
     return images.at[..., 1].set(moved)
 
 

@@ -52,12 +52,15 @@ class Panel(NamedTuple):
 
 def to_light(images: np.ndarray) -> np.ndarray:
     """Images in [-1, 1] as a screen shows them, in [0, 1]; values outside are clipped."""
-    return np.clip((images + 1) / 2, 0, 1)
+    light = (images + 1) / 2
+    return np.clip(light, 0, 1)
 
 
 def difference_scale(difference: np.ndarray) -> float:
     """The scale for `signed_difference`: the 99.5th percentile of the magnitude, never 0."""
-    return max(float(np.percentile(np.abs(difference), 99.5)), 1e-6)
+    magnitude = np.abs(difference)
+    scale = np.percentile(magnitude, 99.5)
+    return max(float(scale), 1e-6)
 
 
 def signed_difference(difference: np.ndarray, scale: float) -> np.ndarray:
@@ -65,7 +68,8 @@ def signed_difference(difference: np.ndarray, scale: float) -> np.ndarray:
 
     0.5 is no difference, 1 is +`scale` or more, 0 is -`scale` or less.
     """
-    return np.clip(0.5 + difference / (2 * scale), 0, 1)
+    light = 0.5 + difference / (2 * scale)
+    return np.clip(light, 0, 1)
 
 
 def image_grid(images: np.ndarray, rows: list[str], columns: list[str]) -> bytes:
@@ -74,14 +78,13 @@ def image_grid(images: np.ndarray, rows: list[str], columns: list[str]) -> bytes
     Without column labels (an empty list), no space is left for them. Small images are enlarged by
     a whole number, so that each pixel becomes a square of one color.
     """
-    zoom = max(1, CELL // images.shape[2])
-    cells = images.repeat(zoom, axis=2).repeat(zoom, axis=3)
-    row_count, column_count, cell_height, cell_width = cells.shape[:4]
+    cells = _enlarge(images)
+    row_count, column_count, cell_height, cell_width, _ = cells.shape
 
     # The pixels where rows and columns start, and last where the next ones would.
     top = LABEL if columns else GAP
-    row_starts = top + np.arange(row_count + 1) * (cell_height + GAP)
-    column_starts = LABEL + np.arange(column_count + 1) * (cell_width + GAP)
+    row_starts = _starts(top, row_count, cell_height)
+    column_starts = _starts(LABEL, column_count, cell_width)
     height = row_starts[-1]
     width = column_starts[-1]
 
@@ -89,22 +92,40 @@ def image_grid(images: np.ndarray, rows: list[str], columns: list[str]) -> bytes
     canvas = np.ones((height, width, 3))
     for row in range(row_count):
         y = row_starts[row]
+        bottom = y + cell_height
         for column in range(column_count):
             x = column_starts[column]
-            canvas[y : y + cell_height, x : x + cell_width] = cells[row, column]
+            right = x + cell_width
+            canvas[y:bottom, x:right] = cells[row, column]
 
     # The canvas is drawn pixel by pixel: axes would resample it.
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    inches = (width / DPI, height / DPI)
+    figure = Figure(figsize=inches, dpi=DPI)
     figure.figimage(canvas, origin="upper")
 
     # The labels, beside the middle of each row and above that of each column.
-    for label, start in zip(rows, row_starts, strict=False):
-        middle = start + cell_height / 2
-        _label(figure, label, LABEL / 2 / width, 1 - middle / height, "vertical")
-    for label, start in zip(columns, column_starts, strict=False):
-        middle = start + cell_width / 2
-        _label(figure, label, middle / width, 1 - LABEL / 2 / height, "horizontal")
+    margin = LABEL / 2
+    row_middles = row_starts + cell_height / 2
+    for label, y in zip(rows, row_middles, strict=False):
+        _label(figure, label, margin / width, 1 - y / height, "vertical")
+    column_middles = column_starts + cell_width / 2
+    for label, x in zip(columns, column_middles, strict=False):
+        _label(figure, label, x / width, 1 - margin / height, "horizontal")
     return _png(figure)
+
+
+def _enlarge(images: np.ndarray) -> np.ndarray:
+    """Repeats the pixels of images [R, C, h, w, 3] as often as `CELL` has room for."""
+    height = images.shape[2]
+    zoom = max(1, CELL // height)
+    tall = images.repeat(zoom, axis=2)
+    return tall.repeat(zoom, axis=3)
+
+
+def _starts(first: int, count: int, length: int) -> np.ndarray:
+    """Where `count` cells of a length start, with gaps between them, and where one more would."""
+    steps = np.arange(count + 1)
+    return first + steps * (length + GAP)
 
 
 def _label(figure: Figure, text: str, x: float, y: float, rotation: str) -> None:
@@ -124,13 +145,16 @@ def _label(figure: Figure, text: str, x: float, y: float, rotation: str) -> None
 def heat_map(values: np.ndarray, outlined: np.ndarray) -> bytes:
     """Values [h, w] of 0 or more, from dark to bright, with the outline of a bool [h, w]."""
     highest = max(values.max(), 1e-12)
-    return _draw_map(values, outlined, "magma", (0, highest), "#00E5FF")
+    limits = (0, highest)
+    return _draw_map(values, outlined, "magma", limits, edge_color="#00E5FF")
 
 
 def diverging_map(values: np.ndarray, outlined: np.ndarray) -> bytes:
     """Values [h, w], red above 0 and blue below, with the outline of a bool [h, w]."""
-    limit = max(np.abs(values).max(), 1e-12)
-    return _draw_map(values, outlined, "RdBu_r", (-limit, limit), "#111111")
+    magnitude = np.abs(values)
+    highest = max(magnitude.max(), 1e-12)
+    limits = (-highest, highest)
+    return _draw_map(values, outlined, "RdBu_r", limits, edge_color="#111111")
 
 
 def _draw_map(
@@ -143,8 +167,15 @@ def _draw_map(
     figure = Figure(figsize=MAP_SIZE, dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     low, high = limits
-    image = axes.imshow(values, cmap=colors, vmin=low, vmax=high, interpolation="nearest")
-    outline = LineCollection(edges(outlined), colors=edge_color, linewidths=2.5)
+    image = axes.imshow(
+        values,
+        cmap=colors,
+        vmin=low,
+        vmax=high,
+        interpolation="nearest",
+    )
+    borders = edges(outlined)
+    outline = LineCollection(borders, colors=edge_color, linewidths=2.5)
     axes.add_collection(outline)
     axes.set_axis_off()
     bar = figure.colorbar(image, ax=axes, format="%.2g")
@@ -161,19 +192,28 @@ def edges(mask: np.ndarray) -> np.ndarray:
     padded = np.pad(mask, 1).astype(int)
 
     # Horizontal lines, where a pixel differs from the one above it.
-    differs = np.diff(padded, axis=0)[:, 1:-1]
-    y, x = np.nonzero(differs)
-    left = np.stack([x - 0.5, y - 0.5], axis=-1)
-    right = np.stack([x + 0.5, y - 0.5], axis=-1)
-    horizontal = np.stack([left, right], axis=1)
+    differs = np.diff(padded, axis=0)
+    y, x = np.nonzero(differs[:, 1:-1])
+    left = x - 0.5
+    right = x + 0.5
+    top = y - 0.5
+    horizontal = _lines((left, top), (right, top))
 
     # Vertical lines, where a pixel differs from the one on its left.
-    differs = np.diff(padded, axis=1)[1:-1]
-    y, x = np.nonzero(differs)
-    upper = np.stack([x - 0.5, y - 0.5], axis=-1)
-    lower = np.stack([x - 0.5, y + 0.5], axis=-1)
-    vertical = np.stack([upper, lower], axis=1)
+    differs = np.diff(padded, axis=1)
+    y, x = np.nonzero(differs[1:-1])
+    left = x - 0.5
+    top = y - 0.5
+    bottom = y + 0.5
+    vertical = _lines((left, top), (left, bottom))
     return np.concatenate([horizontal, vertical])
+
+
+def _lines(start: tuple[np.ndarray, ...], end: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Lines [E, 2, 2] between points whose x and y, [E] each, are given."""
+    starts = np.stack(start, axis=-1)
+    ends = np.stack(end, axis=-1)
+    return np.stack([starts, ends], axis=1)
 
 
 def line_panels(panels: list[Panel], x_label: str, names: list[str]) -> bytes:
@@ -181,12 +221,17 @@ def line_panels(panels: list[Panel], x_label: str, names: list[str]) -> bytes:
 
     `names` are the series of the legend, each in a color of its own (of seven, then repeated).
     """
-    height = PANEL_HEIGHT * len(panels) + LEGEND_HEIGHT
+    count = len(panels)
+    height = PANEL_HEIGHT * count + LEGEND_HEIGHT
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-    all_axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
-    for axes, panel in zip(all_axes, panels, strict=True):
+
+    grid = figure.subplots(count, sharex=True, squeeze=False)
+    column = grid[:, 0]
+    for axes, panel in zip(column, panels, strict=True):
         _draw_panel(axes, panel)
-    all_axes[-1].set_xlabel(x_label, fontsize=FONT)
+
+    lowest = column[-1]
+    lowest.set_xlabel(x_label, fontsize=FONT)
     _draw_legend(figure, names)
     return _png(figure)
 
@@ -195,23 +240,40 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     for line in panel.lines:
         # A single point is a dot: a line through it cannot be seen.
         marker = "o" if len(line.x) == 1 else ""
-        color = _color(line.series)
-        axes.plot(line.x, line.y, line.style, marker=marker, color=color, linewidth=2)
+        axes.plot(
+            line.x,
+            line.y,
+            line.style,
+            marker=marker,
+            color=_color(line.series),
+            linewidth=2,
+        )
     axes.set_title(panel.title, fontsize=FONT, loc="left")
     axes.set_yscale(panel.scale)
     axes.tick_params(labelsize=FONT, which="both")
     axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    frame = axes.spines[["top", "right"]]
+    frame.set_visible(False)
 
 
 def _draw_legend(figure: Figure, names: list[str]) -> None:
-    lines = [Line2D([], [], color=_color(index), linewidth=3) for index in range(len(names))]
+    lines = []
+    for series in range(len(names)):
+        color = _color(series)
+        line = Line2D([], [], color=color, linewidth=3)
+        lines.append(line)
     # Labels are set afterwards: given at once, names such as _old would be left out.
     placeholders = ["name"] * len(names)
     legend = figure.legend(
-        lines, placeholders, loc="outside upper left", ncols=3, fontsize=FONT, frameon=False
+        lines,
+        placeholders,
+        loc="outside upper left",
+        ncols=3,
+        fontsize=FONT,
+        frameon=False,
     )
-    for text, name in zip(legend.get_texts(), names, strict=True):
+    texts = legend.get_texts()
+    for text, name in zip(texts, names, strict=True):
         text.set_parse_math(False)
         text.set_text(name)
 

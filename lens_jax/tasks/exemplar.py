@@ -65,7 +65,9 @@ class Exemplar(Task):
 
         side = self._side(images)
         crops = crop.random_resized_crop(key, images, self.copies, side, self.area)
-        return Views(augment(crops).images, jnp.repeat(labels, self.copies))
+        augmented = augment(crops)
+        labels = jnp.repeat(labels, self.copies)
+        return Views(augmented.images, labels)
 
     def crops(self, images: jax.Array) -> jax.Array:
         """The images resized to the crops' size."""
@@ -92,20 +94,24 @@ class Exemplar(Task):
             UserError: there are fewer than two images.
 
         """
-        check_images("exemplar", len(outputs.online) // self.copies)
-        embeddings = normalize(outputs.online)
-        distances = jax.lax.stop_gradient(triplet.squared_distances(embeddings))
+        count = len(outputs.online) // self.copies
+        check_images("exemplar", count)
 
+        # The distances only choose the triplets, so no gradient goes through them.
+        embeddings = normalize(outputs.online)
+        distances = triplet.squared_distances(embeddings)
+        distances = jax.lax.stop_gradient(distances)
         triplets = triplet.semi_hard_triplets(distances, labels, self.copies)
         hinges = triplet.triplet_hinges(embeddings, triplets, self.margin)
         pairs = jnp.sum(triplets.valid, dtype=hinges.dtype)
+        value = jnp.sum(hinges) / pairs
 
         hits = triplet.nearest_neighbor_hits(distances, labels)
         metrics = {
             "accuracy": jnp.mean(hits, dtype=hinges.dtype),
             "active": jnp.sum(hinges > 0, dtype=hinges.dtype) / pairs,
         }
-        return Loss(jnp.sum(hinges) / pairs, metrics, memory)
+        return Loss(value, metrics, memory)
 
     def _side(self, images: jax.Array) -> int:
         return self.size or images.shape[1]

@@ -46,8 +46,9 @@ def spread_permutations(count: int, seed: int = 0, items: int = 9) -> np.ndarray
       UserError: there are not that many permutations.
 
     """
-    if not 1 <= count <= math.factorial(items):
-        raise UserError(f"{items} items have {math.factorial(items)} permutations, not {count}")
+    most = math.factorial(items)
+    if not 1 <= count <= most:
+        raise UserError(f"{items} items have {most} permutations, not {count}")
     candidates = _shuffled(items, seed)
     taken = [0]
     distances = _distances(candidates, 0)
@@ -57,13 +58,15 @@ def spread_permutations(count: int, seed: int = 0, items: int = 9) -> np.ndarray
     # The mean decides only between equal minima: no total reaches this weight of the minimum.
     weight = items * count + 1
     while len(taken) < count:
-        best = int(np.argmax(weight * least + total))  # the first of equals
+        values = weight * least + total
+        best = int(np.argmax(values))  # the first of equals
         taken.append(best)
         distances = _distances(candidates, best)
         least = np.minimum(least, distances)
         total = total + distances
 
-    chosen = candidates[:, taken].T.astype(np.int64)
+    chosen = candidates[:, taken].T
+    chosen = chosen.astype(np.int64)
     chosen.flags.writeable = False
     return chosen
 
@@ -73,7 +76,10 @@ def hamming_distances(permutations: np.ndarray) -> HammingDistances:
     first, second = np.triu_indices(len(permutations), k=1)
     different = permutations[first] != permutations[second]
     distances = np.count_nonzero(different, axis=1)
-    return HammingDistances(int(distances.min()), float(distances.mean()))
+    return HammingDistances(
+        minimum=int(distances.min()),
+        mean=float(distances.mean()),
+    )
 
 
 def _shuffled(items: int, seed: int) -> np.ndarray:
@@ -81,7 +87,8 @@ def _shuffled(items: int, seed: int) -> np.ndarray:
     count = math.factorial(items)
     orders = itertools.permutations(range(items))
     flat = itertools.chain.from_iterable(orders)
-    every = np.fromiter(flat, np.uint8, items * count).reshape(count, items)
+    every = np.fromiter(flat, np.uint8, items * count)
+    every = every.reshape(count, items)
 
     # Unlike that of newer generators, RandomState's stream is frozen (NEP 19): a run that is
     # resumed or evaluated under another version of NumPy keeps its labels.

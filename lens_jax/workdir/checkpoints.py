@@ -65,7 +65,10 @@ def open_checkpoints(workdir: str, keep: int | None = None) -> ocp.CheckpointMan
         async_options=ocp.options.AsyncOptions(post_finalization_callback=write_digests),
         multiprocessing_options=processes,
     )
-    handlers = {"state": ocp.StandardCheckpointHandler(), "run": ocp.JsonCheckpointHandler()}
+    handlers = {
+        "state": ocp.StandardCheckpointHandler(),
+        "run": ocp.JsonCheckpointHandler(),
+    }
     return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
 
 
@@ -77,6 +80,7 @@ def open_for_training(workdir: str, keep: int) -> Iterator[ocp.CheckpointManager
     try:
         yield manager
     finally:
+        # Closing waits for the last save, whose failure shows only then.
         with _saving_to(workdir):
             manager.close()
 
@@ -84,7 +88,9 @@ def open_for_training(workdir: str, keep: int) -> Iterator[ocp.CheckpointManager
 def saved_steps(workdir: str) -> list[int]:
     """The steps of the finished checkpoints in `workdir`, oldest first; none without a folder."""
     folder = _folder(workdir)
-    return sorted(ocp.utils.checkpoint_steps(folder)) if folder.exists() else []
+    if not folder.exists():
+        return []
+    return sorted(ocp.utils.checkpoint_steps(folder))
 
 
 def _folder(workdir: str) -> epath.Path:
@@ -161,15 +167,17 @@ def restore(manager: ocp.CheckpointManager, step: int, like: Any, sharding: Any 
     _check_fits(manager, step, like)
 
     if sharding is None:
-        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        sharding = jax.tree.map(lambda _: device, like)
+        device = jax.local_devices()[0]
+        on_one = jax.sharding.SingleDeviceSharding(device)
+        sharding = jax.tree.map(lambda _: on_one, like)
 
     def describe(array: Any, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
 
     target = jax.tree.map(describe, like, sharding)
     items = ocp.args.Composite(state=ocp.args.StandardRestore(target))
-    return Restored(step, manager.restore(step, args=items)["state"], run)
+    restored = manager.restore(step, args=items)
+    return Restored(step, restored["state"], run)
 
 
 def restore_newest(
@@ -184,7 +192,8 @@ def restore_newest(
         manager.wait_until_finished()
 
     damaged: dict[int, DamagedError] = {}
-    for step in sorted(manager.all_steps(), reverse=True):
+    steps = sorted(manager.all_steps(), reverse=True)
+    for step in steps:
         try:
             restored = restore(manager, step, like, sharding)
         except DamagedError as error:
@@ -195,6 +204,7 @@ def restore_newest(
         for newer, error in damaged.items():
             _set_aside(manager, newer, error)
         return restored
+
     if not damaged:
         return None
     newest = next(iter(damaged.values()))
@@ -210,11 +220,13 @@ def _set_aside(manager: ocp.CheckpointManager, step: int, error: DamagedError) -
     if jax.process_index() == 0:
         folder = manager.directory.parent / files.DAMAGED_FOLDER
         folder.mkdir(exist_ok=True)
-        target, copy = folder / f"{step}", 1
+        target = folder / f"{step}"
+        copy = 1
         while target.exists():
             copy += 1
             target = folder / f"{step}-{copy}"
-        (manager.directory / f"{step}").rename(target)
+        checkpoint = manager.directory / f"{step}"
+        checkpoint.rename(target)
         print(f"{error}; moved it to {target}", flush=True)
     multihost_utils.sync_global_devices(f"set aside {step}")
     manager.reload()
@@ -222,7 +234,8 @@ def _set_aside(manager: ocp.CheckpointManager, step: int, error: DamagedError) -
 
 def _check_intact(manager: ocp.CheckpointManager, step: int, part: str) -> None:
     """Raises `DamagedError` where files of a part of a checkpoint are not as they were written."""
-    damage = digests.find_damage(manager.directory / f"{step}", part)
+    checkpoint = manager.directory / f"{step}"
+    damage = digests.find_damage(checkpoint, part)
     if damage:
         raise DamagedError(f"checkpoint {step} in {manager.directory} is damaged: {damage}")
 
@@ -230,17 +243,21 @@ def _check_intact(manager: ocp.CheckpointManager, step: int, part: str) -> None:
 def _read_run(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     """The `run` object of an intact checkpoint, which is of this code's format."""
     items = ocp.args.Composite(run=ocp.args.JsonRestore())
-    run = manager.restore(step, args=items)["run"]
+    restored = manager.restore(step, args=items)
+    run = restored["run"]
     files.check_format(run, f"checkpoint {step} in {manager.directory}")
     return run
 
 
 def _check_fits(manager: ocp.CheckpointManager, step: int, like: Any) -> None:
     """Raises `UserError` unless a checkpoint has the arrays of `like`."""
-    saved = _describe(manager.item_metadata(step)["state"].tree)
-    wanted = _describe(ocp.tree.serialize_tree(like, keep_empty_nodes=True))
+    metadata = manager.item_metadata(step)["state"]
+    tree = ocp.tree.serialize_tree(like, keep_empty_nodes=True)
+    saved = _describe(metadata.tree)
+    wanted = _describe(tree)
     for name in sorted(saved.keys() | wanted.keys()):
-        found, expected = saved.get(name, "absent"), wanted.get(name, "absent")
+        found = saved.get(name, "absent")
+        expected = wanted.get(name, "absent")
         if found != expected:
             raise UserError(
                 f"checkpoint {step} in {manager.directory} does not fit its config: {name} is "
@@ -250,9 +267,14 @@ def _check_fits(manager: ocp.CheckpointManager, step: int, like: Any) -> None:
 
 def _describe(tree: Any) -> dict[str, str]:
     """Type and shape of each array by its path, such as "params/head/bias": "float32[4]"."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: hasattr(node, "dtype"))
+
+    def is_array(node: Any) -> bool:
+        return hasattr(node, "dtype")
+
     arrays = {}
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_array)
     for path, array in leaves:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
-        arrays[name] = f"{array.dtype}{list(array.shape)}"
+        shape = list(array.shape)
+        arrays[name] = f"{array.dtype}{shape}"
     return arrays

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import fuzz
-from lens_jax.data import decode
+from lens_jax.data import decode, headers
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
 
@@ -213,7 +213,7 @@ def test_the_header_holds_the_size_of_whatever_decodes():
             image = decode.decode(data)
         except ValueError:
             continue
-        assert decode._shape(data) == image.shape[:2]
+        assert headers.read_shape(data) == image.shape[:2]
 
 
 def test_a_mutated_file_is_a_function_of_seed_and_index():

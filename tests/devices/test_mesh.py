@@ -16,6 +16,7 @@ jax.config.update("jax_disable_most_optimizations", True)
 from ml_collections import ConfigDict
 from lens_jax.recipes import base_config
 from lens_jax.devices import mesh
+from lens_jax.tasks.base import DataFacts
 from lens_jax.train import optimizers
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import init_state
@@ -27,7 +28,7 @@ config.task = ConfigDict({"name": "rotation", "all_rotations": True})
 config.update_from_flattened_dict({"model.width": 4, "lens.widths": (8, 8), "data.batch_size": 8})
 config.lens.raw_fraction = 0.5  # the hard case: the raw inputs are those of the last devices
 both = optimizers.extractor_optimizer(config, Clock(8, 8, 100)), optimizers.lens_optimizer(config)
-system = make_system(config, 10)
+system = make_system(config, DataFacts(num_classes=10, size=100), total_steps=100)
 init = lambda: init_state(config, system, *both)
 
 def trajectory(fsdp):
@@ -38,7 +39,8 @@ def trajectory(fsdp):
     state = jax.jit(init, out_shardings=sharding)()
     for seed in range(4):
         images = np.random.default_rng(seed).integers(0, 256, (8, 32, 32, 3), np.uint8)
-        batch = {"image": images, "label": np.zeros(8, np.int32)}
+        labels, indices = np.zeros(8, np.int32), np.arange(8, dtype=np.int32)
+        batch = {"image": images, "label": labels, "index": indices}
         state, metrics = step(state, mesh.put_batch(devices, batch))
         yield [float(metrics[key]) for key in ("loss", "lens_adversarial", "lens_reconstruction")]
     large = [x for x in jax.tree.leaves(state) if x.size >= mesh.LEAST_SHARDED]

@@ -3,7 +3,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lens_jax.lens.lens import KINDS
 from lens_jax.data.decode import central_crop_resize, decode, resize
 from lens_jax.errors import UserError
 from lens_jax.eval.features import (
@@ -13,6 +12,7 @@ from lens_jax.eval.features import (
     make_features,
 )
 from lens_jax.eval.frozen import Frozen
+from lens_jax.lens.lens import KINDS
 
 TAPS = ("block1", "block2", "pre_logits")
 

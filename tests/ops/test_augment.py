@@ -10,9 +10,10 @@ from scipy import ndimage
 
 from lens_jax.errors import UserError
 from lens_jax.ops import color
-from lens_jax.ops.augment import Augmentation, Parameters
+from lens_jax.ops.augment import Augmentation
 from lens_jax.ops.blur import blur_radius
 from lens_jax.ops.crop import Boxes
+from lens_jax.ops.draws import Parameters
 
 apply = jax.jit(Augmentation.apply, static_argnums=(0, 3))
 draw = jax.jit(Augmentation.draw, static_argnums=(0, 2, 3, 4))

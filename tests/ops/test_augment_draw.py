@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from lens_jax.errors import UserError
-from lens_jax.ops.augment import PARAMETERS, Augmentation, Parameters
+from lens_jax.ops.augment import Augmentation
 from lens_jax.ops.crop import Boxes
+from lens_jax.ops.draws import PARAMETERS, Parameters
 
 draw = jax.jit(Augmentation.draw, static_argnums=(0, 2, 3, 4))
 

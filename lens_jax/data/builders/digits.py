@@ -13,16 +13,21 @@ _TEST_EVERY = 5
 # The largest value of a scan.
 _INK = 16
 
+# Keys and examples of a split.
+Examples = Iterator[tuple[int, dict[str, Any]]]
+
 
 def upscale(scan: np.ndarray) -> np.ndarray:
     """Makes an RGB image, uint8 [32, 32, 3], of a scan, float [8, 8] in [0, 16].
 
     Each point of the scan becomes 4 x 4 pixels.
     """
-    gray = np.rint(scan * (255 / _INK)).astype(np.uint8)
+    light = scan * (255 / _INK)
+    gray = np.rint(light).astype(np.uint8)
     factor = SIZE // len(scan)
-    large = gray.repeat(factor, axis=0).repeat(factor, axis=1)
-    return np.repeat(large[..., None], 3, axis=2)
+    tall = gray.repeat(factor, axis=0)
+    large = tall.repeat(factor, axis=1)
+    return np.stack([large, large, large], axis=2)
 
 
 def splits(labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -32,7 +37,8 @@ def splits(labels: np.ndarray) -> dict[str, np.ndarray]:
     """
     order = np.argsort(labels, kind="stable")
     test = order[::_TEST_EVERY]
-    return {"train": np.setdiff1d(order, test), "test": np.sort(test)}
+    train = np.setdiff1d(order, test)
+    return {"train": train, "test": np.sort(test)}
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
@@ -56,15 +62,24 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             license="CC BY 4.0",
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
-        return {split: self._generate_examples(split) for split in ("train", "test")}
+    def _split_generators(self, dl_manager: Any) -> dict[str, Examples]:
+        return {
+            "train": self._generate_examples("train"),
+            "test": self._generate_examples("test"),
+        }
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _generate_examples(self, split: str) -> Examples:
         # Imported here as only preparing needs it, and it is slow to import.
         from sklearn import datasets
 
         scans = datasets.load_digits()
-        for index in splits(scans.target)[split].tolist():
-            image = png.encode(upscale(scans.images[index]))
-            label = int(scans.target[index])
-            yield index, {"image": image, "label": label, "index": index}
+        indices = splits(scans.target)[split]
+        for index in indices.tolist():
+            image = upscale(scans.images[index])
+            label = scans.target[index]
+            example = {
+                "image": png.encode(image),
+                "label": int(label),
+                "index": index,
+            }
+            yield index, example

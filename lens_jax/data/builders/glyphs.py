@@ -5,36 +5,17 @@ factors that decide it are known.
 """
 
 import dataclasses
-import functools
 import math
-import pathlib
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from lens_jax.data.builders import png
+from lens_jax.data.builders import letters, png
+from lens_jax.data.builders.letters import FONTS, LETTERS
 
-LETTERS = "AEFGJKPRTY"
-FONTS = (
-    "DejaVuSans",
-    "DejaVuSans-Bold",
-    "DejaVuSans-Oblique",
-    "DejaVuSansMono",
-    "DejaVuSansMono-Bold",
-    "DejaVuSerif",
-    "DejaVuSerif-Bold",
-    "DejaVuSerif-Italic",
-    "STIXGeneral",
-    "STIXGeneralBol",
-    "STIXGeneralItalic",
-    "cmb10",
-    "cmr10",
-    "cmss10",
-    "cmtt10",
-)
 SPLITS = {"train": 10_000, "test": 2_000}
 SIZES = (32, 48, 64, 96, 128)
 SEED = 0
@@ -48,12 +29,11 @@ MIN_CONTRAST = 0.25
 MARGIN = 0.02
 
 _LUMA = np.array([0.299, 0.587, 0.114])
-# Letters are drawn once, larger than any image needs, and then scaled down.
-_EM_PIXELS = 192
-
 
 # RGB in [0, 1].
 Color = tuple[float, float, float]
+# Keys and examples of a split.
+Examples = Iterator[tuple[int, dict[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,9 +78,11 @@ def make(split: str, index: int, size: int = 32, seed: int = SEED) -> tuple[np.n
 
     """
     split_number = list(SPLITS).index(split)
+    label = index % len(LETTERS)
     rng = np.random.default_rng((seed, split_number, index))
-    factors = sample_factors(rng, index % len(LETTERS))
-    return render(rng, factors, size), factors
+    factors = sample_factors(rng, label)
+    image = render(rng, factors, size)
+    return image, factors
 
 
 def sample_factors(rng: np.random.Generator, label: int) -> Factors:
@@ -111,10 +93,13 @@ def sample_factors(rng: np.random.Generator, label: int) -> Factors:
     tilt = rng.uniform(*TILT_RANGE)
 
     # The letter's sides as fractions of the image's, which leave it room to move.
-    height, width = _letter(label, font, tilt).shape
+    drawn = letters.draw(label, font, tilt)
+    height, width = drawn.shape
     longer = max(width, height)
-    x = _center(rng.uniform(), scale * width / longer)
-    y = _center(rng.uniform(), scale * height / longer)
+    across = scale * width / longer
+    down = scale * height / longer
+    x = _center(rng.uniform(), across)
+    y = _center(rng.uniform(), down)
 
     letter, start, end = _colors(rng)
     return Factors(
@@ -133,25 +118,44 @@ def sample_factors(rng: np.random.Generator, label: int) -> Factors:
 
 def render(rng: np.random.Generator, factors: Factors, size: int = 32) -> np.ndarray:
     """The image that `factors` describe, uint8 [size, size, 3]; `rng` only draws the noise."""
-    cover = coverage(factors, size)[..., None]
-    background = gradient(factors.background_colors, factors.gradient_angle, size)
+    background = gradient(
+        factors.background_colors,
+        factors.gradient_angle,
+        size,
+    )
     letter = np.array(factors.letter_color)
-    image = background + cover * (letter - background)
-    image += factors.noise_std * rng.standard_normal(image.shape)
-    return np.rint(255.0 * image.clip(0.0, 1.0)).astype(np.uint8)
+    cover = coverage(factors, size)
+    difference = letter - background
+    image = background + cover[..., None] * difference
+
+    # The noise comes last: it lies over the letter too.
+    noise = rng.standard_normal(image.shape)
+    image += factors.noise_std * noise
+    light = image.clip(0.0, 1.0)
+    return np.rint(255.0 * light).astype(np.uint8)
 
 
 def coverage(factors: Factors, size: int) -> np.ndarray:
     """The fraction of each pixel that the letter covers, float [size, size] in [0, 1]."""
-    letter = _letter(factors.label, factors.font, factors.tilt)
+    letter = letters.draw(factors.label, factors.font, factors.tilt)
     height, width = letter.shape
     # A canvas as large, relative to the letter, as the image has to be.
-    side = round(max(height, width) / factors.scale)
+    longer = max(height, width)
+    side = round(longer / factors.scale)
     canvas = np.zeros((side, side), np.uint8)
-    left = round(factors.x * side - width / 2)
-    top = round(factors.y * side - height / 2)
-    canvas[top : top + height, left : left + width] = letter
-    scaled = Image.fromarray(canvas).resize((size, size), Image.Resampling.BOX)
+
+    # The letter, around its center.
+    x = factors.x * side
+    y = factors.y * side
+    left = round(x - width / 2)
+    top = round(y - height / 2)
+    right = left + width
+    bottom = top + height
+    canvas[top:bottom, left:right] = letter
+
+    # Averaged over the image's pixels.
+    image = Image.fromarray(canvas)
+    scaled = image.resize((size, size), Image.Resampling.BOX)
     return np.asarray(scaled) / 255.0
 
 
@@ -162,13 +166,15 @@ def gradient(colors: Any, angle: float, size: int) -> np.ndarray:
     """
     start, end = np.asarray(colors)
     # Pixel centers, from the image's center, in (-0.5, 0.5).
-    ramp = (np.arange(size) + 0.5) / size - 0.5
+    centers = np.arange(size) + 0.5
+    ramp = centers / size - 0.5
     radians = math.radians(angle)
     cosine = math.cos(radians)
     sine = math.sin(radians)
     # Projected on the direction, along which the image's extent is |cosine| + |sine|.
     projected = cosine * ramp + sine * ramp[:, None]
-    along = projected / (abs(cosine) + abs(sine)) + 0.5
+    extent = abs(cosine) + abs(sine)
+    along = projected / extent + 0.5
     return start + along[..., None] * (end - start)
 
 
@@ -178,7 +184,8 @@ def contrast(letter: Any, start: Any, end: Any) -> float:
     It is negative where the letter's luma lies between the two.
     """
     luma = _LUMA @ letter
-    low, high = sorted((_LUMA @ start, _LUMA @ end))
+    ends = (_LUMA @ start, _LUMA @ end)
+    low, high = sorted(ends)
     return max(low - luma, luma - high)
 
 
@@ -195,31 +202,9 @@ def _center(position: float, extent: float) -> float:
 
     It touches one margin at position 0 and the other at position 1.
     """
-    return MARGIN + extent / 2 + position * (1 - extent - 2 * MARGIN)
-
-
-def _letter(label: int, font: int, tilt: float) -> np.ndarray:
-    """The letter tilted and cropped to its ink, uint8 [height, width], at `_EM_PIXELS`."""
-    tilted = _upright(label, font).rotate(tilt, Image.Resampling.BILINEAR, expand=True)
-    return np.asarray(tilted.crop(tilted.getbbox()))
-
-
-@functools.cache
-def _upright(label: int, font: int) -> Image.Image:
-    side = 2 * _EM_PIXELS
-    start = (_EM_PIXELS // 2, _EM_PIXELS // 2)
-    image = Image.new("L", (side, side))
-    ImageDraw.Draw(image).text(start, LETTERS[label], 255, _font(font))
-    return image.crop(image.getbbox())
-
-
-@functools.cache
-def _font(font: int) -> ImageFont.FreeTypeFont:
-    # Imported here as only the making of images needs it, and it is slow to import.
-    import matplotlib
-
-    path = pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf", f"{FONTS[font]}.ttf")
-    return ImageFont.truetype(str(path), _EM_PIXELS)
+    first = MARGIN + extent / 2
+    room = 1 - extent - 2 * MARGIN
+    return first + position * room
 
 
 @dataclasses.dataclass(eq=False)
@@ -240,38 +225,47 @@ class Glyphs(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     BUILDER_CONFIGS: ClassVar = [
-        GlyphsConfig(name=str(size), description=f"Images of {size}x{size} pixels.", size=size)
+        GlyphsConfig(
+            name=str(size),
+            description=f"Images of {size}x{size} pixels.",
+            size=size,
+        )
         for size in SIZES
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
+        kinds = tfds.features
         size = self.builder_config.size
-        image = tfds.features.Image(shape=(size, size, 3), encoding_format="png")
-        color = tfds.features.Tensor(shape=(3,), dtype=np.float32)
-        two_colors = tfds.features.Tensor(shape=(2, 3), dtype=np.float32)
+        image = kinds.Image(shape=(size, size, 3), encoding_format="png")
+        color = kinds.Tensor(shape=(3,), dtype=np.float32)
+        two_colors = kinds.Tensor(shape=(2, 3), dtype=np.float32)
         features = {
             "image": image,
-            "label": tfds.features.ClassLabel(names=list(LETTERS)),
-            "index": tfds.features.Scalar(np.int64),
-            "font": tfds.features.ClassLabel(names=list(FONTS)),
+            "label": kinds.ClassLabel(names=list(LETTERS)),
+            "index": kinds.Scalar(np.int64),
+            "font": kinds.ClassLabel(names=list(FONTS)),
             "letter_color": color,
             "background_colors": two_colors,
         }
         for name in ("x", "y", "scale", "tilt", "gradient_angle", "noise_std"):
-            features[name] = tfds.features.Scalar(np.float32)
+            features[name] = kinds.Scalar(np.float32)
         return tfds.core.DatasetInfo(
             builder=self,
             description=__doc__,
-            features=tfds.features.FeaturesDict(features),
+            features=kinds.FeaturesDict(features),
             supervised_keys=("image", "label"),
             license="Apache-2.0; the letters are drawn in fonts that ship with matplotlib.",
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+    def _split_generators(self, dl_manager: Any) -> dict[str, Examples]:
         return {split: self._generate_examples(split) for split in SPLITS}
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        for index in range(SPLITS[split]):
-            image, factors = make(split, index, self.builder_config.size)
-            example = {"image": png.encode(image), "index": index}
-            yield index, example | dataclasses.asdict(factors)
+    def _generate_examples(self, split: str) -> Examples:
+        size = self.builder_config.size
+        count = SPLITS[split]
+        for index in range(count):
+            image, factors = make(split, index, size)
+            example = dataclasses.asdict(factors)
+            example["image"] = png.encode(image)
+            example["index"] = index
+            yield index, example

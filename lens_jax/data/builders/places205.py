@@ -33,6 +33,9 @@ MAX_MISSING = 0.01
 # How many files or labels a message names.
 _NAMED = 10
 
+# Keys and examples of a split.
+Examples = Iterator[tuple[str, dict[str, Any]]]
+
 
 class Entry(NamedTuple):
     """A line of a list: an image's path below `IMAGES`, and the index of its class."""
@@ -57,10 +60,12 @@ def prepare(source: str, data_dir: str) -> None:
         )
     lists = {split: _find_list(folder, name) for split, name in LISTS.items()}
     entries = {split: read_list(path) for split, path in lists.items()}
+
     # Both lists are checked before any image is looked for, which takes long.
     names = class_names(entries["train"] + entries["validation"])
     for split, path in lists.items():
         entries[split] = _present(images, path, entries[split])
+
     builder = Places205(
         images=images,
         entries=entries,
@@ -112,10 +117,13 @@ def class_names(entries: list[Entry]) -> list[str]:
             raise UserError(f"the lists give label {label} to both {names[label]!r} and {name!r}")
 
     wrong = ""
-    if missing := sorted(set(range(max(names))) - names.keys()):
-        gaps = ", ".join(map(str, missing[:_NAMED]))
+    different = set(names.values())
+    missing = set(range(max(names))) - names.keys()
+    if missing:
+        first = sorted(missing)[:_NAMED]
+        gaps = ", ".join(map(str, first))
         wrong = f"no image for label {gaps}"
-    elif len(set(names.values())) < len(names):
+    elif len(different) < len(names):
         wrong = "two labels for one class"
     if wrong:
         raise UserError(
@@ -139,7 +147,9 @@ class Places205(tfds.core.GeneratorBasedBuilder):
         **kwargs: Any,
     ):
         """The images of `entries`, by split, in the folder `images`."""
-        self._images, self._entries, self._class_names = images, entries, class_names
+        self._images = images
+        self._entries = entries
+        self._class_names = class_names
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -156,16 +166,21 @@ class Places205(tfds.core.GeneratorBasedBuilder):
             homepage="http://places.csail.mit.edu/",
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
+    def _split_generators(self, dl_manager: Any) -> dict[str, Examples]:
         generators = {}
         for split, entries in self._entries.items():
             generators[split] = self._generate_examples(entries)
         return generators
 
-    def _generate_examples(self, entries: list[Entry]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _generate_examples(self, entries: list[Entry]) -> Examples:
         for path, label in entries:
-            image = (self._images / path).read_bytes()
-            yield path, {"image": image, "label": label, "file_name": path}
+            file = self._images / path
+            example = {
+                "image": file.read_bytes(),
+                "label": label,
+                "file_name": path,
+            }
+            yield path, example
 
 
 def _find_list(folder: pathlib.Path, name: str) -> pathlib.Path:
@@ -180,7 +195,8 @@ def _find_list(folder: pathlib.Path, name: str) -> pathlib.Path:
 def _is_inside(name: str) -> bool:
     """Whether a path has the form letter/class/file, or more folders, and leaves none of them."""
     parts = name.split("/")
-    return len(parts) >= 3 and not {"", ".", ".."} & set(parts)
+    leaves = {"", ".", ".."}.intersection(parts)
+    return len(parts) >= 3 and not leaves
 
 
 def _present(images: pathlib.Path, path: pathlib.Path, entries: list[Entry]) -> list[Entry]:
@@ -198,8 +214,10 @@ def _present(images: pathlib.Path, path: pathlib.Path, entries: list[Entry]) -> 
     named = ", ".join(missing[:_NAMED])
     if len(missing) > _NAMED:
         named += " and others"
-    count = f"{len(missing):,} of the {len(entries):,} images that {path.name} names"
-    if len(missing) > MAX_MISSING * len(entries):
+    listed = len(entries)
+    count = f"{len(missing):,} of the {listed:,} images that {path.name} names"
+    # A few may be missing; many point to an archive that was not unpacked to its end.
+    if len(missing) > MAX_MISSING * listed:
         raise UserError(
             f"{images} lacks {count}, more than {MAX_MISSING:.0%}: unpack it anew ({named})"
         )

@@ -92,10 +92,12 @@ def find_videos(source: str, labels: str = "") -> list[Video]:
         raise UserError(f"no folder of videos at {source!r}: set --source to one")
     by_id = _paths_by_id(folder)
     known = read_labels(labels) if labels else {}
-    if unknown := [name for name in known if name not in by_id]:
+    unknown = [name for name in known if name not in by_id]
+    if unknown:
         raise UserError(
             f"{labels} names {_some(unknown)}, which are not in {folder}: remove those lines"
         )
+
     videos = []
     for name, path in sorted(by_id.items()):
         label = known.get(name, UNLABELED)
@@ -106,12 +108,16 @@ def find_videos(source: str, labels: str = "") -> list[Video]:
 def _paths_by_id(folder: epath.Path) -> dict[str, epath.Path]:
     paths = [path for path in folder.iterdir() if _is_video(path)]
     if not paths:
-        raise UserError(f"no videos in {folder}: expected ID{', ID'.join(SUFFIXES)}")
+        legal = ", ".join(f"ID{suffix}" for suffix in SUFFIXES)
+        raise UserError(f"no videos in {folder}: expected {legal}")
+
     by_id: dict[str, epath.Path] = {}
     for path in sorted(paths):
-        if path.stem in by_id:
-            raise UserError(f"{by_id[path.stem]} and {path.name} have one id: keep one of them")
-        by_id[path.stem] = path
+        # Files of two formats may share an id, which is all that labels and splits go by.
+        name = path.stem
+        if name in by_id:
+            raise UserError(f"{by_id[name]} and {path.name} have one id: keep one of them")
+        by_id[name] = path
     return by_id
 
 
@@ -128,9 +134,14 @@ def read_labels(path: str) -> dict[str, str]:
         raise UserError(
             f"cannot read labels {path!r}: {error}; set --labels to a CSV file"
         ) from error
-    rows = csv.reader(text.removeprefix("\ufeff").splitlines())
-    if next(rows, [])[:2] != ["id", "label"]:
+
+    # A file from a spreadsheet may begin with a byte order mark.
+    lines = text.removeprefix("\ufeff").splitlines()
+    rows = csv.reader(lines)
+    header = next(rows, [])
+    if header[:2] != ["id", "label"]:
         raise UserError(f"{path}:1: expected the header 'id,label'")
+
     labels: dict[str, str] = {}
     for row in rows:
         line = f"{path}:{rows.line_num}"
@@ -153,8 +164,14 @@ def readable_videos(videos: Sequence[Video]) -> list[Video]:
     paths = [each.path for each in videos]
     with ThreadPoolExecutor() as pool:
         decodes = list(pool.map(video.is_readable, paths))
-    readable = list(itertools.compress(videos, decodes))
-    broken = [os.path.basename(path) for path, good in zip(paths, decodes, strict=True) if not good]
+
+    readable = []
+    broken = []
+    for each, good in zip(videos, decodes, strict=True):
+        if good:
+            readable.append(each)
+        else:
+            broken.append(os.path.basename(each.path))
     if not readable:
         raise UserError(f"none of {len(videos)} videos decodes ({_some(broken)}): check the files")
     if broken:
@@ -169,8 +186,10 @@ def split_of(name: str) -> str:
     It is "validation" where the first 8 bytes of the id's SHA-256, big-endian, are a multiple of
     20.
     """
+    # Python's own hash of a text differs from process to process.
     digest = hashlib.sha256(name.encode()).digest()
-    held_out = int.from_bytes(digest[:8]) % _VALIDATION_EVERY == 0
+    number = int.from_bytes(digest[:8])
+    held_out = number % _VALIDATION_EVERY == 0
     return "validation" if held_out else "train"
 
 
@@ -239,7 +258,8 @@ class Youtube8mFrames(tfds.core.GeneratorBasedBuilder):
         # A partial of a plain function, so that Beam sends no builder to its workers.
         read = functools.partial(examples, sampling=self._sampling)
         if not self._beam:
-            return itertools.chain.from_iterable(map(read, videos))
+            of_each = map(read, videos)
+            return itertools.chain.from_iterable(of_each)
         import apache_beam as beam
 
         return beam.Create(videos) | beam.FlatMap(read)
@@ -251,12 +271,14 @@ class Youtube8mFrames(tfds.core.GeneratorBasedBuilder):
 
 
 def _is_video(path: epath.Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    is_hidden = path.name.startswith(".")
+    return path.suffix.lower() in SUFFIXES and not is_hidden
 
 
 def _some(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
     named = ", ".join(names[:_NAMED])
-    if len(names) > _NAMED:
-        named += f" and {len(names) - _NAMED:,} more"
+    more = len(names) - _NAMED
+    if more > 0:
+        named += f" and {more:,} more"
     return named

@@ -1,0 +1,34 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+# What of the state each method moves, beside the parameters of network and lens.
+MOVED = {
+    "simclr": set(),
+    "moco": {"target_params", "target_stats", "memory"},
+    "byol": {"target_params", "target_stats"},
+}
+
+
+@pytest.fixture(scope="module")
+def found() -> dict:
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    output = subprocess.run(
+        [sys.executable, "-m", "tests.devices.methods_on_devices"],
+        env=os.environ | flags,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(output.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("method", MOVED)
+def test_eight_devices_train_as_one_with_queue_and_target_network(method: str, found: dict):
+    assert found["devices"] == 8
+    assert found[method]["apart"] < 1e-6
+    moved = {part for part, distance in found[method]["moved"].items() if distance > 1e-6}
+    assert moved == {"params", "lens_params"} | MOVED[method]

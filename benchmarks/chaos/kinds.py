@@ -19,6 +19,7 @@ STEERED = (
     "--config.lens.budget=target",
     "--config.lens.update_every=3",
 )
+LENS = ("--config.lens.kind=network", "--config.task.hidden=16", "--config.task.embedding=8")
 
 
 class Kind(NamedTuple):
@@ -35,6 +36,8 @@ KINDS = {
     "steered": Kind("rotation", STEERED),
     "exemplar": Kind("exemplar", ("--config.task.embedding=16",)),
     "jigsaw": Kind("jigsaw", ("--config.task.embedding=16", "--config.task.hidden=32")),
+    "queue": Kind("moco", (*LENS, "--config.task.queue=32")),
+    "target network": Kind("byol", LENS),
     "rolled back": Kind("supervised", ("--config.train.rollbacks=1",), poisoned=True),
 }
 

@@ -27,6 +27,19 @@ TINY = {
 COLORS = np.array([[230, 30, 30], [30, 220, 40], [40, 40, 225]], np.uint8)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests that are marked slow too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips the slow tests unless they are asked for."""
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: runs with --slow"))
+
+
 @pytest.fixture(scope="session")
 def tiny_config() -> Callable[..., ConfigDict]:
     """Makes a config of tiny networks on 16-px images; overrides have dotted names."""

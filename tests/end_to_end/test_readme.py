@@ -15,22 +15,23 @@ BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 MADE_HERE = ("README.md", "docs", "runs")
 
 
-@pytest.fixture
-def clone(tmp_path):
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
     """A folder that looks like the repository, with a place of its own for what commands write."""
+    folder = tmp_path_factory.mktemp("clone")
     for path in REPOSITORY.iterdir():
         if path.name not in MADE_HERE and not path.name.startswith(".git"):
-            (tmp_path / path.name).symlink_to(path)
-    photos = tmp_path / "photos" / "train"
+            (folder / path.name).symlink_to(path)
+    photos = folder / "photos" / "train"
     photos.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for index in range(6):
         PIL.Image.fromarray(rng.integers(0, 256, (80, 90, 3), np.uint8)).save(
             photos / f"{index}.jpg"
         )
-    (tmp_path / "videos").mkdir()
-    write_clip(tmp_path / "videos" / "clip.mp4", frames=40)
-    return tmp_path
+    (folder / "videos").mkdir()
+    write_clip(folder / "videos" / "clip.mp4", frames=40)
+    return folder
 
 
 def commands(block: str) -> list[list[str]]:
@@ -49,10 +50,10 @@ def shortened(words: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: " ".join(block.split()[:5]))
-def test_the_commands_of_the_readme_run(block, clone):
+def test_the_commands_of_the_readme_run(block, clone, data):
     for words in commands(block):
         assert words[0] in ("bash", "python"), words
-        succeed(*shortened(words), cwd=clone, TFDS_DATA_DIR=str(clone / "data"))
+        succeed(*shortened(words), cwd=clone, TFDS_DATA_DIR=str(data))
 
 
 def test_the_files_that_the_readme_names_are_there():

@@ -1,8 +1,10 @@
+import functools
 import pathlib
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -19,6 +21,8 @@ OPTIONS = (
     "--config.train.checkpoint_every=9 steps",
     "--config.train.keep_checkpoints=9",
 )
+# The steps fill this queue of keys more than once.
+MOCO = ("--config.task.hidden=16", "--config.task.embedding=8", "--config.task.queue=128")
 
 
 class Preempted(NamedTuple):
@@ -33,10 +37,16 @@ class Preempted(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, data) -> pathlib.Path:
-    workdir = tmp_path_factory.mktemp("unbroken")
-    succeed(*train(workdir, data, *OPTIONS))
-    return workdir
+def unbroken(tmp_path_factory, data) -> Callable[..., pathlib.Path]:
+    """Finds the work directory of an unbroken run, which is trained when it is first needed."""
+
+    @functools.cache
+    def find(config: str = "rotation", *options: str) -> pathlib.Path:
+        workdir = tmp_path_factory.mktemp(config)
+        succeed(*train(workdir, data, *OPTIONS, *options, config=config))
+        return workdir
+
+    return find
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +84,17 @@ def check_equal(one: Frozen, other: Frozen) -> None:
         np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
 
 
-def test_a_killed_run_goes_on_and_ends_bit_equal_to_an_unbroken_one(unbroken, tmp_path, data):
-    words = train(tmp_path, data, *OPTIONS)
+@pytest.mark.parametrize(("config", "options"), [("rotation", ()), ("moco", MOCO)])
+def test_a_killed_run_goes_on_and_ends_bit_equal_to_an_unbroken_one(
+    config: str, options: tuple[str, ...], unbroken, tmp_path, data
+):
+    words = train(tmp_path, data, *OPTIONS, *options, config=config)
     with subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         # The save at step 18 waited for the one at 9 to end, so that there is one.
         next(line for line in process.stdout if line.startswith("step 20/"))
         process.kill()
-    assert "going on from checkpoint" in succeed(*words)
-    check_equal(load(str(tmp_path)), load(str(unbroken)))
+    assert "going on from checkpoint" in succeed(*words, fresh=True)
+    check_equal(load(str(tmp_path)), load(str(unbroken(config, *options))))
 
 
 def test_a_second_run_in_the_same_work_directory_is_refused_in_one_line_and_touches_nothing(
@@ -106,13 +119,13 @@ def test_started_again_it_ends_bit_equal_to_an_unbroken_run(preempted, unbroken,
     workdir = shutil.copytree(preempted.workdir, tmp_path / "again")
     step = saved_steps(str(workdir))[-1]
     assert f"going on from checkpoint {step} " in succeed(*train(workdir, data, *OPTIONS))
-    check_equal(load(str(workdir)), load(str(unbroken)))
+    check_equal(load(str(workdir)), load(str(unbroken())))
 
 
 def test_from_a_damaged_checkpoint_it_goes_back_one_and_ends_bit_equal_to_an_unbroken_run(
     unbroken, tmp_path, data
 ):
-    workdir = shutil.copytree(unbroken, tmp_path / "damaged")
+    workdir = shutil.copytree(unbroken(), tmp_path / "damaged")
     files = [path for path in (workdir / "checkpoints" / "24").rglob("*") if path.is_file()]
     array = max(files, key=lambda path: path.stat().st_size)
     content = bytearray(array.read_bytes())
@@ -122,4 +135,4 @@ def test_from_a_damaged_checkpoint_it_goes_back_one_and_ends_bit_equal_to_an_unb
     assert f"checkpoint 24 in {workdir / 'checkpoints'} is damaged" in output
     assert "going on from checkpoint 18 " in output
     assert (workdir / "checkpoints_damaged" / "24").is_dir()
-    check_equal(load(str(workdir)), load(str(unbroken)))
+    check_equal(load(str(workdir)), load(str(unbroken())))

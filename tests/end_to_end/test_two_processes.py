@@ -10,7 +10,7 @@ import pytest
 from lens_jax.workdir.checkpoints import saved_steps
 from lens_jax.workdir.metrics import read_metrics
 
-from .commands import REPOSITORY, run, train
+from .commands import REPOSITORY, devices, succeed, train
 
 STEPS = 20
 OPTIONS = (
@@ -26,23 +26,20 @@ OPTIONS = (
     "--config.lens.learning_rate=5e-5",
 )
 LOSSES = ("loss", "lens_adversarial")
-FAST = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 def on_devices(number: int, workdir: pathlib.Path, data: pathlib.Path) -> str:
     """Trains in one process with so many fake devices."""
-    flags = f"--xla_force_host_platform_device_count={number}"
-    result = run(*train(workdir, data, *OPTIONS), XLA_FLAGS=flags, **FAST)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert f"for {number} cpu device(s)" in result.stdout
-    return result.stdout
+    output = succeed(*train(workdir, data, *OPTIONS), **devices(number))
+    assert f"for {number} cpu device(s)" in output
+    return output
 
 
 def in_two_processes(workdir: pathlib.Path, data: pathlib.Path) -> list[str]:
     """Trains in two processes of one device each, and gives what each of them printed."""
     with socket.create_server(("localhost", 0)) as server:
         address = f"localhost:{server.getsockname()[1]}"
-    cluster = FAST | {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    cluster = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
     processes = [
         subprocess.Popen(
             train(workdir, data, *OPTIONS),
@@ -115,18 +112,15 @@ def test_two_processes_train_as_one_and_only_the_first_writes_metrics(two, alone
     assert len(list(two.glob("events.out.tfevents.*"))) == 1
 
 
-def test_two_processes_save_what_one_can_go_on_from(two, alone, tmp_path, data):
-    workdir = cut_short(two, tmp_path / "run", 15)
-    assert "going on from checkpoint 15" in on_devices(1, workdir, data)
-    assert_equal_losses(losses(workdir), alone)
-
-
-def test_what_eight_devices_saved_goes_on_on_four_and_then_in_two_processes(
+@pytest.mark.slow
+def test_what_eight_devices_saved_goes_on_on_four_in_two_processes_and_on_one(
     eight, alone, tmp_path, data
 ):
     on_four = cut_short(eight, tmp_path / "four", 5)
     assert "going on from checkpoint 5" in on_devices(4, on_four, data)
     in_two = cut_short(on_four, tmp_path / "two", 10)
     assert all("going on from checkpoint 10" in output for output in in_two_processes(in_two, data))
-    for workdir in (on_four, in_two):
+    on_one = cut_short(in_two, tmp_path / "one", 15)
+    assert "going on from checkpoint 15" in on_devices(1, on_one, data)
+    for workdir in (on_four, in_two, on_one):
         assert_equal_losses(losses(workdir), alone)

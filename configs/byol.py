@@ -47,6 +47,5 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
         config.optimizer.warmup = "10 epochs"
     if variant in LAPTOP:
         on_a_laptop(config)
-        # White letters on black would vanish.
-        config.augment.later.solarize = 0.0
+        config.augment.later.solarize = 0.5
     return config.lock()

@@ -139,6 +139,7 @@ def test_the_ends_of_a_range_are_legal(name: str, value: float, tiny_config):
     ("later", "words"),
     [
         ({"solarize": 1.5}, "augment.solarize is 1.5: it must lie between 0 and 1"),
+        ({"solarise": 0.5}, "unknown setting in augment.later 'solarise': choose one of area, "),
         ({"blur": 0.5, "sigma": (2.0, 0.1)}, "augment.sigma is (2.0, 0.1): give two"),
     ],
 )

@@ -259,6 +259,8 @@ def make_augmentations(settings: Mapping[str, Any]) -> tuple[Augmentation, ...]:
     """
     first = dict(settings)
     changed = first.pop("later")
+    for name in changed:
+        check_choice("setting in augment.later", name, first)
     later = first | dict(changed)
     return Augmentation(**first), Augmentation(**later)
 

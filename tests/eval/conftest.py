@@ -1,3 +1,4 @@
+import contextlib
 from collections.abc import Callable
 
 import jax
@@ -13,6 +14,7 @@ from lens_jax.train.durations import Clock
 from lens_jax.train.optimizers import extractor_optimizer, lens_optimizer
 from lens_jax.train.state import init_state
 from lens_jax.train.system import make_system
+from lens_jax.workdir import checkpoints
 
 CLASSES = ("red", "green", "blue")
 JIGSAW = {
@@ -75,3 +77,16 @@ def make_jigsaw(make_frozen) -> Callable[..., Frozen]:
         return make_frozen({"lens.patch": 1, "model.stem": "cifar"} | (overrides or {}), JIGSAW)
 
     return make
+
+
+@pytest.fixture
+def train_to(make_frozen, tmp_path) -> Callable[..., None]:
+    """Writes the checkpoints that a training of four steps leaves at some of them."""
+
+    def write(*steps: int) -> None:
+        with contextlib.closing(checkpoints.open_checkpoints(str(tmp_path))) as manager:
+            for step in steps:
+                frozen = make_frozen({"lens.widths": (8,)}, step=step, total=4)
+                checkpoints.save(manager, step, frozen.state, frozen.run)
+
+    return write

@@ -1,32 +1,16 @@
-import contextlib
 import shutil
 import threading
-from collections.abc import Callable
 
 import pytest
 
 from lens_jax.errors import UserError
 from lens_jax.eval import follow as module
 from lens_jax.eval.follow import follow
-from lens_jax.workdir import checkpoints
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch) -> None:
     monkeypatch.setattr(module, "POLL_SECONDS", 0.02)
-
-
-@pytest.fixture
-def train_to(make_frozen, tmp_path) -> Callable[..., None]:
-    """Writes the checkpoints that a training of four steps leaves at some of them."""
-
-    def write(*steps: int) -> None:
-        with contextlib.closing(checkpoints.open_checkpoints(str(tmp_path))) as manager:
-            for step in steps:
-                frozen = make_frozen({"lens.widths": (8,)}, step=step, total=4)
-                checkpoints.save(manager, step, frozen.state, frozen.run)
-
-    return write
 
 
 def test_the_newest_checkpoint_comes_once(train_to, tmp_path):

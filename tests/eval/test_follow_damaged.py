@@ -1,8 +1,6 @@
-import contextlib
 import pathlib
 import shutil
 import types
-from collections.abc import Callable
 
 import pytest
 
@@ -11,19 +9,6 @@ from lens_jax.eval import follow as module
 from lens_jax.eval.follow import follow
 from lens_jax.eval.frozen import load
 from lens_jax.workdir import checkpoints
-
-
-@pytest.fixture
-def train_to(make_frozen, tmp_path) -> Callable[..., None]:
-    """Writes the checkpoints that a training of four steps leaves at some of them."""
-
-    def write(*steps: int) -> None:
-        with contextlib.closing(checkpoints.open_checkpoints(str(tmp_path))) as manager:
-            for step in steps:
-                frozen = make_frozen({"lens.widths": (8,)}, step=step, total=4)
-                checkpoints.save(manager, step, frozen.state, frozen.run)
-
-    return write
 
 
 def damage(workdir: pathlib.Path, step: int) -> None:

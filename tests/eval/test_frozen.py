@@ -146,7 +146,8 @@ def test_the_accuracy_of_jigsaw_counts_every_order_of_the_images_that_decode(
 
 def test_a_task_without_classes_has_no_accuracy(make_frozen, colorful):
     task = {"name": "exemplar", "copies": 2, "size": 8, "embedding": 5, "margin": 0.5}
-    assert pretext_accuracy(make_frozen(task=task), colorful(4), "arrow") == {}
+    frozen = make_frozen({"lens.objective": "full"}, task)
+    assert pretext_accuracy(frozen, colorful(4), "arrow") == {}
 
 
 @pytest.mark.parametrize("acts_on", ["views", "images"])
@@ -172,7 +173,7 @@ def test_the_lens_effect_on_patches_is_that_of_the_lens_before_or_after_the_cutt
 
 def test_the_lens_acts_on_the_crops_of_exemplar_and_the_mask_shrinks_with_them(make_frozen):
     task = {"name": "exemplar", "copies": 2, "size": 8, "embedding": 5, "margin": 0.5}
-    frozen = make_frozen({"shortcut": "arrow"}, task)
+    frozen = make_frozen({"shortcut": "arrow", "lens.objective": "full"}, task)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
     effect = make_lens_effect(frozen)(pixels)
     assert effect.inputs.shape == effect.lensed.shape == (2, 8, 8, 3)

@@ -13,11 +13,13 @@ EPSILON = 0.1
 
 
 def random_images(seed: int = 0, limit: float = 1.0) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).uniform(-limit, limit, (4, 6, 6, 3)))
+    rng = np.random.default_rng(seed)
+    return jnp.asarray(rng.uniform(-limit, limit, (4, 6, 6, 3)))
 
 
 def softmax(row: np.ndarray) -> np.ndarray:
-    return np.exp(row - row.max()) / np.exp(row - row.max()).sum()
+    powers = np.exp(row - row.max())
+    return powers / powers.sum()
 
 
 @pytest.fixture
@@ -29,7 +31,8 @@ def linear(x64) -> tuple:
 
     def adversarial(images: jax.Array) -> jax.Array:
         logits = images.reshape(4, -1) @ weights
-        loss = -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(4), labels])
+        logarithms = jax.nn.log_softmax(logits)
+        loss = -jnp.mean(logarithms[jnp.arange(4), labels])
         return objective(loss, logits)
 
     return jax.grad(adversarial), weights, labels
@@ -39,8 +42,9 @@ def uphill_by_hand(images: jax.Array, weights: np.ndarray, labels: np.ndarray) -
     """In which direction each pixel raises the cross-entropy of softmax(x W): (p - onehot) W^T."""
     signs = np.zeros(images.shape)
     for i, image in enumerate(np.asarray(images)):
-        gradient = weights @ (softmax(image.ravel() @ weights) - np.eye(5)[labels[i]])
-        signs[i] = np.sign(gradient).reshape(image.shape)
+        errors = softmax(image.ravel() @ weights)
+        errors[labels[i]] -= 1
+        signs[i] = np.sign(weights @ errors).reshape(image.shape)
     return signs
 
 
@@ -56,17 +60,17 @@ def test_fgsm_stays_among_the_colors_there_are(linear):
     images = random_images()
     moved = np.asarray(images) + EPSILON * uphill_by_hand(images, weights, labels)
     assert (abs(moved) > 1).any()
-    np.testing.assert_allclose(
-        fgsm(gradient, images, EPSILON), np.clip(moved, -1, 1), rtol=0, atol=1e-15
-    )
+    found = fgsm(gradient, images, EPSILON)
+    np.testing.assert_allclose(found, np.clip(moved, -1, 1), rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_where_the_gradient_is_constant_pgd_ends_on_the_corner_whatever_its_start(x64, steps: int):
-    images, gradient = random_images(), np.random.default_rng(1).normal(size=(4, 6, 6, 3))
-    expected = np.clip(np.asarray(images) - EPSILON * np.sign(gradient), -1, 1)
+    images = random_images()
+    gradient = random_images(seed=1)
+    expected = np.clip(images - EPSILON * np.sign(gradient), -1, 1)
     for seed in range(3):
-        found = pgd(jax.random.key(seed), lambda x: jnp.asarray(gradient), images, EPSILON, steps)
+        found = pgd(jax.random.key(seed), lambda x: gradient, images, EPSILON, steps)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-15)
 
 
@@ -74,21 +78,24 @@ def test_pgd_is_descent_by_signs_cut_back_to_the_ball(x64):
     images, key = random_images(), jax.random.key(3)
     target = np.asarray(random_images(seed=5))
     found = pgd(key, lambda x: x - target, images, EPSILON, 4)
-    x = np.asarray(images + EPSILON * jax.random.uniform(key, images.shape, images.dtype, -1, 1))
-    x = np.clip(x, -1, 1)
+
+    noise = jax.random.uniform(key, images.shape, images.dtype, -1, 1)
+    x = np.clip(images + EPSILON * noise, -1, 1)
+    x, originals = np.array(x), np.asarray(images)
     for _ in range(4):
         for place in np.ndindex(x.shape):
-            moved = x[place] - 2.5 * EPSILON / 4 * np.sign(x[place] - target[place])
-            low, high = images[place] - EPSILON, images[place] + EPSILON
-            x[place] = min(max(moved, low, -1), high, 1)
+            uphill = np.sign(x[place] - target[place])
+            moved = x[place] - 2.5 * EPSILON / 4 * uphill
+            low = max(originals[place] - EPSILON, -1)
+            high = min(originals[place] + EPSILON, 1)
+            x[place] = min(max(moved, low), high)
     np.testing.assert_allclose(found, x, rtol=0, atol=1e-15)
 
 
 def test_without_a_gradient_pgd_stays_at_its_random_start_in_the_ball(x64):
     images = random_images(limit=0.8)
-    one, other = (
-        pgd(jax.random.key(k), jnp.zeros_like, images, EPSILON, 5) - images for k in (0, 1)
-    )
+    one = pgd(jax.random.key(0), jnp.zeros_like, images, EPSILON, 5) - images
+    other = pgd(jax.random.key(1), jnp.zeros_like, images, EPSILON, 5) - images
     assert abs(one).max() <= EPSILON
     assert (one != other).all()
     np.testing.assert_allclose(jnp.mean(abs(one)), EPSILON / 2, rtol=0.15)
@@ -98,10 +105,13 @@ def test_random_signs_move_every_pixel_by_epsilon_up_or_down_alike(x64):
     images = jnp.zeros((8, 16, 16, 3))
     signs = np.asarray(random_signs(jax.random.key(0), images, EPSILON)) / EPSILON
     np.testing.assert_allclose(abs(signs), 1, rtol=1e-12)
-    means = signs.mean(axis=(1, 2, 3))
-    assert abs(means).max() < 4 / np.sqrt(16 * 16 * 3)
+
+    # Four standard deviations of the mean of that many signs.
+    most = 4 / np.sqrt(16 * 16 * 3)
+    assert abs(signs.mean(axis=(1, 2, 3))).max() < most
     correlations = np.corrcoef(signs.reshape(8, -1)) - np.eye(8)
-    assert abs(correlations).max() < 4 / np.sqrt(16 * 16 * 3)
+    assert abs(correlations).max() < most
+
     other = np.asarray(random_signs(jax.random.key(1), images, EPSILON)) / EPSILON
     assert 0.4 < (signs != other).mean() < 0.6
 
@@ -119,7 +129,8 @@ class Tiny(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
-        return nn.Dense(5)(nn.tanh(nn.Conv(8, (3, 3))(images)).reshape(len(images), -1))
+        x = nn.tanh(nn.Conv(8, (3, 3))(images))
+        return nn.Dense(5)(x.reshape(len(x), -1))
 
 
 def test_aimed_attacks_raise_the_loss_of_a_network_and_the_iterated_one_the_most():
@@ -128,13 +139,14 @@ def test_aimed_attacks_raise_the_loss_of_a_network_and_the_iterated_one_the_most
     variables = model.init(key, images)
 
     def loss(images: jax.Array) -> jax.Array:
-        return -jnp.mean(jax.nn.log_softmax(model.apply(variables, images))[jnp.arange(4), labels])
+        logarithms = jax.nn.log_softmax(model.apply(variables, images))
+        return -jnp.mean(logarithms[jnp.arange(4), labels])
 
     gradient = jax.grad(lambda x: -loss(x))
-    raised = {
-        kind: loss(attack(kind, key, gradient, images, EPSILON, 20)) - loss(images)
-        for kind in ATTACKS
-    }
+    raised = {}
+    for kind in ATTACKS:
+        perturbed = attack(kind, key, gradient, images, EPSILON, 20)
+        raised[kind] = loss(perturbed) - loss(images)
     assert raised["pgd"] >= raised["fgsm"] > 5 * abs(raised["random"])
 
 

@@ -6,8 +6,8 @@ import pytest
 from lens_jax.errors import UserError
 from lens_jax.ops import rotate
 from lens_jax.ops.shortcuts import SHORTCUTS, inject
-from lens_jax.tasks.rotation import Rotation
-from lens_jax.train.system import make_views, prepare
+from lens_jax.tasks.base import DataFacts, Views
+from lens_jax.train.system import make_system, make_views, prepare
 
 ARROW = """
 . . . . . . . . . . . .
@@ -151,9 +151,13 @@ def test_training_views_have_their_arrow_drawn_before_the_turn(tiny_config, all_
     drawn = np.full((16, 16, 3), 200 / 127.5 - 1, np.float32)
     drawn[:12, :12][drawing()] = 127 / 127.5 - 1
     batch = {"image": np.stack([blank] * 8), "label": np.zeros(8, np.int32)}
-    views = jax.jit(
-        lambda batch: make_views(config, Rotation(all_rotations), prepare(config, batch), 0)
-    )(batch)
+    system = make_system(config, DataFacts(0, 8), total_steps=1)
+
+    @jax.jit
+    def views_of(batch: dict) -> Views:
+        return make_views(system, prepare(config, batch), seed=0, step=0)
+
+    views = views_of(batch)
     assert len(views.inputs) == (32 if all_rotations else 8)
-    for view, turns in zip(views.inputs, views.targets, strict=True):
+    for view, turns in zip(views.inputs, views.labels, strict=True):
         np.testing.assert_allclose(view, np.rot90(drawn, turns), rtol=0, atol=1e-6)

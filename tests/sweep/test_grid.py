@@ -116,7 +116,7 @@ def test_a_run_that_the_grid_names_twice_is_made_once(tiny_config):
         ("seed=True", ("seed", "True", "int")),
         ("seed=None", ("seed", "None", "int")),
         ("seed=one", ("seed", "'one'", "int")),
-        ("augment.flip=false", ("augment.flip", "'false'", "bool", "False")),
+        ("remat=false", ("remat", "'false'", "bool", "False")),
         ("lens.widths=64,128", ("lens.widths", "64", "tuple", "(8, 8)")),
         ("train.duration=8", ("train.duration", "8", "str")),
         ("seed=0,-1", ("seed", "-1")),

@@ -85,7 +85,7 @@ def test_labels_are_learned_only_where_they_belong_to_their_images(
 
 
 def colored_batch(count: int, seed: int) -> dict[str, np.ndarray]:
-    """Labels that the color tells."""
+    """Images of one color each, which is their label."""
     batch = random_batch(count, seed)
     batch["image"] //= 8
     batch["image"][np.arange(count), :, :, batch["label"]] += 200

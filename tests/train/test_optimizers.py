@@ -115,3 +115,18 @@ def test_the_lens_moves_as_adam_worked_out_by_hand_at_a_rate_of_its_own(x64, tin
         updates, state = optimizer.update({"kernel": jnp.asarray(gradient)}, state, params)
         params = optax.apply_updates(params, updates)
         np.testing.assert_allclose(params["kernel"], kernel, rtol=1e-6)
+
+
+def test_the_lens_moves_at_every_third_step_as_if_there_were_no_others(x64, tiny_config):
+    optimizer = lens_optimizer(tiny_config({"lens.update_every": 3}))
+    adam = lens_optimizer(tiny_config({"lens.update_every": 1}))
+    params = expected = jnp.asarray(np.random.default_rng(0).normal(size=4))
+    state, adam_state = optimizer.init(params), adam.init(params)
+    for step in range(7):
+        gradient = jnp.full(4, 0.5 + step)
+        updates, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+        if step % 3 == 0:
+            updates, adam_state = adam.update(gradient, adam_state, expected)
+            expected = optax.apply_updates(expected, updates)
+        np.testing.assert_allclose(params, expected, rtol=1e-12)

@@ -31,7 +31,7 @@ def float64() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["whole", "in two parts"])
+@pytest.fixture(scope="module", params=[1, 2], ids=["at once", "in two parts"])
 def byol(request, tiny_config, float64) -> Built:
     return make(tiny_config, "byol", request.param)
 

@@ -1,6 +1,7 @@
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
 
 import pytest
@@ -38,7 +39,7 @@ def dry(script: str, *arguments: str, **environment: str) -> list[list[str]]:
 
 
 def stand_in(folder: pathlib.Path, name: str, body: str) -> dict[str, str]:
-    """Puts a program in place of one that only a cluster has; it notes its words in `folder/calls`."""
+    """Puts a program in place of another; it notes its words in `folder/calls`."""
     program = folder / name
     note = f"printf '%q ' {name} \"$@\" >> {folder}/calls; echo >> {folder}/calls"
     program.write_text(f"#!/usr/bin/env bash\n{note}\n{body}\n")
@@ -48,6 +49,20 @@ def stand_in(folder: pathlib.Path, name: str, body: str) -> dict[str, str]:
 
 def calls(folder: pathlib.Path) -> list[list[str]]:
     return [shlex.split(line) for line in (folder / "calls").read_text().splitlines()]
+
+
+def test_the_options_of_the_tests_reach_pytest(tmp_path):
+    folder = tmp_path / "launch"
+    folder.mkdir()
+    shutil.copy(REPOSITORY / "launch" / "test.sh", folder)
+    (folder / "environment.sh").touch()
+    environment = stand_in(tmp_path, "ruff", "exit 0") | stand_in(tmp_path, "python", "exit 3")
+    script = ["bash", str(folder / "test.sh"), "--slow", "-k", "lens and task"]
+    result = subprocess.run(script, env=os.environ | environment, check=False)
+    assert result.returncode == 3
+    *_, words = calls(tmp_path)
+    assert words[:3] == ["python", "-m", "pytest"]
+    assert words[-3:] == ["--slow", "-k", "lens and task"]
 
 
 @pytest.mark.parametrize(

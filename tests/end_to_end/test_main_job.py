@@ -167,6 +167,7 @@ def test_every_other_task_is_trained_and_judged(
 ):
     options = (
         f"--config.lens.kind={kind}",
+        "--config.model.width=4",
         "--config.task.embedding=8",
         "--config.train.duration=2 steps",
         *options,

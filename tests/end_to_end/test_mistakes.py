@@ -56,7 +56,7 @@ def test_a_wrong_option_is_named_with_the_legal_ones_and_nothing_is_written(
         ("rotation", "lens.epsilon=-0.1", ("lens.epsilon is -0.1", "between 1e-09 and inf")),
         ("exemplar", "lens.objective=confusion", ("'confusion'", "choose full, or another task")),
         ("jigsaw", "task.patch=20", ("patch of 20 px", "cell of 10 px", "1 to 10")),
-        ("jigsaw", "task.drawn=101", ("draws 101 of 100 permutations", "1 to 100")),
+        ("jigsaw", "task.drawn=101", ("task.drawn is 101", "1 to 100")),
         ("exemplar", "data.batch_size=1", ("got 1", "at least 2", "data.batch_size")),
     ],
 )

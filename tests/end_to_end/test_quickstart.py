@@ -5,7 +5,7 @@ import pytest
 from .commands import REPOSITORY, run, succeed
 
 SHRUNKEN = (
-    "--config.model.width=8",
+    "--config.model.width=4",
     "--config.lens.widths=(8, 8)",
     "--config.data.batch_size=8",
     "--config.train.duration=2 steps",

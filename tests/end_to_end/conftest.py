@@ -7,7 +7,7 @@ from .commands import end_launcher
 
 @pytest.fixture(scope="session", autouse=True)
 def _compile_in_little_time(tmp_path_factory):
-    """Commands that come to the same program compile it once a session, and none is worth optimizing."""
+    """Commands that come to the same program compile it once, and none is worth optimizing."""
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("compiled"))
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     yield

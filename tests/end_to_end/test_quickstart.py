@@ -7,7 +7,7 @@ from .commands import REPOSITORY, run, succeed
 SHRUNKEN = (
     "--config.model.width=8",
     "--config.lens.widths=(8, 8)",
-    "--config.data.batch_size=32",
+    "--config.data.batch_size=8",
     "--config.train.duration=2 steps",
 )
 

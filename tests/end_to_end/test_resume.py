@@ -41,7 +41,7 @@ def unbroken(tmp_path_factory, data) -> Callable[..., pathlib.Path]:
     """Finds the work directory of an unbroken run, which is trained when it is first needed."""
 
     @functools.cache
-    def find(config: str = "rotation", *options: str) -> pathlib.Path:
+    def find(config: str, *options: str) -> pathlib.Path:
         workdir = tmp_path_factory.mktemp(config)
         succeed(*train(workdir, data, *OPTIONS, *options, config=config))
         return workdir
@@ -119,13 +119,13 @@ def test_started_again_it_ends_bit_equal_to_an_unbroken_run(preempted, unbroken,
     workdir = shutil.copytree(preempted.workdir, tmp_path / "again")
     step = saved_steps(str(workdir))[-1]
     assert f"going on from checkpoint {step} " in succeed(*train(workdir, data, *OPTIONS))
-    check_equal(load(str(workdir)), load(str(unbroken())))
+    check_equal(load(str(workdir)), load(str(unbroken("rotation"))))
 
 
 def test_from_a_damaged_checkpoint_it_goes_back_one_and_ends_bit_equal_to_an_unbroken_run(
     unbroken, tmp_path, data
 ):
-    workdir = shutil.copytree(unbroken(), tmp_path / "damaged")
+    workdir = shutil.copytree(unbroken("rotation"), tmp_path / "damaged")
     files = [path for path in (workdir / "checkpoints" / "24").rglob("*") if path.is_file()]
     array = max(files, key=lambda path: path.stat().st_size)
     content = bytearray(array.read_bytes())
@@ -135,4 +135,4 @@ def test_from_a_damaged_checkpoint_it_goes_back_one_and_ends_bit_equal_to_an_unb
     assert f"checkpoint 24 in {workdir / 'checkpoints'} is damaged" in output
     assert "going on from checkpoint 18 " in output
     assert (workdir / "checkpoints_damaged" / "24").is_dir()
-    check_equal(load(str(workdir)), load(str(unbroken())))
+    check_equal(load(str(workdir)), load(str(unbroken("rotation"))))

@@ -39,7 +39,7 @@ def dry(script: str, *arguments: str, **environment: str) -> list[list[str]]:
 
 
 def stand_in(folder: pathlib.Path, name: str, body: str) -> dict[str, str]:
-    """Puts a program in place of another; it notes its words in `folder/calls`."""
+    """Puts a program in place of one of a cluster; it notes its words in `folder/calls`."""
     program = folder / name
     note = f"printf '%q ' {name} \"$@\" >> {folder}/calls; echo >> {folder}/calls"
     program.write_text(f"#!/usr/bin/env bash\n{note}\n{body}\n")

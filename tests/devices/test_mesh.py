@@ -22,6 +22,7 @@ from lens_jax.train.durations import Clock
 from lens_jax.train.state import init_state
 from lens_jax.train.step import make_step
 from lens_jax.train.system import make_system
+from tests.fake_devices import fake_devices
 
 config = base_config("digits")
 config.task = ConfigDict({"name": "rotation", "all_rotations": True})
@@ -55,7 +56,7 @@ print(json.dumps({"devices": jax.device_count(), "runs": runs}))
 
 def trajectories(devices: int) -> dict[str, np.ndarray]:
     """By the size of the axis "fsdp": the losses of each step, then fractions on one device."""
-    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    flags = fake_devices(devices)
     output = subprocess.run(
         [sys.executable, "-c", TRAJECTORY],
         env=os.environ | flags,

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.fake_devices import fake_devices
+
 # What of the state each method moves, beside the parameters of network and lens.
 MOVED = {
     "simclr": set(),
@@ -15,7 +17,7 @@ MOVED = {
 
 @pytest.fixture(scope="module")
 def found() -> dict:
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    flags = fake_devices(8)
     output = subprocess.run(
         [sys.executable, "-m", "tests.devices.methods_on_devices"],
         env=os.environ | flags,

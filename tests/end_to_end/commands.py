@@ -89,12 +89,6 @@ def end_launcher() -> None:
         launchers.pop().communicate()
 
 
-def devices(number: int) -> dict[str, str]:
-    """The environment in which JAX finds so many devices; what else XLA is told stays."""
-    told = os.environ.get("XLA_FLAGS", "")
-    return {"XLA_FLAGS": f"{told} --xla_force_host_platform_device_count={number}"}
-
-
 def succeed(*words: str, **options: str) -> str:
     result = run(*words, **options)
     assert result.returncode == 0, result.stdout + result.stderr

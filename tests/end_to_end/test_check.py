@@ -1,5 +1,7 @@
 import pytest
 
+from tests.fake_devices import fake_devices
+
 from .commands import command, run, succeed
 
 SMALL = (
@@ -52,7 +54,7 @@ def test_every_problem_is_printed_and_ends_with_1(tmp_path):
     options = *SMALL, f"--config.data.dir={tmp_path}", f"--workdir={tmp_path / 'taken' / 'run'}"
     result = run(
         *command("check", *options, "--config.data.name=cifar10", "--config.data.batch_size=3"),
-        XLA_FLAGS="--xla_force_host_platform_device_count=2",
+        **fake_devices(2),
         **FAST,
     )
     assert result.returncode == 1, result.stderr

@@ -2,7 +2,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from .commands import command, devices, run, succeed, train
+from tests.fake_devices import fake_devices
+
+from .commands import command, run, succeed, train
 
 CONFIG = "--config=configs/rotation.py:digits"
 
@@ -84,7 +86,7 @@ def test_an_unknown_variant_or_config_file_is_named(tmp_path):
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path, data):
     words = train(tmp_path / "run", data, "--config.data.batch_size=10")
-    result = run(*words, **devices(4))
+    result = run(*words, **fake_devices(4))
     assert result.returncode == 1
     assert "batch_size 10 cannot be shared by 4 devices: use a multiple of 4" in result.stderr
     assert not (tmp_path / "run").exists()

@@ -9,8 +9,9 @@ import pytest
 
 from lens_jax.workdir.checkpoints import saved_steps
 from lens_jax.workdir.metrics import read_metrics
+from tests.fake_devices import fake_devices
 
-from .commands import REPOSITORY, devices, succeed, train
+from .commands import REPOSITORY, succeed, train
 
 STEPS = 20
 OPTIONS = (
@@ -30,7 +31,7 @@ LOSSES = ("loss", "lens_adversarial")
 
 def on_devices(number: int, workdir: pathlib.Path, data: pathlib.Path) -> str:
     """Trains in one process with so many fake devices."""
-    output = succeed(*train(workdir, data, *OPTIONS), **devices(number))
+    output = succeed(*train(workdir, data, *OPTIONS), **fake_devices(number))
     assert f"for {number} cpu device(s)" in output
     return output
 

@@ -22,6 +22,7 @@ import jax, numpy as np
 jax.config.update("jax_disable_most_optimizations", True)
 from lens_jax.data.source import Source
 from lens_jax.eval import features, frozen, linear
+from tests.fake_devices import fake_devices
 
 def read(folder):
     images = [path.read_bytes() for path in sorted(pathlib.Path(folder).iterdir())]
@@ -47,11 +48,10 @@ def on_devices():
     """Runs `SCRIPT` with each number of fake devices; returns what they printed."""
 
     def run(workdir, *numbers: int) -> list[dict]:
-        flags = "--xla_force_host_platform_device_count="
         processes = [
             subprocess.Popen(
                 [sys.executable, "-c", SCRIPT, str(workdir)],
-                env=os.environ | {"XLA_FLAGS": f"{flags}{number}"},
+                env=os.environ | fake_devices(number),
                 stdout=subprocess.PIPE,
                 text=True,
             )

@@ -6,14 +6,15 @@ import sys
 
 import pytest
 
+from tests.fake_devices import fake_devices
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def comparisons() -> dict[str, dict]:
     """What sharded.py prints, with eight devices and in float64."""
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_ENABLE_X64": "1"}
+    environment = os.environ | fake_devices(8) | {"JAX_ENABLE_X64": "1"}
     words = [sys.executable, "-m", "tests.tasks.sharded"]
     output = subprocess.run(
         words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True

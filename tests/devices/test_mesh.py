@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import AxisType, PartitionSpec
 
 from lens_jax.devices.mesh import make_mesh, put_batch, state_sharding
+from tests.fake_devices import fake_devices
 
 TRAJECTORY = """
 import json, jax, numpy as np
@@ -22,7 +23,6 @@ from lens_jax.train.durations import Clock
 from lens_jax.train.state import init_state
 from lens_jax.train.step import make_step
 from lens_jax.train.system import make_system
-from tests.fake_devices import fake_devices
 
 config = base_config("digits")
 config.task = ConfigDict({"name": "rotation", "all_rotations": True})

@@ -10,6 +10,7 @@ from lens_jax.data.batches import Skipped
 from lens_jax.devices.distributed import check_skipped, gather
 from lens_jax.errors import UserError
 from lens_jax.workdir import checkpoints
+from tests.fake_devices import fake_devices
 
 # Twelve divides neither a batch of 256 nor the test images; both their batches have broken ones.
 DEVICES = 12
@@ -22,7 +23,6 @@ import jax, numpy as np
 jax.config.update("jax_disable_most_optimizations", True)
 from lens_jax.data.source import Source
 from lens_jax.eval import features, frozen, linear
-from tests.fake_devices import fake_devices
 
 def read(folder):
     images = [path.read_bytes() for path in sorted(pathlib.Path(folder).iterdir())]

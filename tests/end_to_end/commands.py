@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 SECONDS = 400
@@ -17,8 +18,9 @@ TINY = (
     "--config.data.threads=1",
     "--config.train.log_every=2 steps",
 )
-# One process that runs commands in forks of its own, see launcher.py; started by the first command.
-launchers: list[subprocess.Popen] = []
+# Processes that run commands in forks of their own, see launcher.py, by what JAX was told in its
+# variables, which it reads when it is imported; each is started by the first command that needs it.
+launchers: dict[frozenset[tuple[str, str]], subprocess.Popen] = {}
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -30,12 +32,12 @@ def run(
 ) -> subprocess.CompletedProcess:
     """Runs a command to its end, with an interpreter of its own where it is `fresh`.
 
-    JAX reads its variables when it is imported: a command that has others than the tests is always
-    fresh. So is what is no module of the package.
+    A command that has other JAX variables than the test is always fresh, as a launcher for it alone
+    would save nothing. So is what is no module of the package.
     """
     is_module = words[0] in (sys.executable, "python") and words[1] == "-m"
-    own = {name for name, value in environment.items() if os.environ.get(name) != value}
-    if is_module and not fresh and not any(name.startswith("JAX_") for name in own):
+    has_own = jax_variables(os.environ | environment) != jax_variables(os.environ)
+    if is_module and not fresh and not has_own:
         return run_in_fork(words, cwd, os.environ | environment)
     return subprocess.run(
         words,
@@ -51,10 +53,11 @@ def run(
 def run_in_fork(
     words: tuple[str, ...], cwd: pathlib.Path, environment: dict[str, str]
 ) -> subprocess.CompletedProcess:
-    """Runs `python -m MODULE ARGUMENTS...` in a fork of the launcher."""
-    if not launchers:
-        launchers.append(start_launcher())
-    (launcher,) = launchers
+    """Runs `python -m MODULE ARGUMENTS...` in a fork of the launcher for this environment."""
+    variables = jax_variables(environment)
+    if variables not in launchers:
+        launchers[variables] = start_launcher()
+    launcher = launchers[variables]
     with tempfile.TemporaryDirectory() as folder:
         output, error = pathlib.Path(folder, "output"), pathlib.Path(folder, "error")
         request = {
@@ -71,6 +74,11 @@ def run_in_fork(
         return subprocess.CompletedProcess(words, status, output.read_text(), error.read_text())
 
 
+def jax_variables(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """What an environment tells JAX."""
+    return frozenset(item for item in environment.items() if item[0].startswith("JAX_"))
+
+
 def start_launcher() -> subprocess.Popen:
     """Starts the process whose forks run commands; a crash in one says where it was."""
     return subprocess.Popen(
@@ -83,10 +91,11 @@ def start_launcher() -> subprocess.Popen:
     )
 
 
-def end_launcher() -> None:
-    """Ends that process, if any command has started it."""
+def end_launchers() -> None:
+    """Ends the launchers that commands have started."""
     while launchers:
-        launchers.pop().communicate()
+        _, launcher = launchers.popitem()
+        launcher.communicate()
 
 
 def succeed(*words: str, **options: str) -> str:

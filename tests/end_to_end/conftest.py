@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from .commands import end_launcher
+from .commands import end_launchers
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -13,7 +13,7 @@ def _compile_in_little_time(tmp_path_factory):
     # Two threads that share a small regression wait for each other four times as long as it takes.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     yield
-    end_launcher()
+    end_launchers()
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,6 @@ setup(
         "tpu": ["jax[tpu]>=0.10,<0.12"],
         "video": ["av>=14"],
         "beam": ["apache-beam>=2.72"],
-        "dev": ["av>=14", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
+        "dev": ["av>=14", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "scikit-image>=0.25"],
     },
 )

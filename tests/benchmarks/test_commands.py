@@ -14,7 +14,7 @@ def refuse(*words: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("name", ["step", "peer_torch", "conv", "memory", "chaos"])
+@pytest.mark.parametrize("name", ["step", "peer_torch", "conv", "memory", "chaos", "baselines"])
 def test_every_benchmark_answers_help_with_its_command_line_and_flags(name: str):
     ended = run(sys.executable, "-m", f"benchmarks.{name}", "--help")
     assert ended.returncode == 0, ended.stderr

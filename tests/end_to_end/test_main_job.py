@@ -129,7 +129,7 @@ def test_the_report_shows_the_run(trained):
 
 def judge(workdir: pathlib.Path) -> float:
     """The accuracy of the newest checkpoint's last tap, judged on a few examples."""
-    options = "--examples=200", "--taps=pre_logits", "--once"
+    options = "--examples=200", "--taps=pre_logits", "--representations=raw", "--once"
     succeed(*command("linear_eval", f"--checkpoint={workdir}", *options))
     (result,) = json.loads((workdir / "linear_eval.json").read_text())
     return result["taps"]["pre_logits"]

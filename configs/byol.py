@@ -3,8 +3,11 @@
     python -m lens_jax.main --config=configs/byol.py:glyphs --workdir=runs/byol
     python -m lens_jax.main --config=configs/byol.py --workdir=gs://BUCKET/RUN
 
-- glyphs, digits: minutes on a laptop, see `lens_jax.recipes.on_a_laptop`. On glyphs the loss falls,
-  but after 10 epochs the features were no better than those of a random network.
+- glyphs, digits: minutes on a laptop, see `lens_jax.recipes.on_a_laptop`, but with strong changes
+  of brightness and contrast where the other methods invert some views. Nothing repels here: with
+  inverted views the features stay as they were drawn, as little of an image can then be predicted.
+  On glyphs a linear classifier on them is then right for 39 % of the letters (`linear_eval
+  --examples=5000`, seed 0), on those of a random network for 14 %.
 - imagenet2012 (default), youtube8m, places205: views, heads and the target network's momentum as
   published for 100 epochs (arXiv 2006.07733), batch 1024, by SGD at 0.1 x batch / 256 where the
   paper has LARS. Not run here: no score.
@@ -48,5 +51,10 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
         config.optimizer.warmup = "10 epochs"
     if variant in LAPTOP:
         on_a_laptop(config)
-        config.augment.later.solarize = 0.5
+        config.augment.update({"jitter": 1.0, "brightness": 0.8, "contrast": 0.8, "solarize": 0.0})
+        config.augment.later.solarize = 0.0
+        # Small batches make more steps of an epoch, and the target network follows within ten.
+        config.data.batch_size = 64
+        config.train.duration = "8 epochs"
+        config.task.momentum = 0.9
     return config.lock()

@@ -31,8 +31,8 @@ EXAMPLES = flags.DEFINE_integer(
     "examples", None, "Number of labeled training examples, all by default.", 1
 )
 TAPS = flags.DEFINE_list("taps", [], "Taps to classify, such as block4,pre_logits; all by default.")
-REPRESENTATION = flags.DEFINE_string(
-    "representation", "", "raw, lensed, mean or concat; by default concat with a lens, raw without."
+REPRESENTATIONS = flags.DEFINE_list(
+    "representations", [], "By default raw,lensed,concat with a lens, raw without."
 )
 SOLVER = flags.DEFINE_enum(
     "solver", "lbfgs", ["lbfgs", "sgd"], "Logistic regression, or heads trained by SGD."
@@ -53,7 +53,12 @@ def main() -> None:
     import jax
 
     from lens_jax.devices import distributed
-    from lens_jax.eval.evaluate import Options, evaluate
+    from lens_jax.eval.evaluate import (
+        Options,
+        evaluate,
+        pretext_results,
+        resolve_representations,
+    )
     from lens_jax.eval.follow import follow
     from lens_jax.workdir.results import add_result
 
@@ -66,27 +71,39 @@ def main() -> None:
         test_split=TEST_SPLIT.value,
         examples=EXAMPLES.value,
         taps=tuple(TAPS.value),
-        representation=REPRESENTATION.value,
         solver=SOLVER.value,
         epochs=EPOCHS.value,
         shortcut=SHORTCUT.value,
     )
+    names = tuple(REPRESENTATIONS.value)
     distributed.start()
+    prints = jax.process_index() == 0
     for frozen in follow(CHECKPOINT.value, to_the_end=FOLLOW.value, wait=not ONCE.value):
         # All processes evaluate together, and the first one writes and prints.
-        result = evaluate(frozen, options)
-        add_result(CHECKPOINT.value, result)
-        if jax.process_index() == 0:
-            print_result(result)
+        representations = resolve_representations(frozen.system, names)
+        pretext = pretext_results(frozen, options)
+        for representation in representations:
+            chosen = options._replace(representation=representation)
+            result = evaluate(frozen, chosen, pretext)
+            add_result(CHECKPOINT.value, result)
+            if prints:
+                print_linear(result)
+        if prints:
+            print_pretext(pretext)
 
 
-def print_result(result: dict[str, Any]) -> None:
-    """Prints one evaluation as a table."""
+def print_linear(result: dict[str, Any]) -> None:
+    """Prints the linear accuracies of one evaluation as a table."""
     measured = [str(result[key]) for key in ("step", "dataset", "representation", "solver")]
     print(f"\nstep {'  '.join(measured)}")
     for tap, accuracy in result["taps"].items():
         print(f"  linear accuracy on {tap:<12} {accuracy:7.2%}")
-    for name, value in result.items():
+
+
+def print_pretext(pretext: dict[str, Any]) -> None:
+    """Prints the pretext accuracies of a checkpoint."""
+    print()
+    for name, value in pretext.items():
         if name.startswith("pretext_accuracy"):
             print(f"  {name:<31} {value:7.2%}")
 

@@ -27,7 +27,7 @@ class Options(NamedTuple):
       test_split: where they are evaluated; "" is the run's.
       examples: number of labeled training examples, evenly spaced; None is all.
       taps: the taps to classify, of which the last gives `linear_accuracy`; () is all.
-      representation: one of `features.REPRESENTATIONS`; "" is concat with a lens, raw without.
+      representation: one of `features.REPRESENTATIONS`.
       solver: one of `SOLVERS`.
       epochs: of the solver "sgd".
       shortcut: for the pretext accuracy; "" is the run's own, or arrow where it has none.
@@ -40,23 +40,20 @@ class Options(NamedTuple):
     test_split: str = ""
     examples: int | None = None
     taps: tuple[str, ...] = ()
-    representation: str = ""
+    representation: str = "raw"
     solver: str = "lbfgs"
     epochs: int = 70
     shortcut: str = ""
 
 
-def evaluate(frozen: Frozen, options: Options, pretext: Results | None = None) -> Results:
-    """Evaluates a checkpoint: all results, and the seconds that they took.
+def evaluate(frozen: Frozen, options: Options, pretext: Results) -> Results:
+    """Evaluates a checkpoint: all results, and the seconds that those of `options` took.
 
-    `pretext` are the `pretext_results` of the same checkpoint and options, where these are already
-    known; by default they are measured. Raises `UserError` for options that the checkpoint or its
-    data do not offer.
+    `pretext` are the checkpoint's `pretext_results`, which do not depend on the representation.
+    Raises `UserError` for options that the checkpoint or its data do not offer.
     """
     start = time.monotonic()
     results = linear_results(frozen, options)
-    if pretext is None:
-        pretext = pretext_results(frozen, options)
     seconds = time.monotonic() - start
     return results | pretext | {"seconds": seconds}
 
@@ -65,8 +62,7 @@ def linear_results(frozen: Frozen, options: Options) -> Results:
     """The test accuracy, 0 to 1, of a linear classifier on each tap, and how it was measured."""
     config, system = frozen.config, frozen.system
     train, test = open_sources(config, options)
-    default = "concat" if system.lens.trains else "raw"
-    representation = options.representation or default
+    representation = options.representation
     check_choice("representation", representation, features.REPRESENTATIONS)
     check_choice("solver", options.solver, SOLVERS)
     taps = resolve_taps(system, options)
@@ -133,6 +129,17 @@ def resolve_taps(system: System, options: Options) -> tuple[str, ...]:
     for tap in options.taps:
         check_choice("tap", tap, known)
     return options.taps or known
+
+
+def resolve_representations(system: System, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The representations to evaluate: by default raw, and with a lens lensed and concat too.
+
+    Raises `UserError` for an unknown one.
+    """
+    for name in names:
+        check_choice("representation", name, features.REPRESENTATIONS)
+    default = ("raw", "lensed", "concat") if system.lens.trains else ("raw",)
+    return names or default
 
 
 def resolve_shortcut(config: ConfigDict, options: Options) -> str:

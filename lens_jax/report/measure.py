@@ -1,7 +1,5 @@
-"""Measures what the lens of a run changes, on the first images of the run's eval split."""
+"""Measures what the lens of a run changes, on images from all over the run's eval split."""
 
-import itertools
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -41,7 +39,7 @@ class MeasuredLens(NamedTuple):
 
 
 def measure_lens(run: TrainedRun, examples: int, data_dir: str | None) -> MeasuredLens:
-    """Applies the newest lens of a run to the first images of its eval split.
+    """Applies the newest lens of a run to evenly spaced images of its eval split.
 
     Args:
       run: a run with a lens.
@@ -57,8 +55,10 @@ def measure_lens(run: TrainedRun, examples: int, data_dir: str | None) -> Measur
     lens_effect = frozen.make_lens_effect(loaded)
     tile = loaded.system.task.tile
 
-    # The examples, in all their views.
-    example_images = images[:examples]
+    # The examples, in all their views: evenly spaced, as the files of a folder are sorted by class.
+    shown_count = min(examples, len(images))
+    chosen = np.arange(shown_count) * len(images) // shown_count
+    example_images = images[chosen]
     example_effect = lens_effect(example_images)
     shown = _tile_effect(tile, example_effect)
     views = len(shown.inputs) // len(example_images)
@@ -84,21 +84,19 @@ def _tile_effect(tile: Tile, effect: frozen.LensEffect) -> frozen.LensEffect:
 
 
 def _read_images(config: ConfigDict, data_dir: str | None, count: int) -> np.ndarray:
-    """The first `count` images of the eval split, or all there are, uint8 [B, h, w, 3]."""
+    """Evenly spaced images of the eval split, `count` or all there are, uint8 [B, h, w, 3]."""
     data = config.data
     folder = data.dir if data_dir is None else data_dir
-    source = open_source(data.name, data.eval_split, folder)
+    source = open_source(data.name, data.eval_split, folder).subsample(count)
     skipped = Skipped(source)
     batches = eval_batches(
         source, skipped, batch_size=BATCH_SIZE, image_size=data.image_size, crop=data.eval_crop
     )
 
     # The mask leaves out images that do not decode and the filling of the last batch.
-    decoded = []
-    for batch in itertools.islice(batches, math.ceil(count / BATCH_SIZE)):
-        decoded.append(batch["image"][batch["mask"]])
+    decoded = [batch["image"][batch["mask"]] for batch in batches]
     skipped.check(data.max_skipped)
-    images = np.concatenate(decoded)[:count]
+    images = np.concatenate(decoded)
     if not len(images):
         raise UserError(
             f"no image of {data.name} {data.eval_split} decodes: give another --data_dir"

@@ -49,7 +49,7 @@ def example_pictures(name: str, lens: MeasuredLens) -> list[Picture]:
             f"{name}-examples-{len(pictures) + 1}.png",
             _comparison(lens, chosen, []),
             f"images {span}: input, lens output and difference",
-            f"Images {span} of the eval split.",
+            f"Images {span} of {len(first_views)}, evenly spaced over the eval split.",
         )
         pictures.append(picture)
     return pictures

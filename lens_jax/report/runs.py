@@ -1,4 +1,4 @@
-"""Run folders as plain values: what was trained, what was measured, how they compare."""
+"""Run folders as plain values: what was trained, and what was measured."""
 
 import shlex
 from typing import Any, NamedTuple
@@ -9,20 +9,11 @@ from lens_jax.defaults import DATASETS
 from lens_jax.errors import UserError
 from lens_jax.workdir import files
 from lens_jax.workdir.metrics import read_metrics
-from lens_jax.workdir.results import read_results
+from lens_jax.workdir.results import IDENTITY, Result, read_results
 
-MEASURED = (
-    "linear_accuracy",
-    "pretext_accuracy_clean",
-    "pretext_accuracy_shortcut",
-    "pretext_accuracy_clean_lensed",
-    "pretext_accuracy_shortcut_lensed",
-)
-# Two linear accuracies are only compared where these settings of the evaluation are the same.
-EVALUATED_AS = ("dataset", "solver", "train_examples")
 # The variant of a config file that trains on a data set.
 VARIANTS = {settings["data"]["name"]: variant for variant, settings in DATASETS.items()}
-# What is known of a run, by name: `MEASURED`, "seconds" of training, "recovered".
+# What is known of a run, by name: accuracies, "seconds" of training, what a lens recovered.
 Numbers = dict[str, float]
 
 
@@ -35,6 +26,7 @@ class TrainedRun(NamedTuple):
       config: the run's config.
       rows: rows of its metrics, oldest first; empty where nothing was logged.
       evaluation: its newest evaluation; empty where nothing was evaluated yet.
+      linear: linear accuracy by representation, of that and of what was evaluated alike.
 
     """
 
@@ -43,6 +35,7 @@ class TrainedRun(NamedTuple):
     config: dict[str, Any]
     rows: list[dict[str, float]]
     evaluation: dict[str, Any]
+    linear: dict[str, float]
 
     @property
     def kind(self) -> str:
@@ -53,24 +46,6 @@ class TrainedRun(NamedTuple):
     def has_lens(self) -> bool:
         """Whether a lens was trained."""
         return self.kind == "network"
-
-    @property
-    def linear_accuracy(self) -> float | None:
-        """The linear accuracy of the newest evaluation, if there is one."""
-        return self.evaluation.get("linear_accuracy")
-
-
-class References(NamedTuple):
-    """The two runs on unaltered inputs that a run with altered inputs is compared with.
-
-    Attributes:
-      shortcut: trained with its shortcut.
-      clean: trained without a shortcut.
-
-    """
-
-    shortcut: TrainedRun
-    clean: TrainedRun
 
 
 def find_runs(workdir: str) -> list[TrainedRun]:
@@ -97,13 +72,28 @@ def find_runs(workdir: str) -> list[TrainedRun]:
 def _read_run(folder: epath.Path) -> TrainedRun:
     workdir = str(folder)
     evaluations = read_results(workdir)
+    newest = evaluations[-1] if evaluations else {}
     return TrainedRun(
         name=_printable(folder.absolute().name),
         workdir=workdir,
         config=files.read_config(workdir),
         rows=read_metrics(workdir),
-        evaluation=evaluations[-1] if evaluations else {},
+        evaluation=newest,
+        linear=_linear_accuracies(evaluations, newest),
     )
+
+
+def _linear_accuracies(evaluations: list[Result], newest: Result) -> dict[str, float]:
+    """Linear accuracy by representation, of all evaluations that differ in nothing else."""
+    accuracies = {}
+    for evaluation in evaluations:
+        if _without_representation(evaluation) == _without_representation(newest):
+            accuracies[evaluation["representation"]] = evaluation["linear_accuracy"]
+    return accuracies
+
+
+def _without_representation(evaluation: Result) -> list[Any]:
+    return [evaluation.get(key) for key in IDENTITY if key != "representation"]
 
 
 def _printable(name: str) -> str:
@@ -120,82 +110,16 @@ def _order(run: TrainedRun) -> tuple[bool, bool, bool, str]:
     return run.has_lens, run.kind != "none", has_shortcut, run.name
 
 
-def recovered_fraction(lens: float, shortcut: float, clean: float) -> float | None:
-    """The fraction of the accuracy lost to a shortcut that a lens recovers.
-
-    (lens - shortcut) / (clean - shortcut): 1 is all of it; below 0, the lens loses even more.
-
-    Args:
-      lens: linear accuracy with the shortcut and the lens (or an attack).
-      shortcut: linear accuracy with the shortcut and no lens.
-      clean: linear accuracy with neither.
-
-    Returns:
-      The fraction, or None where the shortcut cost nothing: there is nothing to recover then.
-
-    """
-    if clean > shortcut:
-        return (lens - shortcut) / (clean - shortcut)
-    return None
-
-
-def find_references(run: TrainedRun, runs: list[TrainedRun]) -> References | None:
-    """The references of a run with altered inputs; None where one of the two is missing.
-
-    They have its data set, task and seed, and were evaluated as it was. Of several that fit, the
-    first one in `runs` counts.
-    """
-    shortcut = run.config["shortcut"]
-    if run.kind == "none" or shortcut == "none":
-        return None
-
-    # The comparable runs on unaltered inputs, by the shortcut that was drawn into them.
-    by_shortcut = {}
-    for other in runs:
-        if other.kind == "none" and _comparable(run, other):
-            by_shortcut.setdefault(other.config["shortcut"], other)
-    if shortcut in by_shortcut and "none" in by_shortcut:
-        return References(by_shortcut[shortcut], by_shortcut["none"])
-    return None
-
-
-def _comparable(one: TrainedRun, other: TrainedRun) -> bool:
-    """Whether the linear accuracies of two runs can be compared."""
-    if one.linear_accuracy is None or other.linear_accuracy is None:
-        return False
-    return _setup(one) == _setup(other)
-
-
-def _setup(run: TrainedRun) -> list[Any]:
-    """What must be the same in two runs that are compared."""
-    config = run.config
-    return [
-        config["data"]["name"],
-        config["task"]["name"],
-        config["seed"],
-        *(run.evaluation.get(key) for key in EVALUATED_AS),
-    ]
-
-
-def summarize(run: TrainedRun, runs: list[TrainedRun]) -> Numbers:
-    """The numbers of one run among `runs`; what is not known is left out."""
+def summarize(run: TrainedRun) -> Numbers:
+    """The numbers of a run; what is not known is left out."""
     numbers = {}
-    for key in MEASURED:
-        if key in run.evaluation:
-            numbers[key] = run.evaluation[key]
+    for representation, accuracy in run.linear.items():
+        numbers[f"linear_accuracy_{representation}"] = accuracy
+    for key, value in run.evaluation.items():
+        if key.startswith("pretext_accuracy"):
+            numbers[key] = value
     if run.rows:
         numbers["seconds"] = run.rows[-1]["seconds"]
-
-    references = find_references(run, runs)
-    if references is None:
-        return numbers
-    fraction = recovered_fraction(
-        lens=run.linear_accuracy,
-        shortcut=references.shortcut.linear_accuracy,
-        clean=references.clean.linear_accuracy,
-    )
-    if fraction is not None:
-        numbers["recovered"] = fraction
     return numbers
 
 

@@ -1,13 +1,16 @@
 """The sections of the page: their order, their tables and their sentences."""
 
 import shlex
+from collections.abc import Iterable
 from typing import Any
 
+from lens_jax.eval.features import REPRESENTATIONS
 from lens_jax.pages import page
 from lens_jax.pages.page import Part
 from lens_jax.report import pictures, runs
 from lens_jax.report.curves import curve_pictures
 from lens_jax.report.measure import MeasuredLens
+from lens_jax.report.recovery import Recovery
 from lens_jax.report.runs import Numbers, TrainedRun
 
 TITLE = "What the lens removed"
@@ -17,7 +20,9 @@ LEAD = (
     "Below, images stand beside what the lens made of them."
 )
 GLOSSARY = (
-    "Linear accuracy: how well a linear classifier names the classes from the frozen features. "
+    "Linear accuracy: how well a linear classifier names the classes from the frozen features of "
+    "images as they are (raw), of images through the lens (lensed), or of both side by side, which "
+    "are twice as many (concat). "
     "Pretext: how often the extractor solves the task it was trained on, for images without a "
     "shortcut and with one; high with it and low without it means that the extractor uses the "
     "shortcut; a task without classes has none. Lens: what altered images in training, a network "
@@ -29,13 +34,18 @@ TILED = (
     "it, without what is between them."
 )
 NO_LENS = "No lens was trained here, so there is nothing removed to show."
-# The columns of numbers, in the tables of runs.
-NUMBER_COLUMNS = {
-    "linear_accuracy": "linear accuracy",
+# The columns of numbers, in the tables of runs; one that no run has a number for is left out.
+LINEAR_COLUMNS = {f"linear_accuracy_{name}": f"linear {name}" for name in REPRESENTATIONS}
+NUMBER_COLUMNS = LINEAR_COLUMNS | {
     "pretext_accuracy_clean": "pretext clean",
     "pretext_accuracy_shortcut": "pretext with shortcut",
     "seconds": "seconds",
-    "recovered": "recovered",
+}
+# What is recovered of, in words.
+MEASURES = {
+    "raw": "linear accuracy, raw features",
+    "concat": "linear accuracy, raw and lensed features (twice as many)",
+    "pretext": "pretext accuracy, clean images",
 }
 SETTING_COLUMNS = ("data set", "task", "shortcut", "lens", "objective", "epochs")
 UNKNOWN = "-"
@@ -46,9 +56,10 @@ def all_sections(
     found: list[TrainedRun],
     lenses: dict[str, MeasuredLens],
     numbers: dict[str, Numbers],
+    recoveries: dict[str, list[Recovery]],
 ) -> list[Part]:
-    """The whole page on the runs `found` in `workdir`; `lenses` and `numbers` are by run name."""
-    parts = [page.paragraph(LEAD), *runs_section(found, numbers)]
+    """The whole page on the runs `found` in `workdir`; the dictionaries are by run name."""
+    parts = [page.paragraph(LEAD), *runs_section(found, numbers), *recovery_section(recoveries)]
     for name, lens in lenses.items():
         parts += lens_section(name, lens, numbers[name])
     if not lenses:
@@ -60,29 +71,66 @@ def all_sections(
 
 
 def runs_section(found: list[TrainedRun], numbers: dict[str, Numbers]) -> list[Part]:
-    """The table of the runs, and in words what each lens or attack recovered."""
-    header = ["run", *NUMBER_COLUMNS.values(), *SETTING_COLUMNS]
+    """The table of the runs."""
+    columns = _known_columns(numbers)
+    header = ["run", *columns.values(), *SETTING_COLUMNS]
     rows = []
-    sentences = []
     for run in found:
-        run_numbers = numbers[run.name]
-        rows.append([run.name, *_number_cells(run_numbers), *_setting_cells(run)])
-        if "recovered" in run_numbers:
-            sentences.append(_recovery(run, found, run_numbers))
+        cells = _number_cells(numbers[run.name], columns)
+        rows.append([run.name, *cells, *_setting_cells(run)])
     title = "The runs" if len(found) > 1 else "The run"
-    return [
-        page.heading(title),
-        page.table(header, rows),
-        *map(page.paragraph, sentences),
-        page.paragraph(GLOSSARY),
-    ]
+    return [page.heading(title), page.table(header, rows), page.paragraph(GLOSSARY)]
+
+
+def recovery_section(recoveries: dict[str, list[Recovery]]) -> list[Part]:
+    """What each lens or attack wins back of what the shortcut cost; nothing without references."""
+    rows = []
+    for name, each in recoveries.items():
+        rows += [[name, *_recovery_cells(recovery)] for recovery in each]
+    if not rows:
+        return []
+    header = ["run", "measured by", "the shortcut costs", "left of that", "recovered"]
+    return [page.subheading("What was recovered"), page.table(header, rows)]
+
+
+def recovery_lines(recoveries: dict[str, list[Recovery]]) -> list[str]:
+    """The same as lines of plain text."""
+    lines = []
+    for name, each in recoveries.items():
+        if each:
+            lines.append(f"\n{name}, of what the shortcut cost:")
+        for recovery in each:
+            measure, cost, left, recovered = _recovery_cells(recovery)
+            lines.append(f"  recovered {recovered} of {cost}, {left} are left: {measure}")
+    return lines
+
+
+def _recovery_cells(recovery: Recovery) -> list[str]:
+    """The measure in words, the cost, what is left of it, and the fraction that was recovered."""
+    cost = _points(recovery.cost)
+    left = _points(recovery.left)
+    if recovery.fraction is None:
+        recovered = f"nothing to speak of (noise: {_points(recovery.noise)})"
+    else:
+        recovered = f"{100 * recovery.fraction:.0f} %"
+    return [MEASURES[recovery.measure], cost, left, recovered]
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:.1f} points"
+
+
+def _known_columns(numbers: dict[str, Numbers]) -> dict[str, str]:
+    known = set().union(*numbers.values())
+    return {key: title for key, title in NUMBER_COLUMNS.items() if key in known}
 
 
 def text_table(numbers: dict[str, Numbers]) -> str:
     """The numbers of each run, by its name, as columns of plain text, aligned on the right."""
-    rows = [["run", *NUMBER_COLUMNS.values()]]
+    columns = _known_columns(numbers)
+    rows = [["run", *columns.values()]]
     for name, run_numbers in numbers.items():
-        rows.append([name, *_number_cells(run_numbers)])
+        rows.append([name, *_number_cells(run_numbers, columns)])
     # A column is as wide as its longest cell.
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -92,9 +140,9 @@ def text_table(numbers: dict[str, Numbers]) -> str:
     return "\n".join(lines)
 
 
-def _number_cells(numbers: Numbers) -> list[str]:
+def _number_cells(numbers: Numbers, columns: Iterable[str]) -> list[str]:
     cells = []
-    for key in NUMBER_COLUMNS:
+    for key in columns:
         if key not in numbers:
             cells.append(UNKNOWN)
         elif key == "seconds":
@@ -125,22 +173,6 @@ def _setting_cells(run: TrainedRun) -> list[str]:
         objective,
         epochs,
     ]
-
-
-def _recovery(run: TrainedRun, found: list[TrainedRun], numbers: Numbers) -> str:
-    references = runs.find_references(run, found)
-    clean = references.clean
-    shortcut = references.shortcut
-    clean_accuracy = _percent(clean.linear_accuracy)
-    shortcut_accuracy = _percent(shortcut.linear_accuracy)
-    accuracy = _percent(run.linear_accuracy)
-    recovered = f"{100 * numbers['recovered']:.0f} %"
-    means = "the lens" if run.has_lens else f"{run.kind} perturbations"
-    return (
-        f"{run.name} recovered {recovered} of what the shortcut cost: linear accuracy is "
-        f"{clean_accuracy} without the shortcut ({clean.name}), {shortcut_accuracy} with it "
-        f"({shortcut.name}), and {accuracy} with it and {means}."
-    )
 
 
 def lens_section(name: str, lens: MeasuredLens, numbers: Numbers) -> list[Part]:

@@ -5,7 +5,7 @@ import json
 from etils import epath
 
 from lens_jax.pages import page
-from lens_jax.report import change, runs, sections
+from lens_jax.report import change, recovery, runs, sections
 from lens_jax.report.measure import measure_lens
 from lens_jax.workdir import files
 
@@ -24,11 +24,13 @@ def write_report(workdir: str, *, examples: int, data_dir: str | None) -> None:
     """
     found = runs.find_runs(workdir)
 
-    # What is known of each run: from its files, and by applying its lens.
+    # What is known of each run: from its files, beside the others, and by applying its lens.
     numbers = {}
+    recoveries = {}
     lenses = {}
     for run in found:
-        numbers[run.name] = runs.summarize(run, found)
+        recoveries[run.name] = recovery.find_recoveries(run, found)
+        numbers[run.name] = runs.summarize(run) | recovery.fractions(recoveries[run.name])
         if run.has_lens:
             lens = measure_lens(run, examples, data_dir)
             lenses[run.name] = lens
@@ -37,7 +39,7 @@ def write_report(workdir: str, *, examples: int, data_dir: str | None) -> None:
     # The page, its pictures and the summary.
     root = epath.Path(workdir)
     folder = root / files.REPORT_FOLDER
-    parts = sections.all_sections(workdir, found, lenses, numbers)
+    parts = sections.all_sections(workdir, found, lenses, numbers, recoveries)
     _write_page(folder, parts)
     if not files.is_run(workdir):
         summary = json.dumps(numbers, indent=2) + "\n"
@@ -45,6 +47,8 @@ def write_report(workdir: str, *, examples: int, data_dir: str | None) -> None:
 
     print(f"the report is {folder / 'index.html'}\n")
     print(sections.text_table(numbers))
+    for line in sections.recovery_lines(recoveries):
+        print(line)
 
 
 def _write_page(folder: epath.Path, parts: list[page.Part]) -> None:

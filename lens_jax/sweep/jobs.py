@@ -7,9 +7,14 @@ from ml_collections import ConfigDict
 
 from lens_jax import config as configs
 from lens_jax.devices.mesh import make_mesh
-from lens_jax.errors import UserError, check_choice
-from lens_jax.eval.evaluate import Options, open_sources, resolve_shortcut, resolve_taps
-from lens_jax.eval.features import REPRESENTATIONS
+from lens_jax.errors import UserError
+from lens_jax.eval.evaluate import (
+    Options,
+    open_sources,
+    resolve_representations,
+    resolve_shortcut,
+    resolve_taps,
+)
 from lens_jax.sweep.grid import Run, row_name
 from lens_jax.train.setup import facts_of, make_setup
 from lens_jax.train.system import make_system
@@ -55,9 +60,6 @@ def make_jobs(
         holds a run of another config.
 
     """
-    for name in representations:
-        check_choice("representation", name, REPRESENTATIONS)
-
     # Runs that differ only in their seeds require the same, which takes a second to find out.
     required: dict[str, Requirements] = {}
     jobs = []
@@ -85,13 +87,10 @@ def _find_requirements(
     resolve_taps(system, options)
     shortcut = resolve_shortcut(config, options)
 
-    # Without a lens there is only one representation.
-    if not system.lens.trains:
-        representations = ("raw",)
-    elif not representations:
-        representations = ("raw", "lensed", "concat")
+    # Of the runs of a sweep, some may have no lens, and then have only one representation.
+    names = representations if system.lens.trains else ()
     evaluations = []
-    for representation in representations:
+    for representation in resolve_representations(system, names):
         evaluations.append(options._replace(representation=representation, shortcut=shortcut))
     return Requirements(total_steps, tuple(evaluations), len(train_source))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lens_jax.data.builders import png
-from lens_jax.eval.evaluate import Options, evaluate
+from lens_jax.eval.evaluate import Options, evaluate, pretext_results
 from lens_jax.eval.frozen import load
 from lens_jax.workdir.files import RESULTS_FILE
 from lens_jax.workdir.results import read_results
@@ -65,12 +65,18 @@ def test_two_processes_evaluate_as_one_and_only_the_first_prints(
 ):
     (trained / RESULTS_FILE).unlink(missing_ok=True)
     flags = ("--examples=64", "--taps=pre_logits", f"--solver={solver}", "--epochs=2")
+    flags += ("--representations=concat",)
     first, second = evaluate_in_two(trained, *flags, f"--follow={follow}")
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert first[1].count("linear accuracy on pre_logits") == len(steps)
     assert [line for line in second[1].splitlines() if not line.startswith("[Gloo]")] == []
-    options = Options(examples=64, taps=("pre_logits",), solver=solver, epochs=2)
-    alone = [evaluate(load(str(trained), step), options) for step in steps]
+    options = Options(
+        examples=64, taps=("pre_logits",), representation="concat", solver=solver, epochs=2
+    )
+    alone = []
+    for step in steps:
+        frozen = load(str(trained), step)
+        alone.append(evaluate(frozen, options, pretext_results(frozen, options)))
     assert without_seconds(read_results(str(trained))) == without_seconds(alone)
 
 

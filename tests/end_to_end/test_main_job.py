@@ -82,26 +82,29 @@ def test_the_evaluation_judges_every_tap_and_the_shortcut(trained):
     table = succeed(
         *command("linear_eval", f"--checkpoint={workdir}", "--dataset=digits", "--once")
     )
-    (result,) = json.loads((workdir / "linear_eval.json").read_text())
-    assert list(result["taps"]) == ["block1", "block2", "pre_logits"]
-    assert all(tap in table for tap in result["taps"])
-    assert result["representation"] == "concat"
-    assert (result["step"], result["train_examples"], result["test_examples"]) == (8, 1437, 360)
-    assert {"pretext_accuracy_clean", "pretext_accuracy_shortcut_lensed"} <= result.keys()
+    results = json.loads((workdir / "linear_eval.json").read_text())
+    assert [result["representation"] for result in results] == ["raw", "lensed", "concat"]
+    for result in results:
+        assert list(result["taps"]) == ["block1", "block2", "pre_logits"]
+        assert all(tap in table for tap in result["taps"])
+        assert (result["step"], result["train_examples"], result["test_examples"]) == (8, 1437, 360)
+        assert {"pretext_accuracy_clean", "pretext_accuracy_shortcut_lensed"} <= result.keys()
 
 
 def test_evaluated_again_a_result_is_replaced_and_another_is_added(trained):
     workdir, _ = trained
-    options = "--taps=pre_logits", "--examples=200", "--representation=raw"
+    options = "--taps=pre_logits", "--examples=200", "--representations=raw"
     for _ in range(2):
         succeed(*command("linear_eval", f"--checkpoint={workdir}", *options))
     results = json.loads((workdir / "linear_eval.json").read_text())
-    assert [row["representation"] for row in results].count("raw") == 1
+    alike = [row for row in results if row["train_examples"] == 200]
+    assert [row["representation"] for row in alike] == ["raw"]
 
 
 def test_heads_trained_by_sgd_are_far_above_chance(trained):
     workdir, _ = trained
     options = (f"--checkpoint={workdir}", "--solver=sgd", "--epochs=10", "--taps=block1,pre_logits")
+    options += ("--representations=concat",)
     succeed(*command("linear_eval", *options))
     result = json.loads((workdir / "linear_eval.json").read_text())[-1]
     assert result["solver"] == "sgd"
@@ -126,7 +129,7 @@ def test_the_report_shows_the_run(trained):
 
 def judge(workdir: pathlib.Path) -> float:
     """The accuracy of the newest checkpoint's last tap, judged on a few examples."""
-    options = "--examples=200", "--taps=pre_logits", "--once"
+    options = "--examples=200", "--taps=pre_logits", "--representations=raw", "--once"
     succeed(*command("linear_eval", f"--checkpoint={workdir}", *options))
     (result,) = json.loads((workdir / "linear_eval.json").read_text())
     return result["taps"]["pre_logits"]

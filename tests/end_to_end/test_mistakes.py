@@ -101,7 +101,7 @@ def test_a_work_directory_of_another_config_is_refused_and_left_as_it_was(tmp_pa
     assert (tmp_path / "config.json").read_bytes() == before
     for option, word in (
         ("--taps=block9", "block9"),
-        ("--representation=sum", "sum"),
+        ("--representations=sum", "sum"),
         ("--dataset=mnist", "mnist"),
     ):
         assert word in refuse(*command("linear_eval", f"--checkpoint={tmp_path}", option))

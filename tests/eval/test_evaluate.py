@@ -9,6 +9,7 @@ from lens_jax.eval.evaluate import (
     linear_results,
     open_sources,
     pretext_results,
+    resolve_representations,
     resolve_shortcut,
 )
 from lens_jax.eval.frozen import pretext_accuracy
@@ -68,7 +69,13 @@ def test_the_last_tap_gives_the_linear_accuracy_of_features_with_and_without_the
 ):
     frozen = make_evaluated()
     found = linear_results(
-        frozen, Options(taps=("pre_logits", "block1"), train_split="swapped", examples=3)
+        frozen,
+        Options(
+            taps=("pre_logits", "block1"),
+            representation="concat",
+            train_split="swapped",
+            examples=3,
+        ),
     )
     assert list(found["taps"]) == ["pre_logits", "block1"]
     assert found["linear_accuracy"] == found["taps"]["block1"] == 0.0
@@ -126,15 +133,21 @@ def test_the_shortcut_is_that_of_the_options_or_the_runs_or_an_arrow(
     assert resolve_shortcut(tiny_config({"shortcut": own}), Options(shortcut=option)) == expected
 
 
-def test_an_evaluation_has_both_parts_and_takes_a_pretext_that_is_known(make_evaluated):
+def test_an_evaluation_has_both_parts(make_evaluated):
     frozen, options = make_evaluated({"lens.kind": "none"}), Options(taps=("block1",))
-    found = evaluate(frozen, options)
+    pretext = {"shortcut": "arrow", "pretext_accuracy_clean": 0.125}
+    found = evaluate(frozen, options, pretext)
     assert found.pop("seconds") > 0
-    assert found == linear_results(frozen, options) | pretext_results(frozen, options)
-    known = {"shortcut": "arrow", "pretext_accuracy_clean": 0.125}
-    reused = evaluate(frozen, options, known)
-    del reused["seconds"]
-    assert reused == linear_results(frozen, options) | known
+    assert found == linear_results(frozen, options) | pretext
+
+
+def test_what_is_evaluated_by_default_depends_on_the_lens(make_evaluated):
+    lens, none = make_evaluated().system, make_evaluated({"lens.kind": "none"}).system
+    assert resolve_representations(lens, ()) == ("raw", "lensed", "concat")
+    assert resolve_representations(none, ()) == ("raw",)
+    assert resolve_representations(lens, ("mean",)) == ("mean",)
+    with pytest.raises(UserError, match=r"'sum'.*concat"):
+        resolve_representations(lens, ("mean", "sum"))
 
 
 @pytest.mark.parametrize(
@@ -151,8 +164,13 @@ def test_an_evaluation_has_both_parts_and_takes_a_pretext_that_is_known(make_eva
 def test_options_that_the_run_does_not_offer_are_refused(
     make_evaluated, options: Options, words: tuple
 ):
+    frozen = make_evaluated()
+
+    def evaluate_all() -> None:
+        evaluate(frozen, options, pretext_results(frozen, options))
+
     with pytest.raises(UserError) as caught:
-        evaluate(make_evaluated(), options)
+        evaluate_all()
     assert all(word in str(caught.value) for word in words), caught.value
 
 

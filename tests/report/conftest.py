@@ -51,7 +51,8 @@ def accuracy() -> Callable[..., dict]:
     """Makes an evaluation with a linear accuracy."""
 
     def make(value: float, **more) -> dict:
-        return {"dataset": "glyphs", "solver": "lbfgs", "linear_accuracy": value} | more
+        evaluation = {"dataset": "glyphs", "representation": "raw", "solver": "lbfgs"}
+        return evaluation | {"test_examples": 2000, "linear_accuracy": value} | more
 
     return make
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lens_jax.pages import page
-from lens_jax.report import runs, sections, write
+from lens_jax.report import recovery, runs, sections, write
 from lens_jax.report.change import compute_statistics
 from lens_jax.report.measure import MeasuredLens
 from lens_jax.workdir.files import read_config, write_config
@@ -77,9 +77,10 @@ def make_page(add_run, accuracy, metrics_rows, tmp_path) -> Callable[..., str]:
             write_config(str(tmp_path / folder), config)
 
         found = runs.find_runs(str(root))
-        numbers = {run.name: runs.summarize(run, found) for run in found}
+        numbers = {run.name: runs.summarize(run) for run in found}
+        recoveries = {run.name: recovery.find_recoveries(run, found) for run in found}
         lenses = {found[0].name: idle_lens()}
-        parts = sections.all_sections(str(root), found, lenses, numbers)
+        parts = sections.all_sections(str(root), found, lenses, numbers, recoveries)
         return page.document(sections.TITLE, parts)
 
     return make

@@ -10,7 +10,7 @@ from lens_jax import config as configs
 from lens_jax.data.builders import png
 from lens_jax.ops.shortcuts import inject
 from lens_jax.pages import page
-from lens_jax.report import sections
+from lens_jax.report import measure, sections
 from lens_jax.report.measure import measure_lens
 from lens_jax.report.runs import TrainedRun
 from lens_jax.tasks.base import DataFacts
@@ -77,9 +77,27 @@ def trained(tiny_config, tmp_path) -> Callable[[dict | None], TrainedRun]:
         }
         with contextlib.closing(checkpoints.open_checkpoints(workdir)) as manager:
             checkpoints.save(manager, 1, state, record)
-        return TrainedRun("run", workdir, configs.to_json(config), [], {})
+        return TrainedRun("run", workdir, configs.to_json(config), [], {}, {})
 
     return make
+
+
+def test_the_images_of_a_survey_come_from_all_classes(trained, images, tmp_path, monkeypatch):
+    # As many images of each of two classes as are measured: the first ones are all of one.
+    folder = tmp_path / "images" / "train"
+    for path in folder.iterdir():
+        path.unlink()
+    for label, level in {"dark": 10, "light": 240}.items():
+        (folder / label).mkdir()
+        for index in range(8):
+            image = np.full((16, 16, 3), level, np.uint8)
+            (folder / label / f"{index}.png").write_bytes(png.encode(image))
+    monkeypatch.setattr(measure, "MEASURED_IMAGES", 8)
+    lens = measure_lens(trained(None), examples=4, data_dir=None)
+    levels = lens.statistics.inputs[:, 8, 8, 0] > 0
+    assert levels.tolist() == [False] * 4 + [True] * 4
+    shown = lens.inputs[::4, 8, 8, 0] > 0
+    assert shown.tolist() == [False, False, True, True]
 
 
 def test_nine_patches_are_measured_as_one_picture(trained, images):

@@ -11,8 +11,8 @@ def test_pictures_show_every_example_once(measured_lens):
     step = 16 * 11 + 8
     assert sizes == [(44 + 4 * step, 8 + 3 * step), (44 + 2 * step, 8 + 3 * step)]
     assert [picture.caption for picture in shown] == [
-        "Images 1 to 4 of the eval split.",
-        "Images 5 to 6 of the eval split.",
+        "Images 1 to 4 of 6, evenly spaced over the eval split.",
+        "Images 5 to 6 of 6, evenly spaced over the eval split.",
     ]
 
 

@@ -23,23 +23,6 @@ def read_config(*words: str) -> ConfigDict:
     return holder.value
 
 
-@pytest.mark.parametrize(
-    ("lens", "shortcut", "clean", "expected"),
-    [
-        (0.77, 0.52, 0.80, 25 / 28),
-        (0.80, 0.52, 0.80, 1),
-        (0.40, 0.52, 0.80, -12 / 28),
-    ],
-)
-def test_recovered_fraction_by_hand(lens, shortcut, clean, expected):
-    assert runs.recovered_fraction(lens, shortcut, clean) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("clean", [0.7, 0.8])
-def test_nothing_is_recovered_where_the_shortcut_cost_nothing(clean):
-    assert runs.recovered_fraction(0.9, 0.8, clean) is None
-
-
 def test_finds_the_runs_of_a_folder_those_with_a_lens_last(add_run):
     add_run("a_lens", "arrow", kind="network")
     add_run("an_attack", "none", kind="fgsm")
@@ -72,59 +55,28 @@ def test_a_broken_file_is_named(add_run):
 
 
 def test_summary_of_a_lens_run(add_run, accuracy):
-    add_run("clean", evaluations=[accuracy(0.8)])
-    add_run("arrow", "arrow", evaluations=[accuracy(0.52)])
     pretext = {"pretext_accuracy_clean": 0.88, "pretext_accuracy_clean_lensed": 0.87}
-    evaluations = [accuracy(0.1), accuracy(0.77, step=9, **pretext)]
+    evaluations = [
+        accuracy(0.1, step=3),  # of an earlier checkpoint
+        accuracy(0.6, step=9, train_examples=50),  # by fewer labels
+        accuracy(0.7, step=9, **pretext),
+        accuracy(0.77, step=9, representation="concat", **pretext),
+    ]
     rows = [{"step": 1, "epoch": 1, "seconds": 3.5}, {"step": 2, "epoch": 2, "seconds": 7.0}]
-    found = runs.find_runs(str(add_run("lens", "arrow", "network", rows, evaluations)))
-    assert runs.summarize(found[2], found) == {
-        "linear_accuracy": 0.77,
+    (run,) = runs.find_runs(str(add_run("lens", "arrow", "network", rows, evaluations)))
+    assert run.linear == {"raw": 0.7, "concat": 0.77}
+    assert runs.summarize(run) == {
+        "linear_accuracy_raw": 0.7,
+        "linear_accuracy_concat": 0.77,
         "pretext_accuracy_clean": 0.88,
         "pretext_accuracy_clean_lensed": 0.87,
         "seconds": 7.0,
-        "recovered": pytest.approx(25 / 28),
     }
-    assert runs.summarize(found[0], found) == {"linear_accuracy": 0.8}
 
 
 def test_summary_leaves_out_what_is_missing(add_run):
-    found = runs.find_runs(str(add_run("lens", "arrow", kind="network")))
-    assert runs.summarize(found[0], found) == {}
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"seed": 1},
-        {"evaluations": []},
-        {"evaluations": [{"dataset": "digits", "linear_accuracy": 0.5}]},
-    ],
-)
-def test_nothing_is_compared_with_a_run_of_another_kind(add_run, accuracy, other):
-    add_run("clean", evaluations=[accuracy(0.8)])
-    arrow = {"evaluations": [accuracy(0.5)]} | other
-    add_run("arrow", "arrow", **arrow)
-    folder = add_run("lens", "arrow", "network", evaluations=[accuracy(0.7)])
-    found = runs.find_runs(str(folder))
-    assert runs.find_references(found[2], found) is None
-    assert "recovered" not in runs.summarize(found[2], found)
-
-
-@pytest.mark.parametrize("kind", ["network", "random", "fgsm", "pgd"])
-def test_attacks_are_compared_with_runs_on_unaltered_images_as_a_lens_is(add_run, accuracy, kind):
-    add_run("a_noise", "arrow", "random", evaluations=[accuracy(0.6)])
-    add_run("a_noise_clean", "none", "random", evaluations=[accuracy(0.9)])
-    add_run("clean", evaluations=[accuracy(0.8)])
-    add_run("the_arrow", "arrow", evaluations=[accuracy(0.5)])
-    folder = add_run("z", "arrow", kind, evaluations=[accuracy(0.74)])
-    found = runs.find_runs(str(folder))
-    (run,) = (run for run in found if run.name == "z")
-    references = runs.find_references(run, found)
-    assert references.shortcut.name == "the_arrow"
-    assert references.clean.name == "clean"
-    assert runs.summarize(run, found)["recovered"] == pytest.approx(0.8)
-    assert [run.name for run in found if run.has_lens] == ["z"] * (kind == "network")
+    (run,) = runs.find_runs(str(add_run("lens", "arrow", kind="network")))
+    assert runs.summarize(run) == {}
 
 
 def test_only_differing_settings_are_listed(add_run):
@@ -153,7 +105,7 @@ def test_the_training_command_gives_the_config_again(path: pathlib.Path, variant
     original.seed = 7
     original.lens.widths = (8, 24, 40)
     original.data.dir = "folder with spaces/$HOME"
-    run = runs.TrainedRun("it's", "it's", configs.to_json(original), [], {})
+    run = runs.TrainedRun("it's", "it's", configs.to_json(original), [], {}, {})
     words = shlex.split(runs.training_command(run).replace("\\\n", ""))
     assert words[3] == f"--config=configs/{path.name}:{variant}"
     assert words[4] == "--workdir=it's-again"

@@ -1,12 +1,17 @@
 import re
 
 from lens_jax.pages import page
-from lens_jax.report import change, runs, sections
+from lens_jax.report import change, recovery, runs, sections
 
 
 def summarize_all(found: list[runs.TrainedRun]) -> dict[str, runs.Numbers]:
     """The numbers of each run by its name."""
-    return {run.name: runs.summarize(run, found) for run in found}
+    return {run.name: runs.summarize(run) for run in found}
+
+
+def recover_all(found: list[runs.TrainedRun]) -> dict[str, list[recovery.Recovery]]:
+    """What each run won back, by its name."""
+    return {run.name: recovery.find_recoveries(run, found) for run in found}
 
 
 def test_the_section_of_a_lens_run(add_run, accuracy, measured_lens, metrics_rows):
@@ -17,9 +22,11 @@ def test_the_section_of_a_lens_run(add_run, accuracy, measured_lens, metrics_row
     numbers = summarize_all(found)
     numbers["lens"] |= change.shortcut_fractions(measured_lens.statistics)
 
-    parts = sections.all_sections("runs", found, {"lens": measured_lens}, numbers)
+    recoveries = recover_all(found)
+    parts = sections.all_sections("runs", found, {"lens": measured_lens}, numbers, recoveries)
     text = page.document("title", parts)
-    assert "lens recovered 89 % of what the shortcut cost" in text
+    row = "<td>lens</td><td>linear accuracy, raw features</td>"
+    assert f"{row}<td>28.0 points</td><td>3.0 points</td><td>89 %</td>" in text
     covered = "lies inside the shortcut&#x27;s mask, which covers 3.1 %"
     assert f"50.0 % of the squared change {covered}" in text
     assert text.count("<img alt=") == text.count("<img ") == 2 + 2 + 2 + 2 + 1
@@ -30,7 +37,7 @@ def test_the_table_says_what_altered_the_images_and_to_which_end(add_run, accura
     add_run("arrow", "arrow", evaluations=[accuracy(0.5)])
     add_run("noise", "arrow", "random", metrics_rows, [accuracy(0.53)])
     found = runs.find_runs(str(add_run("pgd", "arrow", "pgd", objective="full")))
-    parts = sections.all_sections("runs", found, {}, summarize_all(found))
+    parts = sections.all_sections("runs", found, {}, summarize_all(found), recover_all(found))
     text = page.document("title", parts)
 
     settings = {}
@@ -44,5 +51,16 @@ def test_the_table_says_what_altered_the_images_and_to_which_end(add_run, accura
         "noise": ["rotation", "arrow", "random", "-"],
         "pgd": ["rotation", "arrow", "pgd", "full"],
     }
-    assert "noise recovered 10 % of what the shortcut cost" in text
-    assert "53.0 % with it and random perturbations." in text
+    assert "<td>30.0 points</td><td>27.0 points</td><td>10 %</td>" in text
+
+
+def test_a_cost_within_the_noise_is_called_that(add_run, accuracy):
+    add_run("clean", evaluations=[accuracy(0.8)])
+    add_run("arrow", "arrow", evaluations=[accuracy(0.79)])
+    folder = add_run("lens", "arrow", "network", evaluations=[accuracy(0.81)])
+    lines = sections.recovery_lines(recover_all(runs.find_runs(str(folder))))
+    assert lines == [
+        "\nlens, of what the shortcut cost:",
+        "  recovered nothing to speak of (noise: 2.6 points) of 1.0 points, -1.0 points are left: "
+        "linear accuracy, raw features",
+    ]

@@ -17,12 +17,14 @@ GRAY_LEVELS = 127.5  # of 255, in one unit of images in [-1, 1]
 def view_pictures(name: str, lens: MeasuredLens) -> list[Picture]:
     """The first images in all their views, a picture an image.
 
-    None where an image has only one view.
+    None where an image has only one view, or where all are alike: a contrastive method is shown
+    the whole image twice outside of training.
     """
     views = lens.views_per_image
-    if views == 1:
-        return []
     images = len(lens.inputs) // views
+    by_image = lens.inputs.reshape(images, views, -1)
+    if np.all(by_image == by_image[:, :1]):
+        return []
     columns = [f"view {view + 1}" for view in range(views)]
     pictures = []
     for image in range(min(IMAGES_IN_ALL_VIEWS, images)):

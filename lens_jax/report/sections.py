@@ -86,7 +86,14 @@ def recovery_section(recoveries: dict[str, list[Recovery]]) -> list[Part]:
     """What each lens or attack wins back of what the shortcut cost; nothing without references."""
     rows = []
     for name, each in recoveries.items():
-        rows += [[name, *_recovery_cells(recovery)] for recovery in each]
+        for recovery in each:
+            measure = MEASURES[recovery.measure]
+            cost = _points(recovery.cost)
+            left = _points(recovery.left)
+            recovered = f"none: {_points(recovery.noise)} are noise"
+            if recovery.fraction is not None:
+                recovered = f"{100 * recovery.fraction:.0f} %"
+            rows.append([name, measure, cost, left, recovered])
     if not rows:
         return []
     header = ["run", "measured by", "the shortcut costs", "left of that", "recovered"]
@@ -100,20 +107,15 @@ def recovery_lines(recoveries: dict[str, list[Recovery]]) -> list[str]:
         if each:
             lines.append(f"\n{name}, of what the shortcut cost:")
         for recovery in each:
-            measure, cost, left, recovered = _recovery_cells(recovery)
-            lines.append(f"  recovered {recovered} of {cost}, {left} are left: {measure}")
+            measure = MEASURES[recovery.measure]
+            cost = _points(recovery.cost)
+            if recovery.fraction is None:
+                found = f"it cost {cost}, within the noise of {_points(recovery.noise)}"
+            else:
+                recovered = f"{100 * recovery.fraction:.0f} %"
+                found = f"recovered {recovered} of {cost}, {_points(recovery.left)} are left"
+            lines.append(f"  {measure}: {found}")
     return lines
-
-
-def _recovery_cells(recovery: Recovery) -> list[str]:
-    """The measure in words, the cost, what is left of it, and the fraction that was recovered."""
-    cost = _points(recovery.cost)
-    left = _points(recovery.left)
-    if recovery.fraction is None:
-        recovered = f"nothing to speak of (noise: {_points(recovery.noise)})"
-    else:
-        recovered = f"{100 * recovery.fraction:.0f} %"
-    return [MEASURES[recovery.measure], cost, left, recovered]
 
 
 def _points(difference: float) -> str:

@@ -16,6 +16,8 @@ DATA = {
     "eval_crop": "none",
     "linear_size": 0,  # side of the images in linear evaluation; 0: image_size
     "linear_crop": "",  # crop of the images in linear evaluation; "": eval_crop
+    "orient": "auto",  # turn images as EXIF says: always, never, or auto: those of image folders
+    "depth": 16,  # bits that the values of 16-bit files really use
     "batch_size": 128,  # images a step, over all devices
     "threads": 8,
     "max_skipped": 0.01,  # fraction of images that may fail to decode before the run stops

@@ -42,6 +42,8 @@ class Source:
       read: returns the record at an index in [0, size).
       locate: returns the index that the record at an index in [0, size) has in the whole split.
         That is the same index, except in a subsample.
+      upright: whether its images are turned as EXIF says, unless a config decides otherwise. The
+        files of users are; prepared data sets are taken as all others take them.
 
     """
 
@@ -49,6 +51,7 @@ class Source:
     size: int
     read: Callable[[int], Record]
     locate: Callable[[int], int] = operator.index
+    upright: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -68,7 +71,7 @@ class Source:
         def locate(index: int) -> int:
             return self.locate(original(index))
 
-        return Source(self.class_names, kept, read, locate)
+        return dataclasses.replace(self, size=kept, read=read, locate=locate)
 
     def __len__(self) -> int:
         return self.size
@@ -177,7 +180,7 @@ def open_folder(folder: str, split: str) -> Source:
         label = labels[index]
         return _file_record(path, label)
 
-    return Source(tuple(class_names), len(paths), read)
+    return Source(tuple(class_names), len(paths), read, upright=True)
 
 
 def _subfolders(folder: pathlib.Path) -> list[str]:

@@ -111,16 +111,32 @@ def open_source(name: str, split: str, data_dir: str = "") -> Source:
     if name == "image_folder":
         return open_folder(data_dir, split)
 
+    path = find_prepared(name, data_dir)
+    image, label = "", ""
+    if name.startswith(tfds_records.PREFIX):
+        _, _, image, label = tfds_records.parse(name)
+    return _open_tfds(path, split, image, label)
+
+
+def find_prepared(name: str, data_dir: str = "") -> epath.Path:
+    """The folder of a data set's version, where the project's own are prepared if they are not yet.
+
+    Args:
+      name: one of `names()`, but not "image_folder".
+      data_dir: TFDS' directory, where "" stands for its default.
+
+    Raises:
+      UserError: an unknown name, or data that is not there or not readable at random.
+
+    """
     # Prepared beforehand, by TFDS or by `lens_jax.prepare`.
     if name.startswith(tfds_records.PREFIX):
         wanted = tfds_records.parse(name)
         folder = preparation.data_folder(data_dir)
-        path = preparation.find(wanted.name, folder, wanted.version)
-        return _open_tfds(path, split, wanted.image, wanted.label)
+        return preparation.find(wanted.name, folder, wanted.version)
     if name in _PREPARED or _is_sampling(name):
         folder = preparation.data_folder(data_dir)
-        path = preparation.find(name, folder)
-        return _open_tfds(path, split)
+        return preparation.find(name, folder)
 
     # In several configurations, of which the first is the default.
     base, _, config = name.partition("/")
@@ -130,11 +146,9 @@ def open_source(name: str, split: str, data_dir: str = "") -> Source:
     if config in configs:
         folder = preparation.data_folder(data_dir)
         if base in _BROUGHT:
-            path = preparation.find(f"{base}/{config}", folder)
-        else:
-            # Made here where it is not there yet.
-            path = preparation.make(base, config, folder)
-        return _open_tfds(path, split)
+            return preparation.find(f"{base}/{config}", folder)
+        # Made here where it is not there yet.
+        return preparation.make(base, config, folder)
 
     legal = ", ".join(names())
     raise UserError(f"unknown data set {name!r}: use one of {legal}")

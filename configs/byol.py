@@ -3,8 +3,9 @@
     python -m lens_jax.main --config=configs/byol.py:glyphs --workdir=runs/byol
     python -m lens_jax.main --config=configs/byol.py --workdir=gs://BUCKET/RUN
 
-- glyphs, digits: minutes on a laptop, see `lens_jax.recipes.on_a_laptop`. On glyphs the loss falls,
-  but after 10 epochs the features were no better than those of a random network.
+- glyphs, digits, fashion_mnist, photo_crops: minutes on a laptop, see
+  `lens_jax.recipes.on_a_laptop`. On glyphs the loss falls, but after 10 epochs the features were no
+  better than those of a random network.
 - imagenet2012 (default), youtube8m, places205: views, heads and the target network's momentum as
   published for 100 epochs (arXiv 2006.07733), batch 1024, by SGD at 0.1 x batch / 256 where the
   paper has LARS. Not run here: no score.
@@ -15,7 +16,7 @@ There is no lens unless asked for, with --config.lens.kind=network; its objectiv
 
 from ml_collections import ConfigDict
 
-from lens_jax.recipes import LAPTOP, LARGE, base_config, on_a_laptop, two_views
+from lens_jax.recipes import LAPTOP, LARGE, LETTERS, base_config, on_a_laptop, two_views
 
 
 def get_config(variant: str = "imagenet2012") -> ConfigDict:
@@ -47,6 +48,7 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
         config.train.duration = "100 epochs"
         config.optimizer.warmup = "10 epochs"
     if variant in LAPTOP:
-        on_a_laptop(config)
+        on_a_laptop(config, variant)
+    if variant in LETTERS:
         config.augment.later.solarize = 0.5
     return config.lock()

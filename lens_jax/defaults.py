@@ -93,7 +93,7 @@ DEFAULTS = {
     "dtype": "float32",  # of the computation; parameters, statistics and losses stay float32
     "remat": False,  # compute residual units again in the backward pass, to save memory
     "mesh": {"fsdp": 1},  # devices that share one copy of the train state; 1: each has its own
-    "shortcut": "none",  # drawn into every image: none, arrow or chromatic
+    "shortcut": "none",  # drawn into every image: none, arrow, chromatic or chromatic_radial
     "data": DATA,
     "augment": AUGMENT,
     "task": {"name": ""},
@@ -145,4 +145,6 @@ DATASETS: dict[str, dict[str, Any]] = {
     },
     "glyphs": {"data": {"name": "glyphs"}},
     "digits": {"data": {"name": "digits"}},
+    "fashion_mnist": {"data": {"name": "fashion_mnist"}},
+    "photo_crops": {"data": {"name": "photo_crops", "image_size": 64}},
 }

@@ -28,7 +28,11 @@ def test_help_answers_at_once():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--dataset=places",), ("'places'", "places205, youtube8m_frames")),
+        (("--dataset=places",), ("'places'", "places205, fashion_mnist, photo_crops, youtube8m")),
+        (("--dataset=fashion_mnist",), ("no train-images-idx3-ubyte.gz in",)),
+        (("--dataset=photo_crops", "--size=50"), ("--size is 50",)),
+        (("--dataset=fashion_mnist", "--gray"), ("--gray is for photo_crops, not for fashion",)),
+        (("--dataset=places205", "--max_side=64"), ("--source is for places205", "copies")),
         ((FRAMES,), ("--frames_per_second", "--frames_per_video")),
         (
             (FRAMES, "--frames_per_second=1", "--frames_per_video=8"),
@@ -38,7 +42,10 @@ def test_help_answers_at_once():
         ((FRAMES, "--frames_per_second=nan"), ("--frames_per_second is nan",)),
         ((FRAMES, "--frames_per_video=-8"), ("--frames_per_video is -8",)),
         ((FRAMES, "--frames_per_video=8", "--size=0"), ("--size is 0",)),
-        (("--dataset=places205", "--size=64"), ("--size is for youtube8m_frames",)),
+        (
+            ("--dataset=places205", "--size=64"),
+            ("--size is for photo_crops, youtube8m_frames, not",),
+        ),
     ],
 )
 def test_wrong_options_are_named_and_nothing_is_written(options, words, tmp_path):

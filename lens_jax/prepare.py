@@ -76,16 +76,21 @@ BEAM_OPTIONS = flags.DEFINE_list(
 FRAME_SIZE = 256
 SQUARE_SIZE = 64
 
-# What is made of files, and the flags that it takes besides --dataset and --data_dir. All other
-# data sets are copied.
-_OF_FRAMES = ("labels", "frames_per_second", "frames_per_video", "size", "beam_options")
-_FLAGS = {
-    "places205": ("source",),
-    "fashion_mnist": ("source",),
-    "photo_crops": ("source", "size", "gray"),
-    "youtube8m_frames": ("source", *_OF_FRAMES),
+_COPIES = "copies"
+_FRAMES = "youtube8m_frames"
+_MADE_OF_FILES = ("places205", "fashion_mnist", "photo_crops", _FRAMES)
+# Which data sets have a use for a flag. Those that are made of no files are copied.
+_USERS = {
+    "source": _MADE_OF_FILES,
+    "labels": (_FRAMES,),
+    "frames_per_second": (_FRAMES,),
+    "frames_per_video": (_FRAMES,),
+    "size": ("photo_crops", _FRAMES),
+    "gray": ("photo_crops",),
+    "beam_options": (_FRAMES,),
+    "max_side": (_COPIES,),
+    "threads": (_COPIES,),
 }
-_OF_COPIES = ("max_side", "threads")
 
 
 def main() -> None:
@@ -97,31 +102,31 @@ def main() -> None:
         copy()
         return
 
-    check_choice("data set", dataset, (*_FLAGS, "imagenet100"))
-    check_flags(dataset, _FLAGS[dataset])
+    check_choice("data set", dataset, (*_MADE_OF_FILES, "imagenet100"))
+    check_flags(dataset)
     if not SOURCE.value:
         raise UserError(f"{dataset} is made of files that you have: say with --source where")
     make = {
         "places205": prepare_places205,
         "fashion_mnist": prepare_fashion_mnist,
         "photo_crops": prepare_photo_crops,
-        "youtube8m_frames": prepare_youtube8m_frames,
+        _FRAMES: prepare_youtube8m_frames,
     }
     make[dataset]()
 
 
-def check_flags(what: str, used: tuple[str, ...]) -> None:
-    """Raises `UserError` for a flag that was given and is none of those that `what` uses."""
-    known = {"copies (--max_side)": _OF_COPIES, **_FLAGS}
-    for name in dict.fromkeys(flag for group in known.values() for flag in group):
-        if flags.FLAGS[name].present and name not in used:
-            users = [dataset for dataset, group in known.items() if name in group]
-            raise UserError(f"--{name} is for {', '.join(users)}, not for {what}: leave it away")
+def check_flags(what: str) -> None:
+    """Raises `UserError` for a flag that was given and that `what` has no use for."""
+    for name, users in _USERS.items():
+        is_given = flags.FLAGS[name].present
+        if is_given and what not in users:
+            legal = ", ".join(users)
+            raise UserError(f"--{name} is for {legal}, not for {what}: leave it away")
 
 
 def copy() -> None:
     """Copies a prepared data set as the flags say."""
-    check_flags("copies of prepared data sets", _OF_COPIES)
+    check_flags(_COPIES)
     if MAX_SIDE.value is not None:
         check_range("--max_side", MAX_SIDE.value, 1)
     from lens_jax.data.builders import copies

@@ -251,4 +251,4 @@ def _file_record(path: pathlib.Path, label: int) -> Record:
 
 def _open_tfds(path: epath.Path, split: str, image: str = "", label: str = "") -> Source:
     records = tfds_records.open_records(path, split, image, label)
-    return Source(*records)
+    return Source(**records._asdict())

@@ -9,6 +9,7 @@ Colors alone tell many of the photographs apart. The gray configs hold the same 
 """
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
@@ -80,12 +81,12 @@ def find_photographs(folder: pathlib.Path, size: int) -> dict[str, pathlib.Path]
     found = {}
     left_out = []
     for path in sorted(folder.rglob("*")):
-        is_hidden = path.name.startswith(".")
-        if path.suffix.lower() not in SUFFIXES or is_hidden or not path.is_file():
+        if not _is_image(path):
             continue
         name = path.relative_to(folder).as_posix()
-        splits = {split for split, _, _ in cut(path, size)} if name.isprintable() else ()
-        if len(splits) == 2:
+        splits = {split for split, _, _ in cut(path, size)}
+        # TFDS keeps the names of classes in a file of lines.
+        if len(splits) == 2 and name.isprintable():
             found[name] = path
         else:
             left_out.append(name)
@@ -98,6 +99,11 @@ def find_photographs(folder: pathlib.Path, size: int) -> dict[str, pathlib.Path]
             f"expected two or more of at least {8 * size} x {2 * size} pixels"
         )
     return found
+
+
+def _is_image(path: pathlib.Path) -> bool:
+    is_hidden = path.name.startswith(".")
+    return path.suffix.lower() in SUFFIXES and not is_hidden and path.is_file()
 
 
 def cut(path: pathlib.Path, size: int) -> Iterator[tuple[str, Corner, np.ndarray]]:
@@ -130,13 +136,18 @@ def halve(image: np.ndarray) -> np.ndarray:
 def split_corners(height: int, width: int, size: int) -> dict[str, list[Corner]]:
     """The corners of the squares of each split that an image of these sides has room for."""
     border = int(TRAIN_FRACTION * width)
-    train = range(0, border - size + 1, size)
     # Behind a gap of one square.
-    test = range(border + size, width - size + 1, size)
+    first_test = border + size
+    columns = {
+        "train": range(0, border - size + 1, size),
+        "test": range(first_test, width - size + 1, size),
+    }
     rows = range(0, height - size + 1, size)
+
     corners = {}
-    for split, columns in (("train", train), ("test", test)):
-        corners[split] = [Corner(top, left) for top in rows for left in columns]
+    for split, lefts in columns.items():
+        pairs = itertools.product(rows, lefts)
+        corners[split] = [Corner(top, left) for top, left in pairs]
     return corners
 
 

@@ -120,6 +120,8 @@ def open_with_pillow(data: bytes, kind: str) -> Image.Image:
     if kind == "TIFF":
         width = image.tag_v2.get(_TILE_WIDTH, 1)
         length = image.tag_v2.get(_TILE_LENGTH, 1)
+        if type(width) is not int or type(length) is not int:
+            raise ValueError(INVALID)
         _check_size(length, width)
     return image
 

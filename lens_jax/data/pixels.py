@@ -77,9 +77,11 @@ def _decode_jpeg(data: bytes, min_height: int, min_width: int) -> np.ndarray:
 
 def _decode_with_pillow(data: bytes, kind: str, depth: int) -> np.ndarray:
     image = headers.open_with_pillow(data, kind)
-    if kind == "TIFF" and max(image.tag_v2.get(_TIFF_BITS, (1,))) == 16:
-        # Of three channels, Pillow keeps the upper 8 bits only.
-        return _decode_with_opencv(data, depth)
+    if kind == "TIFF":
+        bits = image.tag_v2.get(_TIFF_BITS, ())
+        if isinstance(bits, tuple) and 16 in bits:
+            # Of three channels, Pillow keeps the upper 8 bits only.
+            return _decode_with_opencv(data, depth)
     if image.mode not in _PILLOW_MODES:
         raise ValueError(f"a {kind} file whose pixels are of the kind {image.mode}")
     try:

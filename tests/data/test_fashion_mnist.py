@@ -1,7 +1,5 @@
-import gzip
 import os
 import pathlib
-import struct
 
 import numpy as np
 import pytest
@@ -10,36 +8,9 @@ from lens_jax.data.builders import fashion_mnist
 from lens_jax.data.decode import decode
 from lens_jax.data.source import open_source
 from lens_jax.errors import UserError
+from tests.idx import COUNTS, idx, images, write
 
-COUNTS = {"train": 20, "t10k": 10}
 RELEASE = "FASHION_MNIST_DIR"
-
-
-def idx(array: np.ndarray) -> bytes:
-    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
-    return header + array.tobytes()
-
-
-def images(prefix: str) -> np.ndarray:
-    rng = np.random.default_rng(COUNTS[prefix])
-    return rng.integers(0, 256, (COUNTS[prefix], 28, 28), np.uint8)
-
-
-def labels(prefix: str) -> np.ndarray:
-    return (np.arange(COUNTS[prefix]) % 10).astype(np.uint8)
-
-
-def write(folder: pathlib.Path, packed: bool = True) -> pathlib.Path:
-    folder.mkdir()
-    for prefix in COUNTS:
-        for name, array in (("images-idx3", images(prefix)), ("labels-idx1", labels(prefix))):
-            data = idx(array)
-            path = folder / f"{prefix}-{name}-ubyte"
-            if packed:
-                path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(data))
-            else:
-                path.write_bytes(data)
-    return folder
 
 
 def refuse(folder: pathlib.Path, data: pathlib.Path) -> str:

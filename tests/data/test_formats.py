@@ -116,6 +116,13 @@ def test_tiles_of_a_tiff_are_no_larger_than_an_image():
         data = data[:start] + entry + data[start + 12 :]
     with pytest.raises(ValueError, match=r"60000 x 60000 pixels"):
         decode.decode(data)
+    # A text in place of a number.
+    wrong = data.replace(
+        struct.pack("<HHII", 322, 4, 1, 60_000), struct.pack("<HHI4s", 322, 2, 4, b"abc")
+    )
+    assert wrong != data
+    with pytest.raises(ValueError, match=headers.INVALID):
+        decode.decode(wrong)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])

@@ -3,6 +3,7 @@ import time
 import pytest
 
 from ..clips import write_clip
+from ..idx import write as write_release
 from .commands import command, run, succeed
 
 FRAMES = "--dataset=youtube8m_frames"
@@ -61,6 +62,21 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
     )
     assert f"'{tmp_path}/nowhere'" in refuse("--dataset=places205", *options)
     assert not (tmp_path / "data").exists()
+
+
+def test_files_of_a_release_are_prepared_and_then_copied_at_a_limited_size(tmp_path):
+    write_release(tmp_path / "release")
+    data_dir = f"--data_dir={tmp_path / 'data'}"
+    source = f"--source={tmp_path / 'release'}"
+    lines = succeed(*command("prepare", "--dataset=fashion_mnist", source, data_dir)).splitlines()
+    path = tmp_path / "data" / "fashion_mnist" / "32" / "1.0.0"
+    assert lines[-1] == f"{path} holds 20 in train, 10 in test"
+
+    words = ("--dataset=tfds:fashion_mnist", "--max_side=16", data_dir)
+    lines = succeed(*command("prepare", *words)).splitlines()
+    copy = tmp_path / "data" / "fashion_mnist_max16" / "1.0.0"
+    assert lines[-1] == f"{copy} holds 20 in train, 10 in test"
+    assert "is there already" in refuse(*words)
 
 
 def test_videos_are_prepared_and_counted_and_not_again(tmp_path):

@@ -1,4 +1,4 @@
-"""Reads thousands of mutated JPEG and PNG files, and counts how many are decoded and refused.
+"""Reads thousands of mutated images of all formats, and counts how many are decoded and refused.
 
     python -m benchmarks.fuzz --files=10000 --seed=0
 
@@ -39,6 +39,7 @@ READERS: dict[str, Reader] = {
     "random_crop_resize": lambda data, rng: decode.random_crop_resize(data, SIZE, rng),
 }
 DECODED, REFUSED = "decoded", "refused"
+_ORIENTATION = 0x0112
 EXTREMES = (0x00, 0x01, 0x7F, 0x80, 0xFE, 0xFF)
 # (file, another file, random numbers) -> the file, mutated.
 Mutation = Callable[[bytes, bytes, np.random.Generator], bytes]
@@ -66,7 +67,7 @@ class Result(NamedTuple):
 
 @functools.cache
 def originals() -> dict[str, bytes]:
-    """Intact files by their kinds: JPEG and PNG of all sorts, and what is neither."""
+    """Intact files by their kinds: all formats that are read, in many sorts, and two others."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (4, 6, 3), np.uint8)
     smooth = cv2.resize(noise, (96, 64), interpolation=cv2.INTER_CUBIC)
@@ -95,8 +96,24 @@ def originals() -> dict[str, bytes]:
         "transparent PNG": _encode(image.convert("RGBA"), "PNG", pnginfo=comment),
         "animated PNG": _encode(image, "PNG", save_all=True, append_images=later),
     }
-    others = {kind: _encode(image, kind) for kind in ("GIF", "WEBP", "BMP", "TIFF")}
-    return {**jpegs, **pngs, **special_pngs, **others, "nothing": b""}
+    exif = Image.Exif()
+    exif[_ORIENTATION] = 6
+    turned = {
+        "turned JPEG": _encode(image, "JPEG", exif=exif),
+        "turned PNG": _encode(image, "PNG", exif=exif),
+        "turned WebP": _encode(image, "WEBP", exif=exif),
+    }
+    others = {kind: _encode(image, kind) for kind in ("GIF", "WEBP", "BMP", "TIFF", "PPM")}
+    special = {
+        "animated GIF": _encode(image, "GIF", save_all=True, append_images=later),
+        "animated WebP": _encode(image, "WEBP", save_all=True, append_images=later),
+        "lossless WebP": _encode(image.convert("RGBA"), "WEBP", lossless=True),
+        "palette BMP": _encode(image.quantize(16), "BMP"),
+        "LZW TIFF": _encode(image, "TIFF", compression="tiff_lzw"),
+        "CMYK TIFF": _encode(image.convert("CMYK"), "TIFF", compression="tiff_adobe_deflate"),
+        "16 bit TIFF": cv2.imencode(".tiff", deep)[1].tobytes(),
+    }
+    return {**jpegs, **pngs, **special_pngs, **turned, **others, **special, "nothing": b""}
 
 
 def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:

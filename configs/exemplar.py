@@ -9,7 +9,8 @@
   step, the triplet loss over all 4,096 of them, in the schedule of `lens_jax.recipes.train_long`.
   The paper used 128 TPU v3 cores. Not run here: no score. The crops are cut on the device, from
   images resized to 256 px (our choice: the published code cuts them from the originals).
-- glyphs, digits: four crops of each of 64 images, minutes on a laptop.
+- glyphs, digits, fashion_mnist, photo_crops: four crops of each of 64 images, minutes on a laptop;
+  letters are not mirrored.
 - cifar10, image_folder: 64 images a step, 8 epochs, on one GPU.
 
 The task has no classes, so the lens's objective is `full`.
@@ -18,7 +19,7 @@ The task has no classes, so the lens's objective is `full`.
 from ml_collections import ConfigDict
 
 from lens_jax.defaults import SLIM_JITTER
-from lens_jax.recipes import LARGE, base_config, train_long
+from lens_jax.recipes import LAPTOP, LARGE, LETTERS, base_config, train_long
 
 
 def get_config(variant: str = "imagenet2012") -> ConfigDict:
@@ -36,14 +37,15 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
         config.data.crop, config.data.eval_crop, config.data.linear_crop = "none", "none", "central"
     if variant in LARGE:
         train_long(config, batch_size=512)
-    if variant in ("glyphs", "digits"):
+    if variant in LAPTOP:
         _laptop(config)
+    if variant in LETTERS:
+        config.augment.flip = 0.0
     return config.lock()
 
 
 def _laptop(config: ConfigDict) -> None:
-    """Half the crops, small networks, and lensed crops only; letters are not mirrored."""
-    config.augment.flip = 0.0
+    """Half the crops, small networks, and lensed crops only."""
     config.task.copies = 4
     config.task.embedding = 128
     config.model.width = 32

@@ -8,7 +8,8 @@
   in 8 of 100 known orders, in the schedule of `train_long` on the images of `cut_patches` (both in
   lens_jax/recipes.py). The paper used 32 TPU v3 cores. Not run here: no score. Our choices: the
   lens's widths, Adam 1e-4, lambda 100.
-- glyphs (64 px, patches of 16), digits (32 px, patches of 8): minutes on a laptop, see `_laptop`.
+- glyphs, photo_crops (64 px, patches of 16), digits, fashion_mnist (32 px, patches of 8): minutes
+  on a laptop, see `_laptop`.
 - cifar10 (patches of 8), image_folder (patches of 64): batch 128 and 256, 8 epochs, on one GPU.
 
 Data sets lie in --config.data.dir. --config.lens.acts_on=images puts the lens before the cutting
@@ -17,7 +18,7 @@ instead of on each patch.
 
 from ml_collections import ConfigDict
 
-from lens_jax.recipes import LARGE, base_config, cut_patches, train_long
+from lens_jax.recipes import LAPTOP, LARGE, base_config, cut_patches, train_long
 
 
 def get_config(variant: str = "imagenet2012") -> ConfigDict:
@@ -37,7 +38,7 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
     )
     if variant in LARGE:
         train_long(config, batch_size=128)
-    if variant in ("glyphs", "digits"):
+    if variant in LAPTOP:
         _laptop(config)
     return config.lock()
 

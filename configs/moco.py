@@ -3,7 +3,8 @@
     python -m lens_jax.main --config=configs/moco.py:glyphs --workdir=runs/moco
     python -m lens_jax.main --config=configs/moco.py --workdir=gs://BUCKET/RUN
 
-- glyphs, digits: minutes on a laptop, see `lens_jax.recipes.on_a_laptop`, with a queue of 1,024.
+- glyphs, digits, fashion_mnist, photo_crops: minutes on a laptop, see
+  `lens_jax.recipes.on_a_laptop`, with a queue of 1,024.
 - imagenet2012 (default), youtube8m, places205: settings of the authors' code (arXiv 2003.04297),
   200 epochs of batch 256, SGD 0.03, a cosine without warm-up, 65,536 keys. Batch statistics are
   global, where theirs are of a GPU each and shuffled. Not run here: no score.
@@ -52,6 +53,6 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
         config.data.batch_size = 256
         config.train.duration = "200 epochs"
     if variant in LAPTOP:
-        on_a_laptop(config)
+        on_a_laptop(config, variant)
         config.task.queue = 1024
     return config.lock()

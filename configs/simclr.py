@@ -3,7 +3,8 @@
     python -m lens_jax.main --config=configs/simclr.py:glyphs --workdir=runs/simclr
     python -m lens_jax.main --config=configs/simclr.py --workdir=gs://BUCKET/RUN
 
-- glyphs, digits: minutes on a laptop, see `lens_jax.recipes.on_a_laptop`.
+- glyphs, digits, fashion_mnist, photo_crops: minutes on a laptop, see
+  `lens_jax.recipes.on_a_laptop`.
 - imagenet2012 (default), youtube8m, places205: views and head as published (arXiv 2002.05709), and
   100 epochs of batch 1024, by SGD at 0.1 x batch / 256 where the paper has LARS. Not run here: no
   score.
@@ -44,5 +45,5 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
         config.train.duration = "100 epochs"
         config.optimizer.warmup = "10 epochs"
     if variant in LAPTOP:
-        on_a_laptop(config)
+        on_a_laptop(config, variant)
     return config.lock()

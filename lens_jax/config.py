@@ -94,6 +94,7 @@ def check(config: ConfigDict) -> None:
     """Raises `UserError` for the first value that cannot be meant, before anything is built."""
     # Imported only now: all else here serves machines without the packages that data is read with.
     from lens_jax.data.batches import CROPS, EVAL_CROPS
+    from lens_jax.data.decode import read_decoding
 
     model = config.model
     data = config.data
@@ -110,7 +111,8 @@ def check(config: ConfigDict) -> None:
     if data.linear_crop:
         check_choice("linear crop", data.linear_crop, EVAL_CROPS)
 
-    # These two check themselves.
+    # These three check themselves.
+    read_decoding(data)
     Lens(**config.lens)
     make_augmentations(config.augment)
 

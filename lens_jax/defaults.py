@@ -16,6 +16,8 @@ DATA = {
     "eval_crop": "none",
     "linear_size": 0,  # side of the images in linear evaluation; 0: image_size
     "linear_crop": "",  # crop of the images in linear evaluation; "": eval_crop
+    "orient": "auto",  # turn images as EXIF says: always, never, or auto: those of image folders
+    "depth": 16,  # bits that the values of 16-bit files really use
     "batch_size": 128,  # images a step, over all devices
     "threads": 8,
     "max_skipped": 0.01,  # fraction of images that may fail to decode before the run stops
@@ -91,7 +93,7 @@ DEFAULTS = {
     "dtype": "float32",  # of the computation; parameters, statistics and losses stay float32
     "remat": False,  # compute residual units again in the backward pass, to save memory
     "mesh": {"fsdp": 1},  # devices that share one copy of the train state; 1: each has its own
-    "shortcut": "none",  # drawn into every image: none, arrow or chromatic
+    "shortcut": "none",  # drawn into every image: none, arrow, chromatic or chromatic_radial
     "data": DATA,
     "augment": AUGMENT,
     "task": {"name": ""},
@@ -143,4 +145,6 @@ DATASETS: dict[str, dict[str, Any]] = {
     },
     "glyphs": {"data": {"name": "glyphs"}},
     "digits": {"data": {"name": "digits"}},
+    "fashion_mnist": {"data": {"name": "fashion_mnist"}},
+    "photo_crops": {"data": {"name": "photo_crops", "image_size": 64}},
 }

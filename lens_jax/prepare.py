@@ -1,11 +1,24 @@
 """Prepares the data sets whose images or videos have to be at hand, for training to read.
 
     python -m lens_jax.prepare --dataset=places205 --source=FOLDER --data_dir=DIR
+    python -m lens_jax.prepare --dataset=fashion_mnist --source=FOLDER --data_dir=DIR
+    python -m lens_jax.prepare --dataset=photo_crops --source=PHOTOGRAPHS --data_dir=DIR
+    python -m lens_jax.prepare --dataset=imagenet2012 --max_side=256 --data_dir=DIR
+    python -m lens_jax.prepare --dataset=imagenet100 --data_dir=DIR
     python -m lens_jax.prepare --dataset=youtube8m_frames --source=VIDEOS --data_dir=DIR
         --frames_per_second=1
 
-Instead of --frames_per_second, frames can be asked for by --frames_per_video=8; --labels=labels.csv
-and --size=256 are optional.
+fashion_mnist: FOLDER holds the four files of the release, such as train-images-idx3-ubyte.gz.
+Debian has them in its package dataset-fashion-mnist.
+
+photo_crops: squares of --size=64 (32, 96) pixels from all photographs below the folder, which are
+halved first. With --gray they have no colors.
+
+With --max_side=256, any data set that is prepared already (imagenet2012, places205, tfds:NAME) is
+copied: images whose shorter side is longer than 256 px are resized to that, and stored as JPEG of
+quality 95. The copy is named like tfds:imagenet2012_max256.
+
+imagenet100: copies 100 classes of imagenet2012, which has to be prepared; --max_side is optional.
 
 places205: FOLDER is where the official archives were unpacked. It holds the folder
 data/vision/torralba/deeplearning/images256, and train_places205.csv and val_places205.csv in itself
@@ -15,7 +28,8 @@ youtube8m_frames: VIDEOS holds one file for each video, named by its id, such as
 Decoding needs the extra `video` (pip install --editable '.[video]'). Labels are a CSV file with the
 header id,label. One video in 20, by the hash of its id, goes to the split "validation". Every way
 of sampling makes a data set of its own, such as youtube8m_frames/1fps-256; while there is only one,
-the plain name stands for it.
+the plain name stands for it. Instead of --frames_per_second, frames can be asked for by
+--frames_per_video=8; --labels=labels.csv and --size=256 are optional.
 
 With --beam_options, Apache Beam decodes the frames, which are the same as without. Beam needs other
 versions of a few packages than constraints.txt has, and so an environment of its own, made without
@@ -35,10 +49,9 @@ import importlib.util
 from absl import flags, logging
 
 from lens_jax import cli
-from lens_jax.errors import UserError, check_choice
+from lens_jax.errors import UserError, check_choice, check_range
 
-DATASETS = ("places205", "youtube8m_frames")
-DATASET = flags.DEFINE_string("dataset", None, f"One of {', '.join(DATASETS)}.")
+DATASET = flags.DEFINE_string("dataset", None, "The data set, as above.")
 SOURCE = flags.DEFINE_string("source", None, "Folder of the images and lists, or of the videos.")
 DATA_DIR = flags.DEFINE_string(
     "data_dir", "", "Where the data set is written; TFDS' directory by default."
@@ -50,34 +63,97 @@ FRAMES_PER_SECOND = flags.DEFINE_float("frames_per_second", None, "Frames to kee
 FRAMES_PER_VIDEO = flags.DEFINE_integer(
     "frames_per_video", None, "Or frames to keep of each video."
 )
-SIZE = flags.DEFINE_integer("size", 256, "Shorter side of the frames in pixels.")
+SIZE = flags.DEFINE_integer(
+    "size", None, "Shorter side of the frames, 256 by default, or side of the squares, 64."
+)
+GRAY = flags.DEFINE_bool("gray", False, "Squares without colors.")
+MAX_SIDE = flags.DEFINE_integer("max_side", None, "Largest shorter side of the copied images.")
+THREADS = flags.DEFINE_integer("threads", 8, "Images that are copied at a time.", 1)
 BEAM_OPTIONS = flags.DEFINE_list(
     "beam_options", None, "Options of the Beam pipeline; without it by default."
 )
 
-# The flags that places205 has no use for.
-_OF_FRAMES = ("labels", "frames_per_second", "frames_per_video", "size", "beam_options")
+FRAME_SIZE = 256
+SQUARE_SIZE = 64
+
+_COPIES = "copies"
+_FRAMES = "youtube8m_frames"
+_MADE_OF_FILES = ("places205", "fashion_mnist", "photo_crops", _FRAMES)
+# Which data sets have a use for a flag. Those that are made of no files are copied.
+_USERS = {
+    "source": _MADE_OF_FILES,
+    "labels": (_FRAMES,),
+    "frames_per_second": (_FRAMES,),
+    "frames_per_video": (_FRAMES,),
+    "size": ("photo_crops", _FRAMES),
+    "gray": ("photo_crops",),
+    "beam_options": (_FRAMES,),
+    "max_side": (_COPIES,),
+    "threads": (_COPIES,),
+}
 
 
 def main() -> None:
     """Prepares one data set."""
-    check_choice("data set", DATASET.value, DATASETS)
     # TFDS warns of every builder config that its class does not list, and a sampling never is.
     logging.set_verbosity(logging.ERROR)
-    if DATASET.value == "places205":
-        prepare_places205()
-    else:
-        prepare_youtube8m_frames()
+    dataset = DATASET.value
+    if MAX_SIDE.value is not None or dataset == "imagenet100":
+        copy()
+        return
+
+    check_choice("data set", dataset, (*_MADE_OF_FILES, "imagenet100"))
+    check_flags(dataset)
+    if not SOURCE.value:
+        raise UserError(f"{dataset} is made of files that you have: say with --source where")
+    make = {
+        "places205": prepare_places205,
+        "fashion_mnist": prepare_fashion_mnist,
+        "photo_crops": prepare_photo_crops,
+        _FRAMES: prepare_youtube8m_frames,
+    }
+    make[dataset]()
+
+
+def check_flags(what: str) -> None:
+    """Raises `UserError` for a flag that was given and that `what` has no use for."""
+    for name, users in _USERS.items():
+        is_given = flags.FLAGS[name].present
+        if is_given and what not in users:
+            legal = ", ".join(users)
+            raise UserError(f"--{name} is for {legal}, not for {what}: leave it away")
+
+
+def copy() -> None:
+    """Copies a prepared data set as the flags say."""
+    check_flags(_COPIES)
+    if MAX_SIDE.value is not None:
+        check_range("--max_side", MAX_SIDE.value, 1)
+    from lens_jax.data.builders import copies
+
+    copies.prepare(DATASET.value, DATA_DIR.value, MAX_SIDE.value, THREADS.value)
 
 
 def prepare_places205() -> None:
     """Prepares Places205 as the flags say."""
-    for name in _OF_FRAMES:
-        if flags.FLAGS[name].present:
-            raise UserError(f"--{name} is for youtube8m_frames, not for places205: leave it away")
     from lens_jax.data.builders import places205
 
     places205.prepare(SOURCE.value, DATA_DIR.value)
+
+
+def prepare_fashion_mnist() -> None:
+    """Prepares Fashion-MNIST as the flags say."""
+    from lens_jax.data.builders import fashion_mnist
+
+    fashion_mnist.prepare(SOURCE.value, DATA_DIR.value)
+
+
+def prepare_photo_crops() -> None:
+    """Prepares squares of photographs as the flags say."""
+    from lens_jax.data.builders import photo_crops
+
+    size = SQUARE_SIZE if SIZE.value is None else SIZE.value
+    photo_crops.prepare(SOURCE.value, DATA_DIR.value, size, GRAY.value)
 
 
 def prepare_youtube8m_frames() -> None:
@@ -99,10 +175,11 @@ def prepare_youtube8m_frames() -> None:
     from lens_jax.data import video
     from lens_jax.data.builders import youtube8m_frames
 
+    size = SIZE.value or FRAME_SIZE
     if per_video is None:
-        sampling = video.Sampling(per_second, "fps", SIZE.value)
+        sampling = video.Sampling(per_second, "fps", size)
     else:
-        sampling = video.Sampling(per_video, "frames", SIZE.value)
+        sampling = video.Sampling(per_video, "frames", size)
     youtube8m_frames.prepare(
         SOURCE.value, LABELS.value, DATA_DIR.value, sampling, BEAM_OPTIONS.value
     )
@@ -114,5 +191,5 @@ def _require(module: str, what: str, fix: str) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["dataset", "source"])
+    flags.mark_flag_as_required("dataset")
     cli.run(main)

@@ -6,7 +6,8 @@ from lens_jax.defaults import DATASETS, DEFAULTS
 from lens_jax.errors import check_choice
 
 LARGE = ("imagenet2012", "youtube8m", "places205")
-LAPTOP = ("glyphs", "digits")
+LETTERS = ("glyphs", "digits")
+LAPTOP = (*LETTERS, "fashion_mnist", "photo_crops")
 
 
 def base_config(dataset: str) -> ConfigDict:
@@ -40,7 +41,8 @@ def cut_patches(config: ConfigDict) -> dict[str, int]:
     For photographs as in revisiting-self-supervised: resized to 292 px, gray with probability 0.66,
     cells of 85 px, patches of 64 px that are standardized each, a root and a last stage of stride
     1, head weight decay 5e-4; in linear evaluation the central 192 px of a shorter side of 224.
-    Small images keep these proportions, and glyphs are rendered at 64 px for it.
+    Small images keep these proportions, and glyphs are rendered at 64 px for it. Squares of
+    photographs have as many pixels.
 
     Returns:
       The task's options "cell" and "patch", in pixels.
@@ -65,6 +67,7 @@ def cut_patches(config: ConfigDict) -> dict[str, int]:
     if config.data.name == "glyphs":
         config.data.name = "glyphs/64"
         config.data.image_size = 64
+    if config.data.image_size == 64:
         config.data.linear_size = 48
         return {"cell": 21, "patch": 16}
 
@@ -90,20 +93,24 @@ def two_views(config: ConfigDict) -> None:
         config.data.linear_crop = "central"
 
 
-def on_a_laptop(config: ConfigDict) -> None:
-    """Minutes on a CPU for methods that compare two views of letters or digits.
+def on_a_laptop(config: ConfigDict, variant: str) -> None:
+    """Minutes on a CPU for methods that compare two views, of the data sets in `LAPTOP`.
 
     Letters are not mirrored, as that makes other letters of them, and keep most of their area.
     Their two colors would tell an image from all others, and nothing else would be learned: all
-    views are gray, and what is bright is inverted in half of them.
+    views are gray, and what is bright is inverted in half of them. Photographs keep the views of
+    the method.
     """
-    config.augment.update({"area": (0.3, 1.0), "flip": 0.0, "gray": 1.0, "blur": 0.0})
-    config.augment.solarize = 0.5
+    if variant in LETTERS:
+        config.augment.update({"area": (0.3, 1.0), "flip": 0.0, "gray": 1.0, "blur": 0.0})
+        config.augment.solarize = 0.5
+        config.train.duration = "20 epochs"
+    else:
+        config.train.duration = "200e3 examples"
     config.task.hidden = 256
     config.task.embedding = 64
     config.model.width = 32
     config.data.batch_size = 256
-    config.train.duration = "20 epochs"
     config.optimizer.learning_rate = 0.3
     config.optimizer.warmup = "1 epochs"
     config.lens.widths = (32, 64)

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from packaging.requirements import Requirement
 
 from lens_jax.data.batches import Skipped, train_batches
+from lens_jax.data.decode import read_decoding
 from lens_jax.data.preparation import data_folder
 from lens_jax.data.source import Source, open_source
 from lens_jax.devices import cache, mesh
@@ -152,6 +153,7 @@ def data(config: ConfigDict) -> str:
         shard=jax.process_index(),
         shards=jax.process_count(),
         threads=1,
+        decoding=read_decoding(config.data),
     )
     shape = next(batches)["image"].shape
     seconds = time.monotonic() - began

@@ -14,17 +14,32 @@ import numpy as np
 from absl import logging
 
 from lens_jax.data import decode
+from lens_jax.data.decode import AS_THE_DATA_SET, Decoding
 from lens_jax.data.source import Record, Source
 from lens_jax.errors import UserError, check_choice
 
 Example = dict[str, np.ndarray]
-# (encoded image, side in pixels, random numbers) -> the image, uint8 [side, side, 3].
-Crop = Callable[[bytes, int, np.random.Generator | None], np.ndarray]
+# (encoded image, side in pixels, random numbers, how values become pixels) -> the image, uint8
+# [side, side, 3].
+Crop = Callable[[bytes, int, np.random.Generator | None, Decoding], np.ndarray]
+
+
+def _central(
+    data: bytes, size: int, rng: np.random.Generator | None, decoding: Decoding
+) -> np.ndarray:
+    return decode.central_crop_resize(data, size, decoding=decoding)
+
+
+def _none(
+    data: bytes, size: int, rng: np.random.Generator | None, decoding: Decoding
+) -> np.ndarray:
+    return decode.resize(data, size, decoding)
+
 
 CROPS: dict[str, Crop] = {
     "random": decode.random_crop_resize,
-    "central": lambda data, size, rng: decode.central_crop_resize(data, size),
-    "none": lambda data, size, rng: decode.resize(data, size),
+    "central": _central,
+    "none": _none,
 }
 EVAL_CROPS = ("central", "none")
 # The index of the rows that fill up the last batch of a pass.
@@ -95,6 +110,7 @@ def train_batches(
     shard: int = 0,
     shards: int = 1,
     threads: int = 8,
+    decoding: Decoding = AS_THE_DATA_SET,
 ) -> Batches:
     """Reads a source forever, newly shuffled every epoch.
 
@@ -112,6 +128,7 @@ def train_batches(
       shard: which block of rows of every batch this process reads, in [0, shards).
       shards: number of processes that share the batches.
       threads: batches that are read at a time.
+      decoding: how values become pixels; by default, images are turned where the source wants it.
 
     Returns:
       Batches of rows = batch_size / shards examples: "image", uint8 [rows, image_size, image_size,
@@ -125,10 +142,11 @@ def train_batches(
     """
     cut = _choose_crop(crop, tuple(CROPS))
     rows = _rows_per_process(batch_size, shards)
+    decoding = _resolve(decoding, source)
 
     def load(index: int, rng: np.random.Generator) -> Example:
         def cut_image(data: bytes) -> np.ndarray:
-            return cut(data, image_size, rng)
+            return cut(data, image_size, rng, decoding)
 
         return _load_or_next(source, skipped, index, cut_image)
 
@@ -149,6 +167,7 @@ def eval_batches(
     shard: int = 0,
     shards: int = 1,
     threads: int = 8,
+    decoding: Decoding = AS_THE_DATA_SET,
 ) -> Batches:
     """Reads a source once, in its order, and drops nothing.
 
@@ -165,6 +184,7 @@ def eval_batches(
       shard: which block of rows of every batch this process reads, in [0, shards).
       shards: number of processes that share the batches.
       threads: batches that are read at a time.
+      decoding: how values become pixels; by default, images are turned where the source wants it.
 
     Returns:
       Batches like those of `train_batches`, with "mask", bool [batch_size / shards], besides.
@@ -175,10 +195,11 @@ def eval_batches(
     """
     cut = _choose_crop(crop, EVAL_CROPS)
     rows = _rows_per_process(batch_size, shards)
+    decoding = _resolve(decoding, source)
     black = np.zeros((image_size, image_size, 3), np.uint8)
 
     def cut_image(data: bytes) -> np.ndarray:
-        return cut(data, image_size, None)
+        return cut(data, image_size, None, decoding)
 
     def load(index: int) -> Example:
         if index >= len(source):
@@ -201,6 +222,12 @@ def eval_batches(
 def _choose_crop(name: str, legal: tuple[str, ...]) -> Crop:
     check_choice("crop", name, legal)
     return CROPS[name]
+
+
+def _resolve(decoding: Decoding, source: Source) -> Decoding:
+    if decoding.upright is None:
+        return decoding._replace(upright=source.upright)
+    return decoding
 
 
 def _rows_per_process(batch_size: int, shards: int) -> int:

@@ -1,43 +1,28 @@
 """Encoded images in, 8-bit RGB out: all of the image, or a crop of it, resized.
 
 A JPEG is decoded at half its size or less where the crop allows it, which is most of the speed of
-reading large photographs. The orientation that a camera may note in its files is ignored, as is
-usual with ImageNet.
+reading large photographs. Besides JPEG and PNG there are WebP, BMP, TIFF (its first page) and GIF
+(its first frame). Of an image with transparency, the colors are taken as if there were none.
 
 Files may be broken or hostile. Whatever is in one, it is decoded or refused with a ValueError, and
-the memory and time that it takes are bounded. Only JPEG and PNG are read, as their headers hold the
-size.
+the memory and time that it takes are bounded.
 """
 
-import itertools
 import math
-import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import simplejpeg
 
-from lens_jax.data import headers
-
-# Records are decoded in many threads already, and OpenCV's own would only get in their way.
-cv2.setNumThreads(0)
-# Images that do not decode raise an exception; OpenCV need not log them too.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+from lens_jax.data import headers, orientation, pixels
+from lens_jax.errors import check_choice, check_range
 
 AREA_RANGE = (0.08, 1.0)
 ASPECT_RANGE = (3 / 4, 4 / 3)
 CENTRAL_FRACTION = 0.875
-# Encoders write 1 to some 20. Each goes over the whole image, but need not be longer than ten
-# bytes.
-MAX_SCANS = 100
 _ATTEMPTS = 10
 _LOG_ASPECT_RANGE = tuple(np.log(ASPECT_RANGE))
-# Decoding at 5/8 to 7/8 of the size takes longer than at full size, and the crop is less exact.
-_LEAST_FACTOR = 2
-_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-_JPEG_SCAN = re.compile(rb"\xff\xda")
 
 
 class Box(NamedTuple):
@@ -59,22 +44,56 @@ class Box(NamedTuple):
         return self.left + self.width
 
 
-def decode(data: bytes) -> np.ndarray:
-    """Decodes a JPEG or PNG file of any colors and depth; transparency is ignored.
+class Decoding(NamedTuple):
+    """How the stored values of a file become pixels.
+
+    Attributes:
+      upright: whether images are turned as EXIF says; None leaves that to the data set. TIFF files
+        are always turned, as the orientation is part of that format.
+      depth: number of bits, 8 to 16, that the values of 16-bit files really use.
+
+    """
+
+    upright: bool | None = None
+    depth: int = 16
+
+
+AS_STORED = Decoding(upright=False)
+AS_THE_DATA_SET = Decoding()
+_ORIENT = {"auto": None, "always": True, "never": False}
+
+
+def read_decoding(data: Any) -> Decoding:
+    """How a config's section on data wants values to become pixels.
+
+    Raises:
+      UserError: `orient` is not auto, always or never, or `depth` is not from 8 to 16.
+
+    """
+    check_choice("data.orient", data.orient, _ORIENT)
+    check_range("data.depth", data.depth, 8, 16)
+    return Decoding(_ORIENT[data.orient], data.depth)
+
+
+def decode(data: bytes, decoding: Decoding = AS_STORED) -> np.ndarray:
+    """Decodes a file in one of the formats above, of any colors and depth.
 
     Returns:
       RGB, uint8 [height, width, 3].
 
     Raises:
       ValueError: `data` is no such file, or only part of one, or it has more than
-        `headers.MAX_PIXELS` pixels or `MAX_SCANS` scans.
+        `headers.MAX_PIXELS` pixels or `pixels.MAX_SCANS` scans.
 
     """
-    height, width = headers.read_shape(data)
-    return _decode(data, height, width)
+    header = headers.read_header(data)
+    image = pixels.read(data, header.height, header.width, decoding.depth)
+    if decoding.upright:
+        image = orientation.turn_upright(image, header.orientation)
+    return np.ascontiguousarray(image)
 
 
-def resize(data: bytes, size: int) -> np.ndarray:
+def resize(data: bytes, size: int, decoding: Decoding = AS_STORED) -> np.ndarray:
     """Decodes an image and resizes all of it to a square, whatever its aspect.
 
     Returns:
@@ -88,10 +107,15 @@ def resize(data: bytes, size: int) -> np.ndarray:
     def choose(height: int, width: int) -> Box:
         return Box(0, 0, height, width)
 
-    return _crop_resize(data, size, choose)
+    return _crop_resize(data, size, choose, decoding)
 
 
-def central_crop_resize(data: bytes, size: int, fraction: float = CENTRAL_FRACTION) -> np.ndarray:
+def central_crop_resize(
+    data: bytes,
+    size: int,
+    fraction: float = CENTRAL_FRACTION,
+    decoding: Decoding = AS_STORED,
+) -> np.ndarray:
     """Decodes the central square whose side is `fraction` of the image's shorter side.
 
     This is the same as resizing the shorter side to `size / fraction` and cutting out the central
@@ -108,10 +132,12 @@ def central_crop_resize(data: bytes, size: int, fraction: float = CENTRAL_FRACTI
     def choose(height: int, width: int) -> Box:
         return central_box(height, width, fraction)
 
-    return _crop_resize(data, size, choose)
+    return _crop_resize(data, size, choose, decoding)
 
 
-def random_crop_resize(data: bytes, size: int, rng: np.random.Generator) -> np.ndarray:
+def random_crop_resize(
+    data: bytes, size: int, rng: np.random.Generator, decoding: Decoding = AS_STORED
+) -> np.ndarray:
     """Decodes a crop of random position, area and aspect, see `random_box`.
 
     Returns:
@@ -125,7 +151,7 @@ def random_crop_resize(data: bytes, size: int, rng: np.random.Generator) -> np.n
     def choose(height: int, width: int) -> Box:
         return random_box(height, width, rng)
 
-    return _crop_resize(data, size, choose)
+    return _crop_resize(data, size, choose, decoding)
 
 
 def central_box(height: int, width: int, fraction: float) -> Box:
@@ -162,15 +188,24 @@ def random_box(height: int, width: int, rng: np.random.Generator) -> Box:
     return central_box(height, width, 1.0)
 
 
-def _crop_resize(data: bytes, size: int, choose: Callable[[int, int], Box]) -> np.ndarray:
+def _crop_resize(
+    data: bytes, size: int, choose: Callable[[int, int], Box], decoding: Decoding
+) -> np.ndarray:
     """Decodes the box that `choose` returns for the image's height and width, and resizes it."""
-    height, width = headers.read_shape(data)
+    height, width, stored_orientation = headers.read_header(data)
+    turned = stored_orientation if decoding.upright else orientation.UPRIGHT
+    is_swapped = orientation.swaps_sides(turned)
+    if is_swapped:
+        height, width = width, height
     box = choose(height, width)
 
     # The least size of the whole image at which the crop still has `size` pixels a side.
     min_height = math.ceil(size * height / box.height)
     min_width = math.ceil(size * width / box.width)
-    image = _decode(data, min_height, min_width)
+    if is_swapped:
+        min_height, min_width = min_width, min_height
+    stored = pixels.read(data, min_height, min_width, decoding.depth)
+    image = orientation.turn_upright(stored, turned)
 
     # What was decoded may be smaller than the file's image, and the box with it.
     decoded_height, decoded_width, _ = image.shape
@@ -180,39 +215,6 @@ def _crop_resize(data: bytes, size: int, choose: Callable[[int, int], Box]) -> n
     left, right = _scale(box.left, box.right, horizontal)
     crop = image[top:bottom, left:right]
     return _resize(crop, size)
-
-
-def _decode(data: bytes, min_height: int, min_width: int) -> np.ndarray:
-    """Decodes a file whose shape was read; a JPEG at half its size or less, if large enough."""
-    if data.startswith(headers.PNG):
-        image = headers.first_png_image(data)
-        return _decode_any(image)
-
-    scans = _JPEG_SCAN.finditer(data)
-    beyond_limit = itertools.islice(scans, MAX_SCANS, None)
-    if any(beyond_limit):
-        raise ValueError(f"a JPEG of more than {MAX_SCANS} scans")
-    try:
-        return simplejpeg.decode_jpeg(
-            data,
-            min_height=min_height,
-            min_width=min_width,
-            min_factor=_LEAST_FACTOR,
-        )
-    except ValueError:
-        # It is stricter than OpenCV, which forgives stray bytes but not missing ones.
-        return _decode_any(data)
-
-
-def _decode_any(data: bytes) -> np.ndarray:
-    encoded = np.frombuffer(data, np.uint8)
-    try:
-        image = cv2.imdecode(encoded, _FLAGS)
-    except cv2.error as error:
-        raise ValueError(headers.INVALID) from error
-    if image is None:
-        raise ValueError(headers.INVALID)
-    return image
 
 
 def _scale(start: int, end: int, factor: float) -> tuple[int, int]:

@@ -4,6 +4,7 @@ import fcntl
 import importlib
 import io
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -15,6 +16,13 @@ from lens_jax.data import video
 from lens_jax.errors import UserError
 
 FRAMES = "youtube8m_frames"
+# What the folders hold that data sets are prepared from.
+_SOURCES = {
+    "places205": "FOLDER_OF_THE_UNPACKED_TAR_FILES",
+    "fashion_mnist": "FOLDER_OF_THE_IDX_FILES",
+}
+# The name of a copy whose images have limited sides, see `limited_name`.
+_LIMITED = re.compile(r"(?P<name>\w+)_max(?P<side>\d+)", re.ASCII)
 
 
 def data_folder(data_dir: str) -> epath.Path:
@@ -26,11 +34,16 @@ def data_folder(data_dir: str) -> epath.Path:
     return epath.Path(folder).expanduser()
 
 
-def find(name: str, folder: epath.Path) -> epath.Path:
-    """The folder of the newest version of a data set, which is prepared as ArrayRecord.
+def find(name: str, folder: epath.Path, version: str = "") -> epath.Path:
+    """The folder of a version of a data set, which is prepared as ArrayRecord.
 
-    Frames of videos can be prepared in several ways; where there is only one, the plain name stands
-    for it.
+    Frames of videos and many sets of TFDS can be prepared in several ways; where there is only one,
+    the plain name stands for it.
+
+    Args:
+      name: the data set's name, and after a "/" that of one way of preparing it.
+      folder: the folder of all data sets.
+      version: such as "1.0.0"; "" stands for the newest.
 
     Raises:
       UserError: it is not prepared, or in another format; the text has the line to run. Or the
@@ -39,20 +52,25 @@ def find(name: str, folder: epath.Path) -> epath.Path:
     """
     import tensorflow_datasets as tfds
 
-    full_name = _only_way(folder) if name == FRAMES else name
+    full_name = _only_way(name, folder)
     versions = _versions(folder / full_name)
     if not versions:
         command = _build_command(name, folder)
         raise UserError(f"{name} is not prepared in {folder}: {_advice(command)}")
 
-    newest = versions[-1]
-    info = tfds.builder_from_directory(newest).info
+    numbers = [path.name for path in versions]
+    if version and version not in numbers:
+        legal = ", ".join(numbers)
+        raise UserError(f"no version {version} of {name} in {folder}: use one of {legal}")
+    chosen = folder / full_name / (version or numbers[-1])
+
+    info = tfds.builder_from_directory(chosen).info
     formats = {each.value for each in info.available_file_formats()}
     if "array_record" not in formats:
         present = ", ".join(sorted(formats))
-        command = _convert_command(newest)
-        raise UserError(f"{newest} holds {present}, not array_record: {_advice(command)}")
-    return newest
+        command = _convert_command(chosen)
+        raise UserError(f"{chosen} holds {present}, not array_record: {_advice(command)}")
+    return chosen
 
 
 def make(name: str, config: str, folder: epath.Path) -> epath.Path:
@@ -101,20 +119,23 @@ def _versions(folder: epath.Path) -> list[epath.Path]:
     return [path for path in paths if (path / "dataset_info.json").exists()]
 
 
-def _only_way(folder: epath.Path) -> str:
-    """The name of the only way in which frames are prepared; the plain one if there is none."""
-    root = folder / FRAMES
-    if not root.exists():
-        return FRAMES
+def _only_way(name: str, folder: epath.Path) -> str:
+    """The only way in which a data set is prepared; its plain name if that is one, or if none is.
+
+    A way, which TFDS calls a config, has a folder of its own between name and version.
+    """
+    root = folder / name
+    if _versions(root) or not root.exists():
+        return name
     ways = []
     for path in root.iterdir():
         if _versions(path):
-            ways.append(f"{FRAMES}/{path.name}")
+            ways.append(f"{name}/{path.name}")
     ways.sort()
     if len(ways) > 1:
         legal = ", ".join(ways)
-        raise UserError(f"{FRAMES} is prepared in {len(ways)} ways in {folder}: use one of {legal}")
-    return ways[0] if ways else FRAMES
+        raise UserError(f"{name} is prepared in {len(ways)} ways in {folder}: use one of {legal}")
+    return ways[0] if ways else name
 
 
 def _advice(command: str) -> str:
@@ -130,17 +151,30 @@ def _build_command(name: str, folder: epath.Path) -> str:
     data_dir = f"--data_dir={_quote(folder)}"
     if base == FRAMES:
         sampling = video.parse_name(way) or video.Sampling(1, "fps", 256)
-        return _prepare_command(base, "FOLDER_OF_VIDEOS", f"{data_dir} {sampling.flags}")
-    if base == "places205":
-        return _prepare_command(base, "FOLDER_OF_THE_UNPACKED_TAR_FILES", data_dir)
+        return _prepare_command(base, f"--source=FOLDER_OF_VIDEOS {data_dir} {sampling.flags}")
+    if base == "photo_crops":
+        size, _, is_gray = way.partition("-")
+        gray = " --gray" if is_gray else ""
+        options = f"--source=FOLDER_OF_PHOTOGRAPHS {data_dir} --size={size}{gray}"
+        return _prepare_command(base, options)
+    if base in _SOURCES:
+        return _prepare_command(base, f"--source={_SOURCES[base]} {data_dir}")
+    if base == "imagenet100":
+        return _prepare_command(base, data_dir)
+    limited = _LIMITED.fullmatch(base)
+    if limited:
+        original = limited["name"]
+        known = original if original in ("imagenet2012", *_SOURCES) else f"tfds:{original}"
+        return _prepare_command(known, f"{data_dir} --max_side={limited['side']}")
+
     command = f"tfds build {name} {data_dir} --file_format=array_record"
     if name == "imagenet2012":
         command += " --manual_dir=FOLDER_OF_THE_OFFICIAL_TAR_FILES"
     return command
 
 
-def _prepare_command(name: str, source: str, options: str) -> str:
-    return f"python -m lens_jax.prepare --dataset={name} --source={source} {options}"
+def _prepare_command(name: str, options: str) -> str:
+    return f"python -m lens_jax.prepare --dataset={name} {options}"
 
 
 def _convert_command(path: epath.Path) -> str:

@@ -8,26 +8,23 @@ import dataclasses
 import operator
 import pathlib
 from collections.abc import Callable
-from typing import Any, TypedDict
 
 from etils import epath
 
-from lens_jax.data import preparation, video
+from lens_jax.data import preparation, tfds_records, video
+from lens_jax.data.tfds_records import Record
 from lens_jax.errors import UserError
 
 # The configurations of each data set that this project makes: the first is the default, and "" the
 # only one of a data set without.
 _OWN = {"glyphs": ("32", "48", "64", "96", "128"), "digits": ("",)}
-_PREPARED = ("cifar10", "imagenet2012", "places205", preparation.FRAMES)
+_PREPARED = ("cifar10", "imagenet2012", "imagenet100", "places205", preparation.FRAMES)
+# Those of the data sets that `lens_jax.prepare` makes of files that users bring; likewise.
+_BROUGHT = {
+    "fashion_mnist": ("32",),
+    "photo_crops": ("64", "32", "96", "64-gray", "32-gray", "96-gray"),
+}
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-
-
-class Record(TypedDict):
-    """One example: an encoded image, the index of its class, and what to call it in messages."""
-
-    image: bytes
-    label: int
-    name: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +39,8 @@ class Source:
       read: returns the record at an index in [0, size).
       locate: returns the index that the record at an index in [0, size) has in the whole split.
         That is the same index, except in a subsample.
+      upright: whether its images are turned as EXIF says, unless a config decides otherwise. The
+        files of users are; prepared data sets are taken as all others take them.
 
     """
 
@@ -49,6 +48,7 @@ class Source:
     size: int
     read: Callable[[int], Record]
     locate: Callable[[int], int] = operator.index
+    upright: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -68,7 +68,7 @@ class Source:
         def locate(index: int) -> int:
             return self.locate(original(index))
 
-        return Source(self.class_names, kept, read, locate)
+        return dataclasses.replace(self, size=kept, read=read, locate=locate)
 
     def __len__(self) -> int:
         return self.size
@@ -82,10 +82,11 @@ class Source:
 def names() -> tuple[str, ...]:
     """The names that `open_source` knows."""
     configured = []
-    for name, configs in _OWN.items():
+    for name, configs in (_OWN | _BROUGHT).items():
         for config in configs[1:]:
             configured.append(f"{name}/{config}")
-    return (*_OWN, *configured, *_PREPARED, "image_folder")
+    any_other = f"{tfds_records.PREFIX}NAME"
+    return (*_OWN, *_BROUGHT, *configured, *_PREPARED, any_other, "image_folder")
 
 
 def open_source(name: str, split: str, data_dir: str = "") -> Source:
@@ -94,8 +95,9 @@ def open_source(name: str, split: str, data_dir: str = "") -> Source:
     "glyphs" and "digits" are prepared in `data_dir` where they are not yet; other processes that
     want the same wait. "cifar10" and "imagenet2012" are read from where TFDS prepared them,
     "places205" and "youtube8m_frames" from where `lens_jax.prepare` did. Of several preparations of
-    the latter, one is named like "youtube8m_frames/1fps-256". "image_folder" is any folder of JPEG
-    and PNG files, see `open_folder`.
+    the latter, one is named like "youtube8m_frames/1fps-256". "tfds:NAME" is any data set that TFDS
+    prepared as ArrayRecord, see `tfds_records.parse` for what else such a name may say.
+    "image_folder" is any folder of image files, see `open_folder`.
 
     Args:
       name: one of `names()`.
@@ -109,21 +111,44 @@ def open_source(name: str, split: str, data_dir: str = "") -> Source:
     if name == "image_folder":
         return open_folder(data_dir, split)
 
+    path = find_prepared(name, data_dir)
+    image, label = "", ""
+    if name.startswith(tfds_records.PREFIX):
+        _, _, image, label = tfds_records.parse(name)
+    return _open_tfds(path, split, image, label)
+
+
+def find_prepared(name: str, data_dir: str = "") -> epath.Path:
+    """The folder of a data set's version, where the project's own are prepared if they are not yet.
+
+    Args:
+      name: one of `names()`, but not "image_folder".
+      data_dir: TFDS' directory, where "" stands for its default.
+
+    Raises:
+      UserError: an unknown name, or data that is not there or not readable at random.
+
+    """
     # Prepared beforehand, by TFDS or by `lens_jax.prepare`.
+    if name.startswith(tfds_records.PREFIX):
+        wanted = tfds_records.parse(name)
+        folder = preparation.data_folder(data_dir)
+        return preparation.find(wanted.name, folder, wanted.version)
     if name in _PREPARED or _is_sampling(name):
         folder = preparation.data_folder(data_dir)
-        path = preparation.find(name, folder)
-        return _open_tfds(path, split)
+        return preparation.find(name, folder)
 
-    # Made here where it is not there yet.
+    # In several configurations, of which the first is the default.
     base, _, config = name.partition("/")
-    configs = _OWN.get(base, ())
+    configs = (_OWN | _BROUGHT).get(base, ())
     if configs and not config:
         config = configs[0]
     if config in configs:
         folder = preparation.data_folder(data_dir)
-        path = preparation.make(base, config, folder)
-        return _open_tfds(path, split)
+        if base in _BROUGHT:
+            return preparation.find(f"{base}/{config}", folder)
+        # Made here where it is not there yet.
+        return preparation.make(base, config, folder)
 
     legal = ", ".join(names())
     raise UserError(f"unknown data set {name!r}: use one of {legal}")
@@ -177,7 +202,7 @@ def open_folder(folder: str, split: str) -> Source:
         label = labels[index]
         return _file_record(path, label)
 
-    return Source(tuple(class_names), len(paths), read)
+    return Source(tuple(class_names), len(paths), read, upright=True)
 
 
 def _subfolders(folder: pathlib.Path) -> list[str]:
@@ -224,63 +249,6 @@ def _file_record(path: pathlib.Path, label: int) -> Record:
     return {"image": content, "label": label, "name": str(path)}
 
 
-def _open_tfds(path: epath.Path, split: str) -> Source:
-    import tensorflow_datasets as tfds
-    from tensorflow_datasets.proto import tf_example_pb2
-
-    builder = tfds.builder_from_directory(path)
-    info = builder.info
-    if split not in info.splits:
-        legal = ", ".join(info.splits)
-        raise UserError(f"unknown split {split!r} of {info.full_name}: use one of {legal}")
-
-    # TFDS' own parser would first turn every feature into an array, which takes thrice as long.
-    raw = tfds.decode.DeserializeMethod.RAW_BYTES
-    rows = builder.as_data_source(
-        split,
-        deserialize_method=raw,
-        file_format="array_record",
-    )
-    prefix = f"{info.full_name} {split}"
-
-    def read(index: int) -> Record:
-        row = rows[index]
-        example = tf_example_pb2.Example.FromString(row)
-        return _tfds_record(example, f"{prefix}[{index}]")
-
-    labels = info.features["label"]
-    class_names = tuple(labels.names)
-    return Source(class_names, len(rows), read)
-
-
-def _tfds_record(example: Any, name: str) -> Record:
-    features = example.features.feature
-    images = features["image"].bytes_list.value
-    labels = features["label"].int64_list.value
-    titles = _titles(features)
-    return {
-        "image": images[0],
-        "label": labels[0],
-        "name": " ".join([name, *titles]),
-    }
-
-
-def _titles(features: Any) -> list[str]:
-    """Where a record comes from: ImageNet and Places have files, CIFAR-10 ids, frames a video."""
-    titles = []
-    for key in ("file_name", "id"):
-        if key in features:
-            title = _text(features, key)
-            titles.append(title)
-    if "video" in features:
-        # Time finds the frame in the video, its number in the data set.
-        video_id = _text(features, "video")
-        frames = features["frame"].int64_list.value
-        seconds = features["seconds"].float_list.value
-        titles.append(f"{video_id} frame {frames[0]} at {seconds[0]:.2f} s")
-    return titles
-
-
-def _text(features: Any, key: str) -> str:
-    values = features[key].bytes_list.value
-    return values[0].decode()
+def _open_tfds(path: epath.Path, split: str, image: str = "", label: str = "") -> Source:
+    records = tfds_records.open_records(path, split, image, label)
+    return Source(**records._asdict())

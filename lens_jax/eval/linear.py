@@ -9,6 +9,7 @@ import optax
 from absl import logging
 
 from lens_jax.data.batches import Batches, Skipped, train_batches
+from lens_jax.data.decode import read_decoding
 from lens_jax.data.source import Source
 from lens_jax.devices import distributed, mesh
 from lens_jax.devices.compiler import compiler_options
@@ -134,6 +135,7 @@ def _open_augmented(frozen: Frozen, train: Source, skipped: Skipped, batch_size:
         shard=jax.process_index(),
         shards=jax.process_count(),
         threads=data.threads,
+        decoding=read_decoding(data),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lens_jax.data.batches import Batches, Skipped, eval_batches
+from lens_jax.data.decode import read_decoding
 from lens_jax.data.source import Source
 from lens_jax.devices import distributed, mesh
 from lens_jax.devices.compiler import compiler_options
@@ -78,6 +79,7 @@ def _open_pass(data: ConfigDict, source: Source, skipped: Skipped, linear: bool)
         shard=jax.process_index(),
         shards=jax.process_count(),
         threads=data.threads,
+        decoding=read_decoding(data),
     )
 
 

@@ -3,7 +3,7 @@
 They are drawn before the pretext views are made: an arrow that turns with its image gives the
 rotation away, one drawn after the turn would always point up and give nothing away. Both are
 described for CIFAR-10 by Minderer et al. (2020, arXiv 2002.08822); position and size of the arrow
-follow Ahmadian & Lindsten (2023).
+follow Ahmadian & Lindsten (2023). The radial one is ours: it tells where in an image a patch was.
 """
 
 from typing import NamedTuple
@@ -17,6 +17,8 @@ from lens_jax.errors import UserError, check_choice
 # Byte 127 in [-1, 1].
 ARROW_GRAY = 127 / 127.5 - 1
 ARROW_SIDE = 12
+# Of green over the other colors: 1 px at the middle of the sides of images of 32 px, 2 px of 64.
+RADIAL_MAGNIFICATION = 17 / 16
 
 
 class Shortcut(NamedTuple):
@@ -30,7 +32,7 @@ def inject(name: str, images: jax.Array) -> Shortcut:
     """Draws a shortcut into images.
 
     Args:
-      name: "none", "arrow" or "chromatic".
+      name: a key of `SHORTCUTS`.
       images: [N, h, w, 3] in [-1, 1].
 
     Raises:
@@ -76,6 +78,36 @@ def chromatic(images: jax.Array) -> jax.Array:
     return images.at[..., 1].set(moved)
 
 
+def chromatic_radial(images: jax.Array) -> jax.Array:
+    """Lateral chromatic aberration of a real lens: magnifies green about the image's center.
+
+    Red and green do not meet at edges then, and the direction of the fringe points away from the
+    center (Doersch et al., 2015, arXiv 1505.05192, saw networks find a patch's place by it). Green
+    is interpolated linearly between its pixels.
+    """
+    green = images[..., 1]
+    tall = _magnify(green, axis=1)
+    large = _magnify(tall, axis=2)
+    return images.at[..., 1].set(large)
+
+
+def _magnify(values: jax.Array, axis: int) -> jax.Array:
+    """Stretches [N, h, w] along an axis about its center, and cuts off what leaves the image."""
+    size = values.shape[axis]
+    center = (size - 1) / 2
+    # Where the value of each pixel comes from: never outside.
+    origins = center + (np.arange(size) - center) / RADIAL_MAGNIFICATION
+    before = np.floor(origins).astype(np.int32)
+    after = np.minimum(before + 1, size - 1)
+    weights = (origins - before).astype(np.float32)
+    along_axis = weights[:, None] if axis == 1 else weights
+
+    first = jnp.take(values, before, axis)
+    second = jnp.take(values, after, axis)
+    # In this form, equal values stay exactly what they are.
+    return first + along_axis * (second - first)
+
+
 def _arrow_mask(height: int, width: int) -> np.ndarray:
     mask = np.zeros((height, width), bool)
     mask[5:12, 5] = True  # the stem
@@ -84,4 +116,9 @@ def _arrow_mask(height: int, width: int) -> np.ndarray:
     return mask
 
 
-SHORTCUTS = {"none": none, "arrow": arrow, "chromatic": chromatic}
+SHORTCUTS = {
+    "none": none,
+    "arrow": arrow,
+    "chromatic": chromatic,
+    "chromatic_radial": chromatic_radial,
+}

@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lens_jax.data.batches import Skipped, eval_batches
+from lens_jax.data.decode import read_decoding
 from lens_jax.data.source import open_source
 from lens_jax.errors import UserError
 from lens_jax.eval import frozen
@@ -90,7 +91,12 @@ def _read_images(config: ConfigDict, data_dir: str | None, count: int) -> np.nda
     source = open_source(data.name, data.eval_split, folder).subsample(count)
     skipped = Skipped(source)
     batches = eval_batches(
-        source, skipped, batch_size=BATCH_SIZE, image_size=data.image_size, crop=data.eval_crop
+        source,
+        skipped,
+        batch_size=BATCH_SIZE,
+        image_size=data.image_size,
+        crop=data.eval_crop,
+        decoding=read_decoding(data),
     )
 
     # The mask leaves out images that do not decode and the filling of the last batch.

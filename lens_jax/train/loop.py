@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from lens_jax import config as configs
 from lens_jax.data.batches import Batches, Skipped, train_batches
+from lens_jax.data.decode import read_decoding
 from lens_jax.devices import cache, distributed, mesh
 from lens_jax.errors import UserError
 from lens_jax.train import compiling, finite, preemption
@@ -162,6 +163,7 @@ def open_batches(training: Training, rollbacks: int) -> Batches:
         shard=jax.process_index(),
         shards=jax.process_count(),
         threads=config.data.threads,
+        decoding=read_decoding(config.data),
     )
 
 

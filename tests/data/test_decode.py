@@ -65,14 +65,6 @@ def test_jpeg_of_any_mode(mode):
     assert difference(decoded, expected) < 1.5
 
 
-def test_the_camera_orientation_is_ignored():
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    for kind in ("JPEG", "PNG"):
-        data = encode(Image.fromarray(SMOOTH), kind, exif=exif)
-        assert decode.decode(data).shape == SMOOTH.shape
-
-
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("fraction", [0.02, 0.5, 0.95])
 def test_truncated_files_do_not_decode(kind, fraction):

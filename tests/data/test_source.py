@@ -140,8 +140,10 @@ assert "tensorflow" not in sys.modules
     "name", ["cifar100", "glyphs/33", "digits/32", "cifar10/3.0.2", "youtube8m_frames/256", ""]
 )
 def test_unknown_name(name, tmp_path):
-    own = "glyphs, digits, glyphs/48, glyphs/64, glyphs/96, glyphs/128"
-    legal = f"{own}, cifar10, imagenet2012, places205, youtube8m_frames, image_folder"
+    own = "glyphs, digits, fashion_mnist, photo_crops, glyphs/48, glyphs/64, glyphs/96, glyphs/128"
+    crops = "photo_crops/32, photo_crops/96, photo_crops/64-gray, photo_crops/32-gray"
+    prepared = "cifar10, imagenet2012, imagenet100, places205, youtube8m_frames"
+    legal = f"{own}, {crops}, photo_crops/96-gray, {prepared}, tfds:NAME, image_folder"
     assert message(name, "train", str(tmp_path)) == f"unknown data set {name!r}: use one of {legal}"
     assert not list(tmp_path.iterdir())
 
@@ -167,6 +169,11 @@ def test_missing_imagenet_names_the_folder_of_its_files(tmp_path):
     ("name", "options"),
     [
         ("places205", ""),
+        ("imagenet100", ""),
+        ("fashion_mnist/32", ""),
+        ("photo_crops/32", " --size=32"),
+        ("photo_crops/96-gray", " --size=96 --gray"),
+        ("tfds:imagenet2012_max256", " --max_side=256"),
         ("youtube8m_frames", " --frames_per_second=1 --size=256"),
         ("youtube8m_frames/0.5fps-128", " --frames_per_second=0.5 --size=128"),
         ("youtube8m_frames/8frames-64", " --frames_per_video=8 --size=64"),
@@ -175,7 +182,8 @@ def test_missing_imagenet_names_the_folder_of_its_files(tmp_path):
 def test_what_has_to_be_prepared_here_names_the_command(name, options, tmp_path):
     text = message(name, "train", str(tmp_path))
     assert text.startswith(
-        f"{name} is not prepared in {tmp_path}: run `python -m lens_jax.prepare --dataset="
+        f"{name.removeprefix('tfds:')} is not prepared in {tmp_path}: "
+        "run `python -m lens_jax.prepare --dataset="
     )
     assert text.endswith(f" --data_dir={tmp_path}{options}` once")
 

@@ -3,6 +3,7 @@ import time
 import pytest
 
 from ..clips import write_clip
+from ..idx import write as write_release
 from .commands import command, run, succeed
 
 FRAMES = "--dataset=youtube8m_frames"
@@ -28,7 +29,11 @@ def test_help_answers_at_once():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--dataset=places",), ("'places'", "places205, youtube8m_frames")),
+        (("--dataset=places",), ("'places'", "places205, fashion_mnist, photo_crops, youtube8m")),
+        (("--dataset=fashion_mnist",), ("no train-images-idx3-ubyte.gz in",)),
+        (("--dataset=photo_crops", "--size=50"), ("--size is 50",)),
+        (("--dataset=fashion_mnist", "--gray"), ("--gray is for photo_crops, not for fashion",)),
+        (("--dataset=places205", "--max_side=64"), ("--source is for places205", "copies")),
         ((FRAMES,), ("--frames_per_second", "--frames_per_video")),
         (
             (FRAMES, "--frames_per_second=1", "--frames_per_video=8"),
@@ -38,7 +43,10 @@ def test_help_answers_at_once():
         ((FRAMES, "--frames_per_second=nan"), ("--frames_per_second is nan",)),
         ((FRAMES, "--frames_per_video=-8"), ("--frames_per_video is -8",)),
         ((FRAMES, "--frames_per_video=8", "--size=0"), ("--size is 0",)),
-        (("--dataset=places205", "--size=64"), ("--size is for youtube8m_frames",)),
+        (
+            ("--dataset=places205", "--size=64"),
+            ("--size is for photo_crops, youtube8m_frames, not",),
+        ),
     ],
 )
 def test_wrong_options_are_named_and_nothing_is_written(options, words, tmp_path):
@@ -54,6 +62,21 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
     )
     assert f"'{tmp_path}/nowhere'" in refuse("--dataset=places205", *options)
     assert not (tmp_path / "data").exists()
+
+
+def test_files_of_a_release_are_prepared_and_then_copied_at_a_limited_size(tmp_path):
+    write_release(tmp_path / "release")
+    data_dir = f"--data_dir={tmp_path / 'data'}"
+    source = f"--source={tmp_path / 'release'}"
+    lines = succeed(*command("prepare", "--dataset=fashion_mnist", source, data_dir)).splitlines()
+    path = tmp_path / "data" / "fashion_mnist" / "32" / "1.0.0"
+    assert lines[-1] == f"{path} holds 20 in train, 10 in test"
+
+    words = ("--dataset=tfds:fashion_mnist", "--max_side=16", data_dir)
+    lines = succeed(*command("prepare", *words)).splitlines()
+    copy = tmp_path / "data" / "fashion_mnist_max16" / "1.0.0"
+    assert lines[-1] == f"{copy} holds 20 in train, 10 in test"
+    assert "is there already" in refuse(*words)
 
 
 def test_videos_are_prepared_and_counted_and_not_again(tmp_path):

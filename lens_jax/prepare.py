@@ -68,7 +68,6 @@ SIZE = flags.DEFINE_integer(
 )
 GRAY = flags.DEFINE_bool("gray", False, "Squares without colors.")
 MAX_SIDE = flags.DEFINE_integer("max_side", None, "Largest shorter side of the copied images.")
-THREADS = flags.DEFINE_integer("threads", 8, "Images that are copied at a time.", 1)
 BEAM_OPTIONS = flags.DEFINE_list(
     "beam_options", None, "Options of the Beam pipeline; without it by default."
 )
@@ -89,7 +88,6 @@ _USERS = {
     "gray": ("photo_crops",),
     "beam_options": (_FRAMES,),
     "max_side": (_COPIES,),
-    "threads": (_COPIES,),
 }
 
 
@@ -131,7 +129,7 @@ def copy() -> None:
         check_range("--max_side", MAX_SIDE.value, 1)
     from lens_jax.data.builders import copies
 
-    copies.prepare(DATASET.value, DATA_DIR.value, MAX_SIDE.value, THREADS.value)
+    copies.prepare(DATASET.value, DATA_DIR.value, MAX_SIDE.value)
 
 
 def prepare_places205() -> None:

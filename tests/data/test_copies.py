@@ -76,7 +76,7 @@ def test_the_list_has_100_classes_in_order():
 
 
 def test_shorter_sides_are_limited_and_small_images_stay_as_they_are(data, capsys):
-    copies.prepare("imagenet2012", str(data), max_side=64, threads=2)
+    copies.prepare("imagenet2012", str(data), max_side=64)
     lines = capsys.readouterr().out.splitlines()
     path = data / "imagenet2012_max64" / "1.0.0"
     assert lines[-2] == f"{path} holds 9 in train, 3 in validation"
@@ -101,26 +101,26 @@ def test_shorter_sides_are_limited_and_small_images_stay_as_they_are(data, capsy
 
 
 def test_imagenet100_holds_its_classes_only(data):
-    copies.prepare("imagenet100", str(data), max_side=None, threads=2)
+    copies.prepare("imagenet100", str(data), max_side=None)
     source = open_source("imagenet100", "train", str(data))
     assert source.class_names == imagenet100.CLASSES
     original = read("imagenet2012", "train", data)
     expected = {name: each for name, each in original.items() if each[1] != OTHER}
     assert read("imagenet100", "train", data) == expected
 
-    copies.prepare("imagenet100", str(data), max_side=64, threads=2)
+    copies.prepare("imagenet100", str(data), max_side=64)
     limited = read("tfds:imagenet100_max64", "validation", data)
     assert limited.keys() == {"1.JPEG", "2.JPEG"}
 
 
 def test_what_is_not_prepared_or_there_already_is_refused(data):
     with pytest.raises(UserError, match="places205 is not prepared in"):
-        copies.prepare("places205", str(data), max_side=64, threads=2)
+        copies.prepare("places205", str(data), max_side=64)
     with pytest.raises(UserError, match="unknown data set 'places'"):
-        copies.prepare("places", str(data), max_side=64, threads=2)
-    copies.prepare("imagenet2012", str(data), max_side=64, threads=2)
+        copies.prepare("places", str(data), max_side=64)
+    copies.prepare("imagenet2012", str(data), max_side=64)
     with pytest.raises(UserError, match="is there already"):
-        copies.prepare("imagenet2012", str(data), max_side=64, threads=2)
+        copies.prepare("imagenet2012", str(data), max_side=64)
 
 
 def test_names_of_copies():

@@ -1,10 +1,12 @@
 """Copies of prepared data sets: with images of limited size, or with some of the classes only.
 
-Most of the time of reading ImageNet goes into pixels that no crop shows. A copy whose shorter sides
-are at most 256 px is a seventh as large and is decoded several times as fast.
+Much of the time of reading ImageNet goes into pixels that are averaged away. Photographs of 500 px
+that are copied with shorter sides of 256 px take two thirds of the bytes, at quality 95, and are
+read 1.6 times as fast.
 """
 
 import itertools
+import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,14 +36,13 @@ class Original(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def prepare(dataset: str, data_dir: str, max_side: int | None, threads: int) -> None:
+def prepare(dataset: str, data_dir: str, max_side: int | None) -> None:
     """Copies a prepared data set, and prints what was prepared.
 
     Args:
       dataset: its name, see `open_source`; or "imagenet100", of which ImageNet is the original.
       data_dir: the folder of all data sets.
       max_side: the largest legal shorter side of the images in pixels; None keeps them as they are.
-      threads: number of images that are decoded at a time.
 
     Raises:
       UserError: the data set is not prepared, or the copy is there already.
@@ -65,7 +66,6 @@ def prepare(dataset: str, data_dir: str, max_side: int | None, threads: int) -> 
     builder = builder_class(
         original=Original(splits, class_names),
         max_side=max_side,
-        threads=threads,
         data_dir=preparation.data_folder(data_dir),
         file_format="array_record",
     )
@@ -109,11 +109,10 @@ class Copy(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
 
-    def __init__(self, *, original: Original, max_side: int | None, threads: int, **kwargs: Any):
+    def __init__(self, *, original: Original, max_side: int | None, **kwargs: Any):
         """The images of `original`, see `prepare`."""
         self._original = original
         self._max_side = max_side
-        self._threads = threads
         self.broken: list[str] = []
         super().__init__(**kwargs)
 
@@ -137,7 +136,7 @@ class Copy(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self, source: Source) -> Examples:
         indices = iter(range(len(source)))
-        with ThreadPoolExecutor(self._threads) as pool:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             # By chunks, as a pool would read on until the memory is full.
             while chunk := list(itertools.islice(indices, _CHUNK)):
                 copies = pool.map(lambda index: self._copy(source, index), chunk)

@@ -82,8 +82,12 @@ def main() -> None:
 
 def print_result(result: dict[str, Any]) -> None:
     """Prints one evaluation as a table."""
-    measured = [str(result[key]) for key in ("step", "dataset", "representation", "solver")]
+    from lens_jax.workdir.results import describe_data
+
+    measured = [str(result[key]) for key in ("step", "representation", "solver")]
     print(f"\nstep {'  '.join(measured)}")
+    print(f"  evaluated on {describe_data(result)}")
+    print(f"  classifiers learned on {result['train_split']}, {result['train_examples']:,} images")
     for tap, accuracy in result["taps"].items():
         print(f"  linear accuracy on {tap:<12} {accuracy:7.2%}")
     for name, value in result.items():

@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 
 from lens_jax.data.batches import Skipped, train_batches
 from lens_jax.data.preparation import data_folder
-from lens_jax.data.source import Source, open_source
+from lens_jax.data.source import Source, open_split
 from lens_jax.devices import cache, mesh
 from lens_jax.errors import UserError
 from lens_jax.recipes import base_config
@@ -252,8 +252,7 @@ def tiny_config() -> ConfigDict:
 
 
 def _open_train_source(config: ConfigDict) -> Source:
-    options = config.data
-    return open_source(options.name, options.train_split, options.dir)
+    return open_split(config.data, config.data.train_split)
 
 
 def _trace(config: ConfigDict, facts: DataFacts, devices: Mesh) -> compiling.Traced:

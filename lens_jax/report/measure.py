@@ -87,7 +87,7 @@ def _read_images(config: ConfigDict, data_dir: str | None, count: int) -> np.nda
     """The first `count` images of the eval split, or all there are, uint8 [B, h, w, 3]."""
     data = config.data
     folder = data.dir if data_dir is None else data_dir
-    source = open_source(data.name, data.eval_split, folder)
+    source = open_source(data.name, data.eval_split, folder, data.classes)
     skipped = Skipped(source)
     batches = eval_batches(
         source, skipped, batch_size=BATCH_SIZE, image_size=data.image_size, crop=data.eval_crop
@@ -101,6 +101,6 @@ def _read_images(config: ConfigDict, data_dir: str | None, count: int) -> np.nda
     images = np.concatenate(decoded)[:count]
     if not len(images):
         raise UserError(
-            f"no image of {data.name} {data.eval_split} decodes: give another --data_dir"
+            f"no image of {source.dataset} {source.split} decodes: give another --data_dir"
         )
     return images

@@ -9,7 +9,7 @@ from lens_jax.defaults import DATASETS
 from lens_jax.errors import UserError
 from lens_jax.workdir import files
 from lens_jax.workdir.metrics import read_metrics
-from lens_jax.workdir.results import read_results
+from lens_jax.workdir.results import DATA_KEYS, read_results
 
 MEASURED = (
     "linear_accuracy",
@@ -19,7 +19,7 @@ MEASURED = (
     "pretext_accuracy_shortcut_lensed",
 )
 # Two linear accuracies are only compared where these settings of the evaluation are the same.
-EVALUATED_AS = ("dataset", "solver", "train_examples")
+EVALUATED_AS = ("solver", *DATA_KEYS)
 # The variant of a config file that trains on a data set.
 VARIANTS = {settings["data"]["name"]: variant for variant, settings in DATASETS.items()}
 # What is known of a run, by name: `MEASURED`, "seconds" of training, "recovered".

@@ -1,0 +1,316 @@
+"""Reads a folder of images: which of its files are images, their splits and their classes.
+
+The folder is read here rather than by `tfds.folder_dataset.ImageFolder`, which offers no random
+access (its `as_data_source` looks for records that were never written) and needs classes.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from lens_jax.data.records import (
+    EVAL_SPLITS,
+    HELD_OUT,
+    Record,
+    Source,
+    choose_split,
+    fingerprint,
+)
+from lens_jax.errors import UserError, check_choice, reason
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+# A folder that has one of these has a folder for each split.
+SPLITS = ("train", "test", "validation", "val")
+UNLABELED = "unlabeled"
+# What operating systems, archives and storage devices leave beside images, in lower case.
+LEFTOVERS = frozenset(
+    {
+        "__macosx",
+        "@eadir",
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+    }
+)
+# One image of so many is held out.
+HELD_OUT_EVERY = 10
+
+# (path below the split, parts parted by "/") -> name of the class.
+ClassOf = Callable[[str], str]
+
+
+class File(NamedTuple):
+    """An image file: its path below the folder, parts parted by "/", and its size in bytes."""
+
+    path: str
+    size: int
+
+
+class Listing(NamedTuple):
+    """What a folder holds, at any depth.
+
+    Attributes:
+      images: the image files, sorted.
+      folders: the folders right in it, sorted.
+      left_out: number of the other entries by the reason why they are left out.
+
+    """
+
+    images: list[File]
+    folders: list[str]
+    left_out: Counter[str]
+
+
+class Split(NamedTuple):
+    """A split's images, sorted, and the part of their paths that is the split's folder."""
+
+    prefix: str
+    images: list[File]
+
+
+def first_folder(path: str) -> str:
+    """The class that is the first folder of a path below the split."""
+    first, separator, _ = path.partition("/")
+    return first if separator else UNLABELED
+
+
+def whole_path(path: str) -> str:
+    """The class that is all folders of a path below the split."""
+    folders, _, _ = path.rpartition("/")
+    return folders or UNLABELED
+
+
+CLASSES: dict[str, ClassOf] = {"folder": first_folder, "path": whole_path}
+
+
+def open_folder(folder: str, split: str, classes: str = "folder") -> Source:
+    """Opens the images in `folder/split/class/` at any depth, or in `folder/class/`.
+
+    A folder with one of `SPLITS` right in it has a split for each of its folders; any other is one
+    split, "train". Where there is no other split to evaluate on, about a tenth of each class of
+    "train" is no part of it but of the split "held_out", see `hold_out`. The classes are those of
+    all splits, sorted, so that labels mean the same in each; files outside of a class make up one
+    of their own, "unlabeled".
+
+    Args:
+      folder: the folder.
+      split: which split; "" is the one to evaluate on, see `records.choose_split`.
+      classes: a key of `CLASSES`: the class of a file is the first folder below its split, or
+        "path", all of its folders.
+
+    Raises:
+      UserError: there is no such folder or split, or no image in it, or it may not be read.
+
+    """
+    check_choice("classes", classes, CLASSES)
+    class_of = CLASSES[classes]
+    root = os.path.expanduser(folder)
+    endings = ", ".join(ENDINGS)
+    layout = f"expected train/CLASS/IMAGE or CLASS/IMAGE in it, ending in {endings}"
+    if not folder or not os.path.isdir(root):
+        raise UserError(f"no image folder at {folder!r}: {layout}; set data.dir")
+    listing = list_images(root)
+    if not listing.images:
+        raise UserError(f"no images in image folder {root}{_left_out(listing)}: {layout}")
+
+    splits = find_splits(listing, class_of)
+    title = f"image folder {root}"
+    split = choose_split(title, split, splits)
+    chosen = splits[split]
+    if not chosen.images:
+        raise UserError(f"no images in split {split!r} of {title}: {layout}")
+
+    # Labels have to mean the same in all splits.
+    names = {split_name: _class_names(each, class_of) for split_name, each in splits.items()}
+    class_names = sorted(set().union(*names.values()))
+    indices = {name: index for index, name in enumerate(class_names)}
+    labels = [indices[name] for name in names[split]]
+
+    def read(index: int) -> Record:
+        path = os.path.join(root, chosen.images[index].path)
+        return _file_record(path, labels[index])
+
+    return Source(
+        tuple(class_names),
+        len(chosen.images),
+        read,
+        dataset="image_folder",
+        folder=root,
+        split=split,
+        fingerprint=_fingerprint(chosen, class_names, classes),
+        notes=_notes(root, listing, splits, class_names),
+    )
+
+
+def list_images(root: str) -> Listing:
+    """Lists the images in a folder and in those below it.
+
+    Links that lead back to a folder around them are not followed. Raises `UserError` for a folder
+    that may not be read.
+    """
+    images: list[File] = []
+    folders: list[str] = []
+    left_out: Counter[str] = Counter()
+    pending = [""]
+    while pending:
+        parent = pending.pop()
+        for entry in _entries(root, parent):
+            path = f"{parent}{entry.name}"
+            why = _why_left_out(entry)
+            if why:
+                left_out[why] += 1
+            elif entry.is_dir():
+                pending.append(f"{path}/")
+                if not parent:
+                    folders.append(entry.name)
+            else:
+                images.append(File(path, entry.stat().st_size))
+    # Folder by folder, as "a/b" stands before "a-b/c".
+    images.sort(key=lambda file: file.path.split("/"))
+    return Listing(images, sorted(folders), left_out)
+
+
+def _entries(root: str, folder: str) -> Iterator[os.DirEntry]:
+    path = os.path.join(root, folder)
+    try:
+        with os.scandir(path) as entries:
+            yield from entries
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {reason(error)}; permit reading it, or move it out of {root}"
+        ) from error
+
+
+def _why_left_out(entry: os.DirEntry) -> str:
+    """Why an entry is neither an image nor a folder that may hold some; "" where it is."""
+    name = entry.name.casefold()
+    if name.startswith(".") or name in LEFTOVERS:
+        return "hidden or of the system"
+    try:
+        if entry.is_dir():
+            return "links to a folder around them" if _leads_back(entry) else ""
+        is_file = entry.is_file()
+    except OSError:
+        # A link to itself.
+        is_file = False
+    if not is_file:
+        return "no file"
+    _, ending = os.path.splitext(name)
+    if ending not in ENDINGS:
+        return ending or "without an ending"
+    return ""
+
+
+def _leads_back(entry: os.DirEntry) -> bool:
+    if not entry.is_symlink():
+        return False
+    target = os.path.realpath(entry.path)
+    parent = os.path.realpath(os.path.dirname(entry.path))
+    return os.path.commonpath((target, parent)) == target
+
+
+def find_splits(listing: Listing, class_of: ClassOf) -> dict[str, Split]:
+    """The splits of a folder by name, see `open_folder`; images beside them are in none."""
+    if set(SPLITS).isdisjoint(listing.folders):
+        splits = {"train": Split("", listing.images)}
+    else:
+        splits = {name: Split(f"{name}/", []) for name in listing.folders}
+        for file in listing.images:
+            name, _, _ = file.path.partition("/")
+            if name in splits:
+                splits[name].images.append(file)
+
+    has_eval_split = not set(EVAL_SPLITS).isdisjoint(splits)
+    if "train" in splits and not has_eval_split:
+        kept, held_out = hold_out(splits["train"], class_of)
+        splits |= {"train": kept, HELD_OUT: held_out}
+    return splits
+
+
+def hold_out(split: Split, class_of: ClassOf) -> tuple[Split, Split]:
+    """Parts a split in what stays and what is held out: a tenth of each class, evenly spaced.
+
+    Of a class of two images or more it is at least one, of a class of one image none. Which images
+    follows from their sorted paths alone.
+    """
+    by_class = defaultdict(list)
+    for file, name in zip(split.images, _class_names(split, class_of), strict=True):
+        by_class[name].append(file)
+
+    chosen = set()
+    for files in by_class.values():
+        total = len(files)
+        if total < 2:
+            continue
+        count = max(1, total // HELD_OUT_EVERY)
+        for number in range(count):
+            # The middle of each of `count` equal parts.
+            middle = (2 * number + 1) * total // (2 * count)
+            chosen.add(files[middle])
+
+    kept = [file for file in split.images if file not in chosen]
+    held_out = [file for file in split.images if file in chosen]
+    return Split(split.prefix, kept), Split(split.prefix, held_out)
+
+
+def _class_names(split: Split, class_of: ClassOf) -> list[str]:
+    """The class of each image of a split."""
+    start = len(split.prefix)
+    return [class_of(file.path[start:]) for file in split.images]
+
+
+def _fingerprint(split: Split, class_names: list[str], classes: str) -> str:
+    words = [classes, *class_names]
+    for file in split.images:
+        words += (file.path, str(file.size))
+    return fingerprint(words)
+
+
+def _file_record(path: str, label: int) -> Record:
+    """The content of a file; one that cannot be read counts as an image that does not decode."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError:
+        content = b""
+    return {"image": content, "label": label, "name": path}
+
+
+def _notes(
+    root: str, listing: Listing, splits: dict[str, Split], class_names: list[str]
+) -> tuple[str, ...]:
+    """What was read and left out, and what the splits are, in two lines."""
+    endings: Counter[str] = Counter()
+    for file in listing.images:
+        _, ending = os.path.splitext(file.path)
+        endings[ending.lower()] += 1
+    read = f"image folder {root}: {_counts(endings)}{_left_out(listing)}"
+
+    sizes = []
+    for name, split in splits.items():
+        sizes.append(f"{len(split.images):,} images in {name}")
+    parts = f"classes: {len(class_names):,}; {', '.join(sizes)}"
+    outside = len(listing.images) - sum(len(split.images) for split in splits.values())
+    if outside:
+        parts += f", {outside:,} in no split"
+    if HELD_OUT in splits and HELD_OUT not in listing.folders:
+        parts += ", which training never sees, as there is no test, validation or val folder"
+    return read, parts
+
+
+def _left_out(listing: Listing) -> str:
+    if not listing.left_out:
+        return ""
+    return f"; left out: {_counts(listing.left_out)}"
+
+
+def _counts(counts: Counter[str]) -> str:
+    """Numbers and names, the most frequent first: "90 .webp, 4 .jpg"."""
+    parts = [f"{count:,} {name}" for name, count in counts.most_common()]
+    return ", ".join(parts)

@@ -53,7 +53,7 @@ def main() -> None:
     import jax
 
     from lens_jax.devices import distributed
-    from lens_jax.eval.evaluate import Options, evaluate
+    from lens_jax.eval.evaluate import Options, data_notes, evaluate
     from lens_jax.eval.follow import follow
     from lens_jax.workdir.results import add_result
 
@@ -72,11 +72,16 @@ def main() -> None:
         shortcut=SHORTCUT.value,
     )
     distributed.start()
+    first = jax.process_index() == 0
+    has_notes = False
     for frozen in follow(CHECKPOINT.value, to_the_end=FOLLOW.value, wait=not ONCE.value):
+        if first and not has_notes:
+            print(*data_notes(frozen, options), sep="\n", flush=True)
+            has_notes = True
         # All processes evaluate together, and the first one writes and prints.
         result = evaluate(frozen, options)
         add_result(CHECKPOINT.value, result)
-        if jax.process_index() == 0:
+        if first:
             print_result(result)
 
 

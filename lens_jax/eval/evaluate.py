@@ -129,6 +129,17 @@ def open_sources(config: ConfigDict, options: Options) -> tuple[Source, Source]:
     return train.subsample(examples), test
 
 
+def data_notes(frozen: Frozen, options: Options) -> list[str]:
+    """Lines that say what an evaluation reads, and whether it is what the run was trained on."""
+    train, test = open_sources(frozen.config, options)
+    # Both splits of a folder have the same lines.
+    notes = list(dict.fromkeys((*train.notes, *test.notes)))
+    trained_on = frozen.run.get("data", {})
+    if trained_on.get("fingerprint") == test.fingerprint:
+        notes.append(f"the test split {test.split!r} is what the run was trained on")
+    return notes
+
+
 def describe_data(train: Source, test: Source) -> Results:
     """What a result was measured on: plain values, which also tell it from other results."""
     return {

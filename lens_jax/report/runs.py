@@ -9,7 +9,7 @@ from lens_jax.defaults import DATASETS
 from lens_jax.errors import UserError
 from lens_jax.workdir import files
 from lens_jax.workdir.metrics import read_metrics
-from lens_jax.workdir.results import DATA_KEYS, read_results
+from lens_jax.workdir.results import DATA_KEYS, describe_data, read_results
 
 MEASURED = (
     "linear_accuracy",
@@ -58,6 +58,11 @@ class TrainedRun(NamedTuple):
     def linear_accuracy(self) -> float | None:
         """The linear accuracy of the newest evaluation, if there is one."""
         return self.evaluation.get("linear_accuracy")
+
+    @property
+    def measured_on(self) -> str:
+        """The data of the newest evaluation; "" where nothing was evaluated yet."""
+        return describe_data(self.evaluation)
 
 
 class References(NamedTuple):

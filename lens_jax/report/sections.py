@@ -61,12 +61,14 @@ def all_sections(
 
 def runs_section(found: list[TrainedRun], numbers: dict[str, Numbers]) -> list[Part]:
     """The table of the runs, and in words what each lens or attack recovered."""
-    header = ["run", *NUMBER_COLUMNS.values(), *SETTING_COLUMNS]
+    header = ["run", *NUMBER_COLUMNS.values(), "measured on", *SETTING_COLUMNS]
     rows = []
     sentences = []
     for run in found:
         run_numbers = numbers[run.name]
-        rows.append([run.name, *_number_cells(run_numbers), *_setting_cells(run)])
+        measured_on = run.measured_on or UNKNOWN
+        cells = [*_number_cells(run_numbers), measured_on, *_setting_cells(run)]
+        rows.append([run.name, *cells])
         if "recovered" in run_numbers:
             sentences.append(_recovery(run, found, run_numbers))
     title = "The runs" if len(found) > 1 else "The run"
@@ -76,6 +78,18 @@ def runs_section(found: list[TrainedRun], numbers: dict[str, Numbers]) -> list[P
         *map(page.paragraph, sentences),
         page.paragraph(GLOSSARY),
     ]
+
+
+def measured_on(found: list[TrainedRun]) -> str:
+    """The data that the numbers of the runs were measured on, one a line, with their names."""
+    names: dict[str, list[str]] = {}
+    for run in found:
+        if run.measured_on:
+            names.setdefault(run.measured_on, []).append(run.name)
+    lines = []
+    for data, measured in names.items():
+        lines.append(f"{', '.join(measured)}: measured on {data}")
+    return "\n".join(lines)
 
 
 def text_table(numbers: dict[str, Numbers]) -> str:
@@ -139,7 +153,8 @@ def _recovery(run: TrainedRun, found: list[TrainedRun], numbers: Numbers) -> str
     return (
         f"{run.name} recovered {recovered} of what the shortcut cost: linear accuracy is "
         f"{clean_accuracy} without the shortcut ({clean.name}), {shortcut_accuracy} with it "
-        f"({shortcut.name}), and {accuracy} with it and {means}."
+        f"({shortcut.name}), and {accuracy} with it and {means}. "
+        f"Measured on {run.measured_on}."
     )
 
 

@@ -40,11 +40,15 @@ def write_report(workdir: str, *, examples: int, data_dir: str | None) -> None:
     parts = sections.all_sections(workdir, found, lenses, numbers)
     _write_page(folder, parts)
     if not files.is_run(workdir):
-        summary = json.dumps(numbers, indent=2) + "\n"
-        (root / files.SUMMARY_FILE).write_text(summary)
+        summary = {}
+        for run in found:
+            summary[run.name] = numbers[run.name] | {"measured_on": run.measured_on}
+        text = json.dumps(summary, indent=2) + "\n"
+        (root / files.SUMMARY_FILE).write_text(text)
 
     print(f"the report is {folder / 'index.html'}\n")
     print(sections.text_table(numbers))
+    print(sections.measured_on(found))
 
 
 def _write_page(folder: epath.Path, parts: list[page.Part]) -> None:

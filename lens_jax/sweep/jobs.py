@@ -1,6 +1,6 @@
 """The jobs of a sweep, one a run, all checked before the first one starts."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etils import epath
 from ml_collections import ConfigDict
@@ -8,7 +8,13 @@ from ml_collections import ConfigDict
 from lens_jax import config as configs
 from lens_jax.devices.mesh import make_mesh
 from lens_jax.errors import UserError, check_choice
-from lens_jax.eval.evaluate import Options, open_sources, resolve_shortcut, resolve_taps
+from lens_jax.eval.evaluate import (
+    Options,
+    describe_data,
+    open_sources,
+    resolve_shortcut,
+    resolve_taps,
+)
 from lens_jax.eval.features import REPRESENTATIONS
 from lens_jax.sweep.grid import Run, row_name
 from lens_jax.train.setup import facts_of, make_setup
@@ -22,13 +28,13 @@ class Requirements(NamedTuple):
     Attributes:
       total_steps: the step of its last checkpoint.
       evaluations: the evaluations of that checkpoint, one a representation.
-      train_examples: number of images that each classifier learns on.
+      data: what the evaluations are measured on, by `workdir.results.DATA_KEYS`.
 
     """
 
     total_steps: int
     evaluations: tuple[Options, ...]
-    train_examples: int
+    data: dict[str, Any]
 
 
 class Job(NamedTuple):
@@ -81,7 +87,8 @@ def _find_requirements(
     setup = make_setup(config, make_mesh(config.mesh.fsdp))
     total_steps = setup.clock.total_steps
     system = make_system(config, facts_of(setup.source), total_steps)
-    train_source, _ = open_sources(config, options)
+    train, test = open_sources(config, options)
+    described = describe_data(train, test)
     resolve_taps(system, options)
     shortcut = resolve_shortcut(config, options)
 
@@ -93,7 +100,7 @@ def _find_requirements(
     evaluations = []
     for representation in representations:
         evaluations.append(options._replace(representation=representation, shortcut=shortcut))
-    return Requirements(total_steps, tuple(evaluations), len(train_source))
+    return Requirements(total_steps, tuple(evaluations), described)
 
 
 def _check_folder(job: Job) -> None:

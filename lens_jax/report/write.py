@@ -42,13 +42,16 @@ def write_report(workdir: str, *, examples: int, data_dir: str | None) -> None:
     if not files.is_run(workdir):
         summary = {}
         for run in found:
-            summary[run.name] = numbers[run.name] | {"measured_on": run.measured_on}
+            data = {"measured_on": run.measured_on} if run.measured_on else {}
+            summary[run.name] = numbers[run.name] | data
         text = json.dumps(summary, indent=2) + "\n"
         (root / files.SUMMARY_FILE).write_text(text)
 
     print(f"the report is {folder / 'index.html'}\n")
     print(sections.text_table(numbers))
-    print(sections.measured_on(found))
+    measured_on = sections.measured_on(found)
+    if measured_on:
+        print(measured_on)
 
 
 def _write_page(folder: epath.Path, parts: list[page.Part]) -> None:

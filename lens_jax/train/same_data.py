@@ -32,7 +32,9 @@ def difference(run: dict[str, Any], source: Source) -> str | None:
     added = len(source) - run["examples"]
     if added:
         more_or_fewer = "more" if added > 0 else "fewer"
-        changes.append(f"{abs(added):,} images {more_or_fewer} than {run['examples']:,}")
+        count = abs(added)
+        images = "image" if count == 1 else "images"
+        changes.append(f"{count:,} {images} {more_or_fewer} than {run['examples']:,}")
     if changes:
         return "; ".join(changes)
 

@@ -35,9 +35,9 @@ JIGSAW = {
 
 @pytest.fixture
 def images(tmp_path) -> np.ndarray:
-    """Three images, [3, 16, 16, 3], that are also files in the split "train" of a folder."""
+    """Three images, [3, 16, 16, 3], that are also files in the split "test" of a folder."""
     pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
-    folder = tmp_path / "images" / "train"
+    folder = tmp_path / "images" / "test"
     folder.mkdir(parents=True)
     for index, image in enumerate(pixels):
         (folder / f"{index}.png").write_bytes(png.encode(image))
@@ -52,7 +52,7 @@ def trained(tiny_config, tmp_path) -> Callable[[dict | None], TrainedRun]:
         settings = {
             "data.name": "image_folder",
             "data.dir": str(tmp_path / "images"),
-            "data.eval_split": "train",
+            "data.eval_split": "",
             "lens.patch": 1,
             "model.stem": "cifar",
             "shortcut": "arrow",

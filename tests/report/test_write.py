@@ -19,7 +19,7 @@ def test_a_report_without_a_lens(add_run, accuracy, metrics_rows, capsys):
     assert "&lt;script&gt;alert(1)&lt;" in text
     assert json.loads((folder / "summary.json").read_text()) == {
         "<script>alert(1)<": {"seconds": 2.0},
-        "arrow": {"linear_accuracy": 0.5, "seconds": 2.0},
+        "arrow": {"linear_accuracy": 0.5, "seconds": 2.0, "measured_on": "glyphs"},
     }
     Image.open(folder / "report" / "curves.png").verify()
 

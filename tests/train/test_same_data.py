@@ -30,7 +30,7 @@ def test_data_that_was_moved_is_the_same(source, capsys):
     [
         ({"class_names": ("red", "lime", "blue")}, "no class 'green' any more; a new class 'lime'"),
         ({"size": 1012}, "1,002 images more than 10"),
-        ({"size": 9}, "1 images fewer than 10"),
+        ({"size": 9}, "1 image fewer than 10"),
         ({"fingerprint": "bb"}, "as many images, of other names or sizes"),
         ({"fingerprint": "bb", "dataset": "colors/2"}, "colors/1 then, colors/2 now"),
     ],
@@ -56,4 +56,4 @@ def test_of_many_classes_three_are_named(source):
 def test_a_run_from_before_fingerprints_is_compared_by_classes_and_images(source):
     older = {key: RUN[key] for key in ("class_names", "examples")}
     assert same_data.difference(older, source) is None
-    assert same_data.difference(older | {"examples": 9}, source) == "1 images more than 9"
+    assert same_data.difference(older | {"examples": 9}, source) == "1 image more than 9"

@@ -25,8 +25,9 @@ def test_a_report_without_a_lens(add_run, accuracy, metrics_rows, capsys):
 
     printed = capsys.readouterr().out
     assert str(folder / "report" / "index.html") in printed
-    last_line = printed.splitlines()[-1]
-    assert last_line.split() == ["arrow", "50.0", "%", "-", "-", "2", "-"]
+    *_, table_line, last_line = printed.splitlines()
+    assert last_line == "arrow: measured on glyphs"
+    assert table_line.split() == ["arrow", "50.0", "%", "-", "-", "2", "-"]
 
 
 def test_one_run_has_no_summary(add_run):

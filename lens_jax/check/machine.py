@@ -158,7 +158,7 @@ def data(config: ConfigDict) -> str:
     skipped.check(config.data.max_skipped)
     return (
         f"{len(source)} images of {config.data.name}; a batch {shape} in {seconds:.2f} s; "
-        f"{_free_space(data_folder(config.data.dir))}"
+        f"{_free_space(data_folder(config.data.dir))}; {'; '.join(source.notes)}"
     )
 
 

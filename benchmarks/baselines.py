@@ -29,7 +29,8 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.command import check_json, write_json
 from lens_jax import cli
 from lens_jax.data.batches import Skipped, eval_batches
-from lens_jax.data.source import Source, open_source
+from lens_jax.data.records import Source
+from lens_jax.data.source import open_source
 
 CELL = 8
 DIRECTIONS = 9

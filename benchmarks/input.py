@@ -47,7 +47,8 @@ from absl import flags
 from lens_jax import cli
 from lens_jax.data import decode
 from lens_jax.data.batches import Skipped, train_batches
-from lens_jax.data.source import Source, open_source
+from lens_jax.data.records import Source
+from lens_jax.data.source import open_source
 from lens_jax.errors import UserError
 
 ROUNDS = 3

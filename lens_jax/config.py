@@ -95,6 +95,7 @@ def check(config: ConfigDict) -> None:
     # Imported only now: all else here serves machines without the packages that data is read with.
     from lens_jax.data.batches import CROPS, EVAL_CROPS
     from lens_jax.data.decode import read_decoding
+    from lens_jax.data.folder import CLASSES
 
     model = config.model
     data = config.data
@@ -106,6 +107,7 @@ def check(config: ConfigDict) -> None:
     check_choice("shortcut", config.shortcut, SHORTCUTS)
     check_choice("dtype", config.dtype, DTYPES)
     check_choice("schedule", config.optimizer.schedule, SCHEDULES)
+    check_choice("classes", data.classes, CLASSES)
     check_choice("crop", data.crop, CROPS)
     check_choice("evaluation crop", data.eval_crop, EVAL_CROPS)
     if data.linear_crop:

@@ -9,8 +9,9 @@ from typing import Any
 DATA = {
     "name": "",
     "dir": "",  # TFDS' directory ("" is its default), or the image folder
+    "classes": "folder",  # of an image folder: the first folder below the split; or the whole path
     "train_split": "train",
-    "eval_split": "test",
+    "eval_split": "test",  # "": the first of test, validation and val, or what is held out
     "image_size": 32,
     "crop": "none",  # of training images: random, central or none
     "eval_crop": "none",
@@ -137,7 +138,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     "imagenet2012": _photos("imagenet2012", "validation"),
     "youtube8m": _photos("youtube8m_frames", "validation"),
     "places205": _photos("places205", "validation"),
-    "image_folder": _photos("image_folder", "train"),
+    "image_folder": _photos("image_folder", ""),
     "cifar10": {
         "data": {"name": "cifar10"},
         "model": {"name": "resnet18", "stem": "cifar"},

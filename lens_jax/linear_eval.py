@@ -55,6 +55,7 @@ def main() -> None:
     from lens_jax.devices import distributed
     from lens_jax.eval.evaluate import (
         Options,
+        data_notes,
         evaluate,
         pretext_results,
         resolve_representations,
@@ -77,8 +78,12 @@ def main() -> None:
     )
     names = tuple(REPRESENTATIONS.value)
     distributed.start()
-    prints = jax.process_index() == 0
+    first = jax.process_index() == 0
+    has_notes = False
     for frozen in follow(CHECKPOINT.value, to_the_end=FOLLOW.value, wait=not ONCE.value):
+        if first and not has_notes:
+            print(*data_notes(frozen, options), sep="\n", flush=True)
+            has_notes = True
         # All processes evaluate together, and the first one writes and prints.
         representations = resolve_representations(frozen.system, names)
         pretext = pretext_results(frozen, options)
@@ -86,16 +91,20 @@ def main() -> None:
             chosen = options._replace(representation=representation)
             result = evaluate(frozen, chosen, pretext)
             add_result(CHECKPOINT.value, result)
-            if prints:
+            if first:
                 print_linear(result)
-        if prints:
+        if first:
             print_pretext(pretext)
 
 
 def print_linear(result: dict[str, Any]) -> None:
     """Prints the linear accuracies of one evaluation as a table."""
-    measured = [str(result[key]) for key in ("step", "dataset", "representation", "solver")]
+    from lens_jax.workdir.results import describe_data
+
+    measured = [str(result[key]) for key in ("step", "representation", "solver")]
     print(f"\nstep {'  '.join(measured)}")
+    print(f"  evaluated on {describe_data(result)}")
+    print(f"  classifiers learned on {result['train_split']}, {result['train_examples']:,} images")
     for tap, accuracy in result["taps"].items():
         print(f"  linear accuracy on {tap:<12} {accuracy:7.2%}")
 

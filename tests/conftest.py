@@ -7,7 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from lens_jax.data.builders import png
-from lens_jax.data.source import Source
+from lens_jax.data.records import Source
 from lens_jax.recipes import base_config
 
 # Compiling takes most of the time of these tests, and their networks are tiny.

@@ -8,7 +8,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from benchmarks.chaos.kinds import BATCH_SIZE, STEPS
 from lens_jax.data.batches import Skipped, train_batches
 from lens_jax.data.builders import png
-from lens_jax.data.source import Source
+from lens_jax.data.records import Source
 from lens_jax.train.loop import data_seed
 
 

@@ -23,7 +23,8 @@ from packaging.requirements import Requirement
 from lens_jax.data.batches import Skipped, train_batches
 from lens_jax.data.decode import read_decoding
 from lens_jax.data.preparation import data_folder
-from lens_jax.data.source import Source, open_source
+from lens_jax.data.records import Source
+from lens_jax.data.source import open_split
 from lens_jax.devices import cache, mesh
 from lens_jax.errors import UserError
 from lens_jax.recipes import base_config
@@ -160,7 +161,7 @@ def data(config: ConfigDict) -> str:
     skipped.check(config.data.max_skipped)
     return (
         f"{len(source)} images of {config.data.name}; a batch {shape} in {seconds:.2f} s; "
-        f"{_free_space(data_folder(config.data.dir))}"
+        f"{_free_space(data_folder(config.data.dir))}; {'; '.join(source.notes)}"
     )
 
 
@@ -254,8 +255,7 @@ def tiny_config() -> ConfigDict:
 
 
 def _open_train_source(config: ConfigDict) -> Source:
-    options = config.data
-    return open_source(options.name, options.train_split, options.dir)
+    return open_split(config.data, config.data.train_split)
 
 
 def _trace(config: ConfigDict, facts: DataFacts, devices: Mesh) -> compiling.Traced:

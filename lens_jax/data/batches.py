@@ -15,7 +15,7 @@ from absl import logging
 
 from lens_jax.data import decode
 from lens_jax.data.decode import AS_THE_DATA_SET, Decoding
-from lens_jax.data.source import Record, Source
+from lens_jax.data.records import Record, Source
 from lens_jax.errors import UserError, check_choice
 
 Example = dict[str, np.ndarray]

@@ -2,36 +2,20 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 from etils import epath
 
+from lens_jax.data.records import UNLABELED, Record, Source, choose_split, fingerprint
 from lens_jax.errors import UserError
 
 PREFIX = "tfds:"
-UNLABELED = "unlabeled"
 _FORM = "tfds:NAME, tfds:NAME/CONFIG, tfds:NAME:VERSION or tfds:NAME,image=KEY,label=KEY"
 _NAME = re.compile(
     r"tfds:(?P<name>\w+(/\w[\w.+-]*)?)(:(?P<version>\d+\.\d+\.\d+))?"
     r"(,image=(?P<image>[\w-]+))?(,label=(?P<label>[\w-]+))?",
     re.ASCII,
 )
-
-
-class Record(TypedDict):
-    """One example: an encoded image, the index of its class, and what to call it in messages."""
-
-    image: bytes
-    label: int
-    name: str
-
-
-class Records(NamedTuple):
-    """One split: the names of its classes, its size, and a function that reads by index."""
-
-    class_names: tuple[str, ...]
-    size: int
-    read: Callable[[int], Record]
 
 
 class Name(NamedTuple):
@@ -72,12 +56,12 @@ def split_names(path: epath.Path) -> tuple[str, ...]:
     return tuple(builder.info.splits)
 
 
-def open_records(path: epath.Path, split: str, image: str = "", label: str = "") -> Records:
+def open_records(path: epath.Path, split: str, image: str = "", label: str = "") -> Source:
     """Opens a split of the data set in a folder.
 
     Args:
       path: the folder of one version, which is prepared as ArrayRecord.
-      split: one of its splits.
+      split: one of its splits; "" is the one to evaluate on, see `records.choose_split`.
       image: the key of the images' feature; "" stands for the only one.
       label: the key of the labels' feature; "" stands for the only one. Where there is none, all
         images are of one class, `UNLABELED`.
@@ -91,9 +75,7 @@ def open_records(path: epath.Path, split: str, image: str = "", label: str = "")
 
     builder = tfds.builder_from_directory(path)
     info = builder.info
-    if split not in info.splits:
-        legal = ", ".join(info.splits)
-        raise UserError(f"unknown split {split!r} of {info.full_name}: use one of {legal}")
+    split = choose_split(info.full_name, split, info.splits)
 
     images = _keys_of(info.features, _is_image)
     image = _choose(info.full_name, "image", image, images)
@@ -123,7 +105,17 @@ def open_records(path: epath.Path, split: str, image: str = "", label: str = "")
             "name": " ".join([f"{prefix}[{index}]", *_titles(features)]),
         }
 
-    return Records(class_names, len(rows), read)
+    size = len(rows)
+    return Source(
+        class_names,
+        size,
+        read,
+        dataset=info.full_name,
+        folder=str(path),
+        split=split,
+        fingerprint=fingerprint((info.full_name, split, str(size), *class_names)),
+        notes=(f"{prefix} in {path}: {size:,} images, classes: {len(class_names):,}",),
+    )
 
 
 def _keys_of(features: Any, is_wanted: Callable[[Any], bool]) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from lens_jax.data.source import Source, open_source
+from lens_jax.data.records import Source
+from lens_jax.data.source import open_source
 from lens_jax.errors import UserError, check_choice
 from lens_jax.eval import features, linear
 from lens_jax.eval.frozen import Frozen, pretext_accuracy
@@ -24,7 +25,8 @@ class Options(NamedTuple):
       dataset: the data set to classify; "" is the run's own.
       data_dir: where that data set is; None is the run's data.dir.
       train_split: where the classifiers learn; "" is the run's.
-      test_split: where they are evaluated; "" is the run's.
+      test_split: where they are evaluated; "" is the run's, or of another data set the one to
+        evaluate on, see `data.records.choose_split`.
       examples: number of labeled training examples, evenly spaced; None is all.
       taps: the taps to classify, of which the last gives `linear_accuracy`; () is all.
       representation: one of `features.REPRESENTATIONS`.
@@ -79,10 +81,9 @@ def linear_results(frozen: Frozen, options: Options) -> Results:
     return {
         "step": frozen.step,
         "dataset": options.dataset or config.data.name,
+        **describe_data(train, test),
         "representation": representation,
         "solver": options.solver,
-        "train_examples": len(train),
-        "test_examples": len(test),
         # In the order of the options, which a jitted function's dictionary does not keep.
         "taps": {tap: accuracies[tap] for tap in taps},
         "linear_accuracy": accuracies[taps[-1]],
@@ -112,15 +113,42 @@ def open_sources(config: ConfigDict, options: Options) -> tuple[Source, Source]:
     data = config.data
     name = options.dataset or data.name
     train_split = options.train_split or data.train_split
-    test_split = options.test_split or data.eval_split
+    # Another data set has other splits, of which it chooses.
+    own_split = data.eval_split if name == data.name else ""
+    test_split = options.test_split or own_split
     # An empty folder is one too: it is the default of TFDS.
     folder = data.dir if options.data_dir is None else options.data_dir
-    train = open_source(name, train_split, folder)
-    test = open_source(name, test_split, folder)
+    train = open_source(name, train_split, folder, data.classes)
+    test = open_source(name, test_split, folder, data.classes)
     if train.num_classes < 2:
         raise UserError(f"data set {name!r} has no classes to learn: give a --dataset with labels")
     examples = options.examples or len(train)
     return train.subsample(examples), test
+
+
+def data_notes(frozen: Frozen, options: Options) -> list[str]:
+    """Lines that say what an evaluation reads, and whether it is what the run was trained on."""
+    train, test = open_sources(frozen.config, options)
+    # Both splits of a folder have the same lines.
+    notes = list(dict.fromkeys((*train.notes, *test.notes)))
+    trained_on = frozen.run.get("data", {})
+    if trained_on.get("fingerprint") == test.fingerprint:
+        notes.append(f"the test split {test.split!r} is what the run was trained on")
+    return notes
+
+
+def describe_data(train: Source, test: Source) -> Results:
+    """What a result was measured on: plain values, which also tell it from other results."""
+    return {
+        "full_name": test.dataset,
+        "folder": test.folder,
+        "train_split": train.split,
+        "test_split": test.split,
+        "train_examples": len(train),
+        "test_examples": len(test),
+        "train_fingerprint": train.fingerprint,
+        "test_fingerprint": test.fingerprint,
+    }
 
 
 def resolve_taps(system: System, options: Options) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lens_jax.data.source import Source
+from lens_jax.data.records import Source
 from lens_jax.errors import UserError
 from lens_jax.eval.frozen import Frozen, apply_extractor, apply_lens
 from lens_jax.eval.passes import run_pass

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lens_jax import config as configs
-from lens_jax.data.source import Source
+from lens_jax.data.records import Source
 from lens_jax.devices.compiler import compiler_options
 from lens_jax.errors import UserError
 from lens_jax.eval.passes import run_pass

@@ -10,9 +10,10 @@ from absl import logging
 
 from lens_jax.data.batches import Batches, Skipped, train_batches
 from lens_jax.data.decode import read_decoding
-from lens_jax.data.source import Source
+from lens_jax.data.records import Source
 from lens_jax.devices import distributed, mesh
 from lens_jax.devices.compiler import compiler_options
+from lens_jax.errors import UserError
 from lens_jax.eval.features import Features, Taps, extract
 from lens_jax.eval.frozen import Frozen
 from lens_jax.eval.passes import linear_size, replicate, round_up_to_devices, run_pass
@@ -37,6 +38,11 @@ def logistic_regression(
     deviation, and the L2 strength is fixed (C = 0.1, our choice: the paper's is not known).
     """
     rows, labels = extract(frozen, train, features)
+    if len(np.unique(labels)) < 2:
+        raise UserError(
+            f"all images to learn the classifiers on, {len(labels)} of split {train.split!r}, are "
+            "of one class: give more --examples, or a --train_split with images of two classes"
+        )
     test_rows, test_labels = extract(frozen, test, features)
     accuracies = {}
     for tap, train_rows in rows.items():

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from lens_jax.data.batches import Batches, Skipped, eval_batches
 from lens_jax.data.decode import read_decoding
-from lens_jax.data.source import Source
+from lens_jax.data.records import Source
 from lens_jax.devices import distributed, mesh
 from lens_jax.devices.compiler import compiler_options
 from lens_jax.tasks.base import Batch

@@ -88,7 +88,7 @@ def _read_images(config: ConfigDict, data_dir: str | None, count: int) -> np.nda
     """Evenly spaced images of the eval split, `count` or all there are, uint8 [B, h, w, 3]."""
     data = config.data
     folder = data.dir if data_dir is None else data_dir
-    source = open_source(data.name, data.eval_split, folder).subsample(count)
+    source = open_source(data.name, data.eval_split, folder, data.classes).subsample(count)
     skipped = Skipped(source)
     batches = eval_batches(
         source,
@@ -105,6 +105,6 @@ def _read_images(config: ConfigDict, data_dir: str | None, count: int) -> np.nda
     images = np.concatenate(decoded)
     if not len(images):
         raise UserError(
-            f"no image of {data.name} {data.eval_split} decodes: give another --data_dir"
+            f"no image of {source.dataset} {source.split} decodes: give another --data_dir"
         )
     return images

@@ -4,9 +4,10 @@ import math
 from typing import Any, NamedTuple
 
 from lens_jax.report.runs import Numbers, TrainedRun
+from lens_jax.workdir.results import DATA_KEYS
 
 # Two accuracies are only compared where these settings of the evaluation are the same.
-EVALUATED_AS = ("dataset", "solver", "train_examples")
+EVALUATED_AS = ("solver", *DATA_KEYS)
 # The features of a run with a lens that are compared with the raw ones of a run without.
 COMPARED = ("raw", "concat")
 PRETEXT = "pretext"

@@ -9,7 +9,7 @@ from lens_jax.defaults import DATASETS
 from lens_jax.errors import UserError
 from lens_jax.workdir import files
 from lens_jax.workdir.metrics import read_metrics
-from lens_jax.workdir.results import IDENTITY, Result, read_results
+from lens_jax.workdir.results import IDENTITY, Result, describe_data, read_results
 
 # The variant of a config file that trains on a data set.
 VARIANTS = {settings["data"]["name"]: variant for variant, settings in DATASETS.items()}
@@ -46,6 +46,11 @@ class TrainedRun(NamedTuple):
     def has_lens(self) -> bool:
         """Whether a lens was trained."""
         return self.kind == "network"
+
+    @property
+    def measured_on(self) -> str:
+        """The data of the newest evaluation; "" where nothing was evaluated yet."""
+        return describe_data(self.evaluation)
 
 
 def find_runs(workdir: str) -> list[TrainedRun]:

@@ -73,11 +73,12 @@ def all_sections(
 def runs_section(found: list[TrainedRun], numbers: dict[str, Numbers]) -> list[Part]:
     """The table of the runs."""
     columns = _known_columns(numbers)
-    header = ["run", *columns.values(), *SETTING_COLUMNS]
+    header = ["run", *columns.values(), "measured on", *SETTING_COLUMNS]
     rows = []
     for run in found:
         cells = _number_cells(numbers[run.name], columns)
-        rows.append([run.name, *cells, *_setting_cells(run)])
+        measured_on = run.measured_on or UNKNOWN
+        rows.append([run.name, *cells, measured_on, *_setting_cells(run)])
     title = "The runs" if len(found) > 1 else "The run"
     return [page.heading(title), page.table(header, rows), page.paragraph(GLOSSARY)]
 
@@ -125,6 +126,15 @@ def _points(difference: float) -> str:
 def _known_columns(numbers: dict[str, Numbers]) -> dict[str, str]:
     known = set().union(*numbers.values())
     return {key: title for key, title in NUMBER_COLUMNS.items() if key in known}
+
+
+def measured_on(found: list[TrainedRun]) -> list[str]:
+    """The data that the numbers of the runs were measured on, one a line, with their names."""
+    names: dict[str, list[str]] = {}
+    for run in found:
+        if run.measured_on:
+            names.setdefault(run.measured_on, []).append(run.name)
+    return [f"{', '.join(measured)}: measured on {data}" for data, measured in names.items()]
 
 
 def text_table(numbers: dict[str, Numbers]) -> str:

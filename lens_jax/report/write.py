@@ -42,12 +42,16 @@ def write_report(workdir: str, *, examples: int, data_dir: str | None) -> None:
     parts = sections.all_sections(workdir, found, lenses, numbers, recoveries)
     _write_page(folder, parts)
     if not files.is_run(workdir):
-        summary = json.dumps(numbers, indent=2) + "\n"
-        (root / files.SUMMARY_FILE).write_text(summary)
+        summary = {}
+        for run in found:
+            data = {"measured_on": run.measured_on} if run.measured_on else {}
+            summary[run.name] = numbers[run.name] | data
+        text = json.dumps(summary, indent=2) + "\n"
+        (root / files.SUMMARY_FILE).write_text(text)
 
     print(f"the report is {folder / 'index.html'}\n")
     print(sections.text_table(numbers))
-    for line in sections.recovery_lines(recoveries):
+    for line in (*sections.measured_on(found), *sections.recovery_lines(recoveries)):
         print(line)
 
 

@@ -1,6 +1,6 @@
 """The jobs of a sweep, one a run, all checked before the first one starts."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etils import epath
 from ml_collections import ConfigDict
@@ -10,6 +10,7 @@ from lens_jax.devices.mesh import make_mesh
 from lens_jax.errors import UserError
 from lens_jax.eval.evaluate import (
     Options,
+    describe_data,
     open_sources,
     resolve_representations,
     resolve_shortcut,
@@ -27,13 +28,13 @@ class Requirements(NamedTuple):
     Attributes:
       total_steps: the step of its last checkpoint.
       evaluations: the evaluations of that checkpoint, one a representation.
-      train_examples: number of images that each classifier learns on.
+      data: what the evaluations are measured on, by `workdir.results.DATA_KEYS`.
 
     """
 
     total_steps: int
     evaluations: tuple[Options, ...]
-    train_examples: int
+    data: dict[str, Any]
 
 
 class Job(NamedTuple):
@@ -83,7 +84,8 @@ def _find_requirements(
     setup = make_setup(config, make_mesh(config.mesh.fsdp))
     total_steps = setup.clock.total_steps
     system = make_system(config, facts_of(setup.source), total_steps)
-    train_source, _ = open_sources(config, options)
+    train, test = open_sources(config, options)
+    described = describe_data(train, test)
     resolve_taps(system, options)
     shortcut = resolve_shortcut(config, options)
 
@@ -92,7 +94,7 @@ def _find_requirements(
     evaluations = []
     for representation in resolve_representations(system, names):
         evaluations.append(options._replace(representation=representation, shortcut=shortcut))
-    return Requirements(total_steps, tuple(evaluations), len(train_source))
+    return Requirements(total_steps, tuple(evaluations), described)
 
 
 def _check_folder(job: Job) -> None:

@@ -10,7 +10,7 @@ from lens_jax.sweep.jobs import Job
 from lens_jax.workdir import files
 from lens_jax.workdir.checkpoints import saved_steps
 from lens_jax.workdir.metrics import read_metrics
-from lens_jax.workdir.results import read_results
+from lens_jax.workdir.results import DATA_KEYS, describe_data, read_results
 
 
 class Status(NamedTuple):
@@ -21,6 +21,7 @@ class Status(NamedTuple):
       state: "finished", "failed", or "missing" where it is neither.
       results: of a finished run, the numbers of the table by their columns.
       error: of a failed run, one line that says why.
+      measured_on: of a finished run, the data that the results were measured on.
 
     """
 
@@ -28,6 +29,7 @@ class Status(NamedTuple):
     state: str
     results: dict[str, float]
     error: str = ""
+    measured_on: str = ""
 
 
 def read_status(job: Job) -> Status:
@@ -35,7 +37,10 @@ def read_status(job: Job) -> Status:
     evaluations = _read_evaluations(job)
     if is_trained(job) and None not in evaluations.values():
         results = _table_results(job, evaluations)
-        return Status(job.run, "finished", results)
+        # All evaluations of a run are of the same data.
+        first = job.required.evaluations[0]
+        measured_on = describe_data(evaluations[first])
+        return Status(job.run, "finished", results, measured_on=measured_on)
     # It counts only where no later try has finished the run.
     failure = failure_path(job)
     if failure.exists():
@@ -80,12 +85,15 @@ def _find_results(job: Job, options: Options, found: list[Results]) -> Results |
         "dataset": options.dataset or job.run.config.data.name,
         "representation": options.representation,
         "solver": options.solver,
-        "train_examples": job.required.train_examples,
         "shortcut": options.shortcut,
     }
+    # Data that was moved is still the same.
+    for key in DATA_KEYS:
+        if key in job.required.data:
+            wanted[key] = job.required.data[key]
     taps = set(options.taps)
     for results in found:
-        same = all(results[key] == value for key, value in wanted.items())
+        same = all(results.get(key) == value for key, value in wanted.items())
         if same and taps <= results["taps"].keys():
             return results
     return None

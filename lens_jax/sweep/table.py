@@ -87,6 +87,7 @@ def make_table(statuses: list[Status]) -> dict[str, Any]:
     "settings" are the keys that differ between rows; a row without one of them leaves it as the
     config has it. A row's "seeds" are the numbers of its runs, "summary" their means and standard
     errors by column, and "bold" names the columns in which it is the best beyond chance.
+    "measured_on" is the data of the results, of several where rows differ in it.
     """
     # Runs that differ only in their seeds make up a row.
     groups = defaultdict(list)
@@ -100,7 +101,12 @@ def make_table(statuses: list[Status]) -> dict[str, Any]:
         index = best(samples)
         if index is not None:
             rows[index]["bold"].append(column)
-    return {"settings": _differing_keys(rows), "rows": rows}
+    measured_on = {status.measured_on for status in statuses if status.measured_on}
+    return {
+        "settings": _differing_keys(rows),
+        "measured_on": sorted(measured_on),
+        "rows": rows,
+    }
 
 
 def _make_row(group: list[Status]) -> dict[str, Any]:
@@ -120,6 +126,8 @@ def _describe(status: Status) -> dict[str, Any]:
     seed = run.config[SEED]
     described = {"seed": seed, "folder": run.name, "state": status.state}
     described |= status.results
+    if status.measured_on:
+        described["measured_on"] = status.measured_on
     if status.error:
         described["error"] = status.error
     return described
@@ -169,7 +177,10 @@ def to_markdown(table: dict[str, Any]) -> str:
     text = ""
     for line in lines:
         text += f"| {' | '.join(line)} |\n"
-    return f"{text}\n{CAPTION}\n"
+    caption = CAPTION
+    if table["measured_on"]:
+        caption += f" Measured on {'; '.join(table['measured_on'])}."
+    return f"{text}\n{caption}\n"
 
 
 def _setting_cell(row: dict[str, Any], key: str) -> str:

@@ -17,7 +17,7 @@ from lens_jax.data.batches import Batches, Skipped, train_batches
 from lens_jax.data.decode import read_decoding
 from lens_jax.devices import cache, distributed, mesh
 from lens_jax.errors import UserError
-from lens_jax.train import compiling, finite, preemption
+from lens_jax.train import compiling, finite, preemption, same_data
 from lens_jax.train.durations import Clock
 from lens_jax.train.gradients import Metrics
 from lens_jax.train.progress import report_progress
@@ -67,18 +67,19 @@ class Window:
     waited: float = 0.0
 
 
-def train(config: ConfigDict, workdir: str) -> None:
+def train(config: ConfigDict, workdir: str, *, allow_changed_data: bool = False) -> None:
     """Trains what `config` describes, or goes on from the newest intact checkpoint in `workdir`.
 
     A number that is not finite ends it, once `train.rollbacks` returns to the last checkpoint are
     used up. On SIGTERM it saves and raises `SystemExit` with `preemption.EXIT_STATUS`.
 
     Raises `UserError` for a config that cannot be run, for a `workdir` of another config, of
-    another run that is still training, or that cannot be written, for too many unreadable images,
-    and at the first number that is not finite.
+    another run that is still training, or that cannot be written, for data that has changed since
+    unless `allow_changed_data`, for too many unreadable images, and at the first number that is not
+    finite.
     """
     with preemption.watch() as preempted, open_training(config, workdir) as training:
-        progress = start(training)
+        progress = start(training, allow_changed_data)
         step_fn, seconds = compiling.compile_step(training.setup.traced.step)
         devices = f"{training.devices.size} {jax.default_backend()} device(s)"
         print(f"compiled the step in {seconds:.1f} s for {devices}", flush=True)
@@ -95,6 +96,8 @@ def open_training(config: ConfigDict, workdir: str) -> Iterator[Training]:
     configs.check(config)
     devices = mesh.make_mesh(config.mesh.fsdp)
     setup = make_setup(config, devices)
+    if jax.process_index() == 0:
+        print(*setup.source.notes, sep="\n", flush=True)
     with lock.hold(workdir):
         claim_workdir(config, workdir)
         cache.use_cache(workdir)
@@ -119,9 +122,9 @@ def claim_workdir(config: ConfigDict, workdir: str) -> None:
         files.write_config(workdir, new)
 
 
-def start(training: Training) -> Progress:
+def start(training: Training, allow_changed_data: bool = False) -> Progress:
     """Goes on from the newest intact checkpoint, or starts anew."""
-    progress = resume(training)
+    progress = resume(training, allow_changed_data=allow_changed_data)
     if progress is not None:
         return progress
     state = training.setup.traced.init()
@@ -131,10 +134,13 @@ def start(training: Training) -> Progress:
     return Progress(0, state, open_batches(training, rollbacks=0), 0.0, 0)
 
 
-def resume(training: Training, rollbacks: int | None = None) -> Progress | None:
+def resume(
+    training: Training, rollbacks: int | None = None, *, allow_changed_data: bool = False
+) -> Progress | None:
     """Reads the newest intact checkpoint; None where there is none.
 
-    The count of roll-backs is the checkpoint's own by default.
+    The count of roll-backs is the checkpoint's own by default. Raises `UserError` where the data is
+    not the checkpoint's, unless that is allowed.
     """
     shapes = jax.eval_shape(training.setup.traced.init)
     sharding = mesh.state_sharding(training.devices, shapes)
@@ -142,6 +148,7 @@ def resume(training: Training, rollbacks: int | None = None) -> Progress | None:
     if restored is None:
         return None
     step, state, run = restored
+    same_data.check(run, training.setup.source, training.workdir, allowed=allow_changed_data)
     if rollbacks is None:
         rollbacks = run["rollbacks"]
     batches = open_batches(training, rollbacks)
@@ -188,7 +195,9 @@ def train_or_roll_back(
             raise
         what = str(error).partition(":")[0]
         print(f"{what}: rolling back, {used} of {allowed} times", flush=True)
-    return resume(training, used)._replace(seconds=progress.seconds)
+    # The data was found the same, or allowed to differ, when this process began.
+    resumed = resume(training, used, allow_changed_data=True)
+    return resumed._replace(seconds=progress.seconds)
 
 
 def train_to_the_end(
@@ -264,6 +273,7 @@ def run_record(config: ConfigDict, setup: Setup, progress: Progress) -> dict[str
     """What a checkpoint holds beside the state."""
     return {
         "config": configs.to_json(config),
+        "data": same_data.describe(setup.source),
         "class_names": list(setup.source.class_names),
         "examples": len(setup.source),
         "total_steps": setup.clock.total_steps,

@@ -5,7 +5,8 @@ from typing import NamedTuple
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from lens_jax.data.source import Source, open_source
+from lens_jax.data.records import Source
+from lens_jax.data.source import open_split
 from lens_jax.errors import UserError
 from lens_jax.tasks.base import DataFacts
 from lens_jax.train import compiling
@@ -24,7 +25,7 @@ class Setup(NamedTuple):
 
 def make_setup(config: ConfigDict, devices: Mesh) -> Setup:
     """Opens the data and traces the step, which refuses what cannot be; nothing is written."""
-    source = open_source(config.data.name, config.data.train_split, config.data.dir)
+    source = open_split(config.data, config.data.train_split)
     clock = Clock(config.data.batch_size, len(source))
     clock = clock._replace(total_steps=clock.steps(config.train.duration))
     if clock.total_steps < 1:

@@ -10,8 +10,20 @@ from lens_jax.workdir import files
 
 Result = dict[str, Any]
 
+# The keys that say on what data a result was measured. The folder is none: data that was moved is
+# the same by its fingerprints. Older results lack some of these.
+DATA_KEYS = (
+    "dataset",
+    "full_name",
+    "train_split",
+    "test_split",
+    "train_examples",
+    "test_examples",
+    "train_fingerprint",
+    "test_fingerprint",
+)
 # The keys by which two results are of the same evaluation.
-IDENTITY = ("step", "dataset", "representation", "solver", "train_examples")
+IDENTITY = ("step", "representation", "solver", *DATA_KEYS)
 
 
 def read_results(workdir: str) -> list[Result]:
@@ -35,5 +47,20 @@ def add_result(workdir: str, result: Result) -> None:
         files.write_whole(path, json.dumps(rows, indent=2) + "\n")
 
 
+def describe_data(result: Result) -> str:
+    """On what a result was measured, such as "digits/1.0.0 test, 360 images".
+
+    An older result names what it knows.
+    """
+    name = result.get("full_name") or result.get("dataset", "")
+    folder = result.get("folder", "")
+    # The folder of an image folder is all that tells it from others.
+    title = f"{name} {folder}" if name == "image_folder" and folder else name
+    split = result.get("test_split", "")
+    text = f"{title} {split}".strip()
+    images = result.get("test_examples")
+    return f"{text}, {images:,} images" if images is not None else text
+
+
 def _identity(result: Result) -> list[Any]:
-    return [result[key] for key in IDENTITY]
+    return [result.get(key) for key in IDENTITY]

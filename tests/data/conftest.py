@@ -6,7 +6,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from lens_jax.data.builders import png
-from lens_jax.data.source import Record, Source, open_source
+from lens_jax.data.records import Record, Source
+from lens_jax.data.source import open_source
 
 
 class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):

@@ -10,7 +10,8 @@ from PIL import Image, ImageOps
 from lens_jax.data import decode, headers, orientation
 from lens_jax.data.batches import Skipped, eval_batches
 from lens_jax.data.decode import AS_STORED, Decoding
-from lens_jax.data.source import Source, open_source
+from lens_jax.data.records import Source
+from lens_jax.data.source import open_source
 
 UPRIGHT = Decoding(upright=True)
 ORIENTATION = 0x0112

@@ -1,4 +1,3 @@
-import os
 import pathlib
 import subprocess
 import sys
@@ -199,64 +198,3 @@ def test_tfrecord_names_the_conversion(tfrecord_dir):
     command = f"tfds convert_format --dataset_version_dir={path} --out_file_format=array_record"
     text = message("cifar10", "train", tfrecord_dir)
     assert text.startswith(f"{path} holds tfrecord, not array_record: run `{command}` once")
-
-
-def test_image_folder(tmp_path):
-    write(tmp_path, "train/cat/b.PNG", "train/cat/a.png", "train/dog/c.JPeG", "train/dog/._c.jpg")
-    write(tmp_path, "train/dog/notes.txt", "val/ant/d.jpg", "val/dog/e.jpg", ".cache/x/f.jpg")
-    opened = source.open_source("image_folder", "train", str(tmp_path))
-    assert opened.class_names == ("ant", "cat", "dog")
-    found = [(opened[i]["name"], opened[i]["label"]) for i in range(len(opened))]
-    train = tmp_path / "train"
-    assert found == [
-        (f"{train}/cat/a.png", 1),
-        (f"{train}/cat/b.PNG", 1),
-        (f"{train}/dog/c.JPeG", 2),
-    ]
-    assert opened[0]["image"] == IMAGE
-    other = source.open_source("image_folder", "val", str(tmp_path))
-    assert [other[i]["label"] for i in range(2)] == [0, 2]
-
-
-def test_image_folder_with_what_only_looks_like_an_image(tmp_path):
-    write(tmp_path, "train/cat/a.png", "train/cat/b.png")
-    (tmp_path / "train/cat/folder.jpg").mkdir()
-    (tmp_path / "train/cat/nothing.jpg").symlink_to(tmp_path / "gone")
-    os.mkfifo(tmp_path / "train/cat/pipe.png")
-    opened = source.open_source("image_folder", "train", str(tmp_path))
-    assert len(opened) == 2
-    (tmp_path / "train/cat/b.png").unlink()  # as good as one that may not be read
-    assert opened[1]["image"] == b""
-
-
-def test_image_folder_without_classes(tmp_path):
-    write(tmp_path, "train/b.png", "train/a.png")
-    opened = source.open_source("image_folder", "train", str(tmp_path))
-    assert (opened.class_names, opened[0]["label"]) == (("unlabeled",), 0)
-    assert opened[0]["name"] == str(tmp_path / "train/a.png")
-
-
-def test_image_folder_that_is_not_there(tmp_path):
-    layout = "expected train/CLASS/*.jpg, .jpeg or .png in it"
-    missing = str(tmp_path / "missing")
-    assert message("image_folder", "train", missing).startswith(
-        f"no image folder at '{missing}': {layout}"
-    )
-    assert message("image_folder", "train", "").startswith(f"no image folder at '': {layout}")
-
-
-def test_image_folder_without_the_split(tmp_path):
-    assert "which has none: expected train/CLASS" in message("image_folder", "train", str(tmp_path))
-    write(tmp_path, "train/a/b.png", "val/a/b.png")
-    text = message("image_folder", "test", str(tmp_path))
-    assert text.startswith(
-        f"unknown split 'test' of image folder {tmp_path}, which has train, val: "
-    )
-
-
-def test_image_folder_without_images(tmp_path):
-    write(tmp_path, "train/a/b.txt")
-    text = message("image_folder", "train", str(tmp_path))
-    assert text.startswith(
-        f"no images in {tmp_path}/train of image folder {tmp_path}: expected train/CLASS"
-    )

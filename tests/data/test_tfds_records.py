@@ -11,7 +11,8 @@ import tensorflow_datasets as tfds
 from lens_jax.data import tfds_records
 from lens_jax.data.builders import png
 from lens_jax.data.decode import decode
-from lens_jax.data.source import Source, open_source
+from lens_jax.data.records import Source
+from lens_jax.data.source import open_source
 from lens_jax.errors import UserError
 
 IMAGE = tfds.features.Image(shape=(None, None, 3))

@@ -86,6 +86,8 @@ def test_two_processes_refuse_alike_what_both_together_cannot_read(trained, tmp_
         (tmp_path / "train" / name).mkdir(parents=True)
         for i in range(PER_CLASS):
             (tmp_path / "train" / name / f"{i:02}.png").write_bytes(png.encode(pixels))
+    # Nothing is held out of training images where there is a test split.
+    (tmp_path / "test").mkdir()
     # One of 130 images may be broken. The second process reads the last two of them: rows 128 and
     # 129.
     broken = [tmp_path / "train" / name for name in ("black/00.png", f"dark/{PER_CLASS - 1}.png")]

@@ -5,6 +5,7 @@ import pytest
 from lens_jax.errors import UserError
 from lens_jax.eval.evaluate import (
     Options,
+    data_notes,
     evaluate,
     linear_results,
     open_sources,
@@ -13,6 +14,7 @@ from lens_jax.eval.evaluate import (
     resolve_shortcut,
 )
 from lens_jax.eval.frozen import pretext_accuracy
+from lens_jax.train import same_data
 
 COLORS = {"red": (230, 30, 30), "green": (30, 220, 40), "blue": (40, 40, 225)}
 SWAPPED = {"red": "green", "green": "blue", "blue": "red"}
@@ -46,12 +48,21 @@ def make_evaluated(make_frozen, images):
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
-def test_colors_are_separated_and_confused_where_the_labels_are(make_evaluated, solver: str):
+def test_colors_are_separated_and_confused_where_the_labels_are(
+    make_evaluated, images, solver: str
+):
     frozen = make_evaluated({"lens.kind": "none"})
     options = Options(taps=("block1",), solver=solver, epochs=30)
-    assert linear_results(frozen, options) == {
+    found = linear_results(frozen, options)
+    fingerprints = {found.pop("train_fingerprint"), found.pop("test_fingerprint")}
+    assert len(fingerprints) == 2
+    assert found == {
         "step": 3,
         "dataset": "image_folder",
+        "full_name": "image_folder",
+        "folder": str(images),
+        "train_split": "train",
+        "test_split": "test",
         "representation": "raw",
         "solver": solver,
         "train_examples": 12,
@@ -179,3 +190,32 @@ def test_images_without_classes_are_refused(make_evaluated, images, tmp_path):
         (tmp_path / split).symlink_to(images / "train" / "red")
     with pytest.raises(UserError, match="no classes to learn: give a --dataset"):
         open_sources(make_evaluated().config, Options(data_dir=str(tmp_path)))
+
+
+def test_by_default_another_split_is_evaluated_than_was_trained_on(make_evaluated, images):
+    config = make_evaluated({"data.eval_split": ""}).config
+    train, test = open_sources(config, Options())
+    assert (train.split, test.split) == ("train", "test")
+    _, test = open_sources(config, Options(test_split="train"))
+    assert test.split == "train"
+
+
+def test_the_test_split_of_another_data_set_is_its_own(make_evaluated, images):
+    frozen = make_evaluated({"data.name": "digits", "data.eval_split": "validation"})
+    _, test = open_sources(frozen.config, Options(dataset="image_folder", data_dir=str(images)))
+    assert test.split == "test"
+
+
+def test_the_lines_say_where_the_test_split_is_what_was_trained_on(make_evaluated):
+    frozen = make_evaluated()
+    train, _ = open_sources(frozen.config, Options())
+    trained = frozen._replace(run=frozen.run | {"data": same_data.describe(train)})
+    assert data_notes(trained, Options()) == list(train.notes)
+    last = data_notes(trained, Options(test_split="train"))[-1]
+    assert last == "the test split 'train' is what the run was trained on"
+
+
+def test_training_images_of_one_class_are_refused_in_one_line(make_evaluated, images):
+    options = Options(examples=1, taps=("block1",))
+    with pytest.raises(UserError, match="1 of split 'train', are of one class: give more"):
+        linear_results(make_evaluated(), options)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lens_jax.data import decode
-from lens_jax.data.source import Source
+from lens_jax.data.records import Source
 from lens_jax.eval.features import make_features
 from lens_jax.eval.linear import logistic_regression, sgd_heads, train_heads
 

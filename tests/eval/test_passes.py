@@ -21,7 +21,7 @@ SCRIPT = """
 import json, pathlib, sys
 import jax, numpy as np
 jax.config.update("jax_disable_most_optimizations", True)
-from lens_jax.data.source import Source
+from lens_jax.data.records import Source
 from lens_jax.eval import features, frozen, linear
 
 def read(folder):

@@ -35,9 +35,9 @@ JIGSAW = {
 
 @pytest.fixture
 def images(tmp_path) -> np.ndarray:
-    """Three images, [3, 16, 16, 3], that are also files in the split "train" of a folder."""
+    """Three images, [3, 16, 16, 3], that are also files in the split "test" of a folder."""
     pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
-    folder = tmp_path / "images" / "train"
+    folder = tmp_path / "images" / "test"
     folder.mkdir(parents=True)
     for index, image in enumerate(pixels):
         (folder / f"{index}.png").write_bytes(png.encode(image))
@@ -52,7 +52,7 @@ def trained(tiny_config, tmp_path) -> Callable[[dict | None], TrainedRun]:
         settings = {
             "data.name": "image_folder",
             "data.dir": str(tmp_path / "images"),
-            "data.eval_split": "train",
+            "data.eval_split": "",
             "lens.patch": 1,
             "model.stem": "cifar",
             "shortcut": "arrow",
@@ -84,7 +84,7 @@ def trained(tiny_config, tmp_path) -> Callable[[dict | None], TrainedRun]:
 
 def test_the_images_of_a_survey_come_from_all_classes(trained, images, tmp_path, monkeypatch):
     # As many images of each of two classes as are measured: the first ones are all of one.
-    folder = tmp_path / "images" / "train"
+    (folder,) = (tmp_path / "images").iterdir()
     for path in folder.iterdir():
         path.unlink()
     for label, level in {"dark": 10, "light": 240}.items():

@@ -19,14 +19,19 @@ def test_a_report_without_a_lens(add_run, accuracy, metrics_rows, capsys):
     assert "&lt;script&gt;alert(1)&lt;" in text
     assert json.loads((folder / "summary.json").read_text()) == {
         "<script>alert(1)<": {"seconds": 2.0},
-        "arrow": {"linear_accuracy_raw": 0.5, "seconds": 2.0},
+        "arrow": {
+            "linear_accuracy_raw": 0.5,
+            "seconds": 2.0,
+            "measured_on": "glyphs, 2,000 images",
+        },
     }
     Image.open(folder / "report" / "curves.png").verify()
 
     printed = capsys.readouterr().out
     assert str(folder / "report" / "index.html") in printed
-    last_line = printed.splitlines()[-1]
-    assert last_line.split() == ["arrow", "50.0", "%", "2"]
+    *_, table_line, last_line = printed.splitlines()
+    assert last_line == "arrow: measured on glyphs, 2,000 images"
+    assert table_line.split() == ["arrow", "50.0", "%", "2"]
 
 
 def test_one_run_has_no_summary(add_run):

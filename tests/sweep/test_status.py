@@ -15,12 +15,11 @@ from lens_jax.sweep.table import make_table, to_markdown
 from lens_jax.workdir.files import FAILURE_FILE, write_config
 
 OPTIONS = Options(taps=("block1", "pre_logits"), shortcut="arrow")
-RESULT = {
+DATA = {"dataset": "digits", "test_split": "test", "train_examples": 100, "test_fingerprint": "0f"}
+RESULT = DATA | {
     "step": 8,
-    "dataset": "digits",
     "representation": "raw",
     "solver": "lbfgs",
-    "train_examples": 100,
     "taps": {"block1": 0.25, "block2": 0.5, "pre_logits": 0.75},
     "linear_accuracy": 0.75,
     "shortcut": "arrow",
@@ -39,7 +38,7 @@ def make_job(tiny_config, tmp_path):
         run = Run({"shortcut": "arrow", "seed": seed}, f"run-{seed}", tiny_config({"seed": seed}))
         kinds = ("raw", "lensed") if lens else ("raw",)
         evaluations = tuple(OPTIONS._replace(representation=kind) for kind in kinds)
-        return Job(run, str(tmp_path / run.name), Requirements(8, evaluations, 100))
+        return Job(run, str(tmp_path / run.name), Requirements(8, evaluations, DATA))
 
     return make
 
@@ -63,6 +62,7 @@ def test_a_finished_run_has_the_results_of_its_last_checkpoint_and_last_tap(make
         leave(make_job(lens=True), [earlier, lensed, RESULT], failure="an earlier failure")
     )
     assert (status.state, status.error) == ("finished", "")
+    assert status.measured_on == "digits test"
     assert status.results == {
         "linear_accuracy_raw": 0.75,
         "linear_accuracy_lensed": 0.2,
@@ -80,6 +80,8 @@ def test_a_finished_run_has_the_results_of_its_last_checkpoint_and_last_tap(make
         {"representation": "concat"},
         {"solver": "sgd"},
         {"train_examples": 99},
+        {"test_split": "train"},
+        {"test_fingerprint": "1f"},
         {"shortcut": "chromatic"},
         {"taps": {"pre_logits": 0.75}},
     ],
@@ -126,6 +128,11 @@ def base(tiny_config, tmp_path):
     )
 
 
+def test_an_older_result_that_does_not_say_its_split_does_not_finish_a_run(make_job):
+    older = {key: value for key, value in RESULT.items() if key != "test_split"}
+    assert read_status(leave(make_job(), [older])).state == "missing"
+
+
 def test_requirements_by_hand(base, tmp_path):
     runs = make_runs(base, "lens.kind=none data.batch_size=2,4 seed=0,1; lens.kind=network seed=0")
     jobs = make_jobs(runs, str(tmp_path / "sweep"), Options(examples=5), ())
@@ -136,7 +143,7 @@ def test_requirements_by_hand(base, tmp_path):
         "lensed",
         "concat",
     ]
-    assert {job.required.train_examples for job in jobs} == {5}
+    assert {job.required.data["train_examples"] for job in jobs} == {5}
     assert {job.required.evaluations[0].shortcut for job in jobs} == {"chromatic"}
     assert jobs[0].workdir == str(tmp_path / "sweep" / "data.batch_size=2,lens.kind=none,seed=0")
     assert not (tmp_path / "sweep").exists()
@@ -147,7 +154,7 @@ def test_without_a_lens_only_raw_features_are_evaluated(base, tmp_path):
     jobs = make_jobs(runs, str(tmp_path), Options(examples=100), ("concat", "lensed"))
     kinds = [[options.representation for options in job.required.evaluations] for job in jobs]
     assert kinds == [["raw"], ["concat", "lensed"]]
-    assert jobs[0].required.train_examples == 6
+    assert jobs[0].required.data["train_examples"] == 6
 
 
 @pytest.mark.parametrize(

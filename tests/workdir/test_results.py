@@ -4,7 +4,7 @@ import pytest
 
 from lens_jax.errors import UserError
 from lens_jax.workdir.files import RESULTS_FILE
-from lens_jax.workdir.results import add_result, read_results
+from lens_jax.workdir.results import add_result, describe_data, read_results
 
 FIRST = {
     "step": 100,
@@ -36,6 +36,12 @@ def test_what_is_added_reads_back_the_same_and_is_plain_json(tmp_path):
         {"representation": "raw"},
         {"solver": "sgd"},
         {"train_examples": 100},
+        {"full_name": "digits/2.0.0"},
+        {"train_split": "test"},
+        {"test_split": "train"},
+        {"test_examples": 7},
+        {"train_fingerprint": "aa"},
+        {"test_fingerprint": "aa"},
     ],
 )
 def test_another_evaluation_is_added_at_the_end(other: dict, tmp_path):
@@ -58,3 +64,19 @@ def test_a_file_that_is_not_json_is_refused_by_name_and_left_alone(tmp_path):
         with pytest.raises(UserError, match=f"{RESULTS_FILE} is not JSON.*remove"):
             touch()
     assert path.read_text() == '[{"step": 1'
+
+
+def test_data_that_was_moved_is_the_same_evaluation(tmp_path):
+    for folder in ("here", "there"):
+        add_result(str(tmp_path), FIRST | {"folder": folder, "test_fingerprint": "aa"})
+    assert [row["folder"] for row in read_results(str(tmp_path))] == ["there"]
+
+
+def test_a_result_says_on_what_it_was_measured_and_an_older_one_what_it_knows():
+    row = {"dataset": "image_folder", "full_name": "image_folder", "folder": "/photos"}
+    row |= {"test_split": "held_out", "test_examples": 1234}
+    assert describe_data(row) == "image_folder /photos held_out, 1,234 images"
+    newer = {"dataset": "digits", "full_name": "digits/1.0.0", "folder": "/tfds/digits/1.0.0"}
+    assert describe_data(newer | {"test_split": "test"}) == "digits/1.0.0 test"
+    assert describe_data(FIRST) == "digits"
+    assert describe_data({}) == ""

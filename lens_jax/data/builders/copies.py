@@ -18,7 +18,8 @@ import tensorflow_datasets as tfds
 
 from lens_jax.data import headers, pixels, preparation, tfds_records
 from lens_jax.data.builders.imagenet100 import CLASSES
-from lens_jax.data.source import Record, Source, find_prepared, open_source
+from lens_jax.data.records import Record, Source
+from lens_jax.data.source import find_prepared, open_source
 from lens_jax.errors import UserError
 
 QUALITY = 95

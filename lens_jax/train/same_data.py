@@ -1,0 +1,77 @@
+"""The data that a run was trained on, kept with it, and whether it is still the same."""
+
+from typing import Any
+
+from lens_jax.data.records import Source
+from lens_jax.errors import UserError
+
+
+def describe(source: Source) -> dict[str, Any]:
+    """What a checkpoint keeps of its data, beside the classes and the number of images."""
+    return {
+        "dataset": source.dataset,
+        "folder": source.folder,
+        "split": source.split,
+        "fingerprint": source.fingerprint,
+    }
+
+
+def difference(run: dict[str, Any], source: Source) -> str | None:
+    """What differs between the data of a checkpoint and `source`; None where nothing does.
+
+    A run from before fingerprints were kept is compared by its classes and number of images.
+
+    Args:
+      run: the `run` object of the checkpoint.
+      source: the data to go on with.
+
+    """
+    before = run.get("data", {})
+    changes = _class_changes(run["class_names"], source.class_names)
+
+    added = len(source) - run["examples"]
+    if added:
+        more_or_fewer = "more" if added > 0 else "fewer"
+        count = abs(added)
+        images = "image" if count == 1 else "images"
+        changes.append(f"{count:,} {images} {more_or_fewer} than {run['examples']:,}")
+    if changes:
+        return "; ".join(changes)
+
+    kept = before.get("fingerprint")
+    if kept is None or kept == source.fingerprint:
+        return None
+    if before["dataset"] != source.dataset:
+        return f"{before['dataset']} then, {source.dataset} now"
+    return "as many images, of other names or sizes"
+
+
+def _class_changes(before: list[str], now: tuple[str, ...]) -> list[str]:
+    gone = [name for name in before if name not in now]
+    new = [name for name in now if name not in before]
+    changes = []
+    if gone:
+        changes.append(f"no class {_list(gone)} any more")
+    if new:
+        changes.append(f"a new class {_list(new)}")
+    return changes
+
+
+def _list(names: list[str]) -> str:
+    """The names, quoted; of many the first three and how many more there are."""
+    quoted = ", ".join(repr(name) for name in names[:3])
+    more = len(names) - 3
+    return f"{quoted} and {more:,} more" if more > 0 else quoted
+
+
+def check(run: dict[str, Any], source: Source, workdir: str, *, allowed: bool) -> None:
+    """Raises `UserError` where the data is not what a run began with, unless that is `allowed`."""
+    changed = difference(run, source)
+    if changed is None:
+        return
+    line = f"the data has changed since {workdir} was trained on it: {changed}"
+    if not allowed:
+        raise UserError(
+            f"{line}; restore it, give another --workdir, or go on with --allow_changed_data"
+        )
+    print(f"{line}; going on, as it is allowed", flush=True)

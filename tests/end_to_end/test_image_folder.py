@@ -1,0 +1,69 @@
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from lens_jax.data.builders import png
+from lens_jax.workdir.files import RESULTS_FILE
+
+from .commands import TINY, command, run, succeed
+
+
+@pytest.fixture
+def noise(tmp_path) -> pathlib.Path:
+    """A folder of two classes of pure noise, to train on and to test on."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            (tmp_path / "images" / split / name).mkdir(parents=True)
+            for i in range(40):
+                pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
+                path = tmp_path / "images" / split / name / f"{i}.png"
+                path.write_bytes(png.encode(pixels))
+    return tmp_path / "images"
+
+
+def train(workdir: pathlib.Path, images: pathlib.Path, *options: str) -> list[str]:
+    return command(
+        "main",
+        "--config=configs/rotation.py:image_folder",
+        f"--workdir={workdir}",
+        f"--config.data.dir={images}",
+        "--config.data.image_size=16",
+        "--config.model.name=small",
+        "--config.model.stem=patch",
+        "--config.lens.kind=none",
+        "--config.train.duration=2 steps",
+        *TINY,
+        *options,
+    )
+
+
+def test_noise_is_tested_on_images_that_were_not_trained_on_and_changed_images_are_refused(
+    noise, tmp_path
+):
+    workdir = tmp_path / "run"
+    output = succeed(*train(workdir, noise))
+    assert f"image folder {noise}: 160 .png\n" in output
+
+    # There is nothing to learn of noise but the images themselves.
+    printed = succeed(*command("linear_eval", f"--checkpoint={workdir}"))
+    assert f"evaluated on image_folder {noise} test, 80 images" in printed
+    output = succeed(*command("linear_eval", f"--checkpoint={workdir}", "--test_split=train"))
+    assert "the test split 'train' is what the run was trained on" in output
+    by_default, on_train = json.loads((workdir / RESULTS_FILE).read_text())
+    assert (by_default["test_split"], on_train["test_split"]) == ("test", "train")
+    assert by_default["linear_accuracy"] < 0.75
+
+    # The same images elsewhere are the same, a renamed class is not.
+    moved = noise.rename(tmp_path / "moved")
+    assert "going on from checkpoint 2" in succeed(*train(workdir, moved))
+    (moved / "train" / "b").rename(moved / "train" / "c")
+    refused = run(*train(workdir, moved))
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+    (line,) = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
+    assert "the data has changed since" in line
+    assert "a new class 'c'" in line
+    assert "going on" in succeed(*train(workdir, moved, "--allow_changed_data"))

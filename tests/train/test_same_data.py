@@ -1,0 +1,59 @@
+import dataclasses
+
+import pytest
+
+from lens_jax.errors import UserError
+from lens_jax.train import same_data
+
+RUN = {
+    "class_names": ["red", "green", "blue"],
+    "examples": 10,
+    "data": {"dataset": "colors/1", "folder": "/a", "split": "train", "fingerprint": "aa"},
+}
+
+
+@pytest.fixture
+def source(colorful):
+    return dataclasses.replace(
+        colorful(10), dataset="colors/1", folder="/b", split="train", fingerprint="aa"
+    )
+
+
+def test_data_that_was_moved_is_the_same(source, capsys):
+    assert same_data.describe(source) == RUN["data"] | {"folder": "/b"}
+    same_data.check(RUN, source, "run", allowed=False)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"class_names": ("red", "lime", "blue")}, "no class 'green' any more; a new class 'lime'"),
+        ({"size": 1012}, "1,002 images more than 10"),
+        ({"size": 9}, "1 image fewer than 10"),
+        ({"fingerprint": "bb"}, "as many images, of other names or sizes"),
+        ({"fingerprint": "bb", "dataset": "colors/2"}, "colors/1 then, colors/2 now"),
+    ],
+)
+def test_what_has_changed_is_said_in_one_line_and_refused_unless_allowed(
+    change, words, source, capsys
+):
+    changed = dataclasses.replace(source, **change)
+    with pytest.raises(UserError, match=words) as caught:
+        same_data.check(RUN, changed, "run", allowed=False)
+    assert "--allow_changed_data" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    same_data.check(RUN, changed, "run", allowed=True)
+    assert words in capsys.readouterr().out
+
+
+def test_of_many_classes_three_are_named(source):
+    names = tuple("abcde")
+    text = same_data.difference(RUN, dataclasses.replace(source, class_names=names))
+    assert text.endswith("a new class 'a', 'b', 'c' and 2 more")
+
+
+def test_a_run_from_before_fingerprints_is_compared_by_classes_and_images(source):
+    older = {key: RUN[key] for key in ("class_names", "examples")}
+    assert same_data.difference(older, source) is None
+    assert same_data.difference(older | {"examples": 9}, source) == "1 image more than 9"

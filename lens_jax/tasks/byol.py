@@ -42,7 +42,7 @@ class BYOL(TwoViews):
 
     def target(self, total_steps: int) -> Target:
         """The target network sees both views."""
-        fade = optax.cosine_decay_schedule(1 - self.momentum, total_steps)
+        fade = optax.cosine_decay_schedule(1 - self.momentum, max(1, total_steps))
         return Target((0, 1), lambda step: 1 - fade(step))
 
     def loss(self, outputs: Outputs, labels: Any, memory: Any) -> Loss:

@@ -15,22 +15,23 @@ class Clock(NamedTuple):
     Attributes:
       batch_size: images a step.
       epoch_size: images an epoch.
-      total_steps: steps in all; 0: not yet known.
+      total_steps: steps in all; None: not yet known.
 
     """
 
     batch_size: int
     epoch_size: int
-    total_steps: int = 0
+    total_steps: int | None = None
 
     def steps(self, duration: str) -> int:
         """The duration in whole steps, rounded up; raises `UserError` if it is not understood."""
         number, _, unit = duration.partition(" ")
+        total_steps = self.total_steps or 0
         steps_per_unit = {
             "steps": 1.0,
             "epochs": self.epoch_size / self.batch_size,
             "examples": 1 / self.batch_size,
-            "percent": self.total_steps / 100,
+            "percent": total_steps / 100,
         }
         try:
             amount = float(number)
@@ -40,7 +41,7 @@ class Clock(NamedTuple):
         if unit not in steps_per_unit or not 0 <= amount < math.inf:
             units = "steps, epochs, examples or percent"
             raise UserError(f"unknown duration {duration!r}: write a number and {units}")
-        if unit == "percent" and not self.total_steps:
+        if unit == "percent" and self.total_steps is None:
             raise UserError(
                 f"duration {duration!r} is part of itself: give train.duration in another unit"
             )

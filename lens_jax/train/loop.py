@@ -70,7 +70,8 @@ class Window:
 def train(config: ConfigDict, workdir: str, *, allow_changed_data: bool = False) -> None:
     """Trains what `config` describes, or goes on from the newest intact checkpoint in `workdir`.
 
-    A number that is not finite ends it, once `train.rollbacks` returns to the last checkpoint are
+    A training of no steps saves the networks as they are initialized, to compare others with. A
+    number that is not finite ends it, once `train.rollbacks` returns to the last checkpoint are
     used up. On SIGTERM it saves and raises `SystemExit` with `preemption.EXIT_STATUS`.
 
     Raises `UserError` for a config that cannot be run, for a `workdir` of another config, of
@@ -80,11 +81,14 @@ def train(config: ConfigDict, workdir: str, *, allow_changed_data: bool = False)
     """
     with preemption.watch() as preempted, open_training(config, workdir) as training:
         progress = start(training, allow_changed_data)
-        step_fn, seconds = compiling.compile_step(training.setup.traced.step)
-        devices = f"{training.devices.size} {jax.default_backend()} device(s)"
-        print(f"compiled the step in {seconds:.1f} s for {devices}", flush=True)
-
-        while progress.step < training.setup.clock.total_steps:
+        total = training.setup.clock.total_steps
+        if total == 0:
+            save_untrained(training, progress)
+        if progress.step < total:
+            step_fn, seconds = compiling.compile_step(training.setup.traced.step)
+            devices = f"{training.devices.size} {jax.default_backend()} device(s)"
+            print(f"compiled the step in {seconds:.1f} s for {devices}", flush=True)
+        while progress.step < total:
             progress = train_or_roll_back(training, progress, step_fn, preempted)
     print(f"trained to step {progress.step}; checkpoints, metrics and config are in {workdir}")
 
@@ -241,6 +245,13 @@ def train_to_the_end(
             if stops and step < total:
                 end_early(step)
     return progress._replace(step=total)
+
+
+def save_untrained(training: Training, progress: Progress) -> None:
+    """Saves the networks of a training of no steps, unless that was done before."""
+    if training.manager.latest_step() is None:
+        record = run_record(training.config, training.setup, progress)
+        checkpoints.save(training.manager, progress.step, progress.state, record)
 
 
 def next_batch(training: Training, batches: Batches, window: Window) -> Any:

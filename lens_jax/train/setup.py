@@ -7,7 +7,6 @@ from ml_collections import ConfigDict
 
 from lens_jax.data.records import Source
 from lens_jax.data.source import open_split
-from lens_jax.errors import UserError
 from lens_jax.tasks.base import DataFacts
 from lens_jax.train import compiling
 from lens_jax.train.durations import Clock
@@ -28,10 +27,6 @@ def make_setup(config: ConfigDict, devices: Mesh) -> Setup:
     source = open_split(config.data, config.data.train_split)
     clock = Clock(config.data.batch_size, len(source))
     clock = clock._replace(total_steps=clock.steps(config.train.duration))
-    if clock.total_steps < 1:
-        raise UserError(
-            f"train.duration {config.train.duration!r} is no step at all: give a longer one"
-        )
     log_every = max(1, clock.steps(config.train.log_every))
     save_every = max(1, clock.steps(config.train.checkpoint_every))
     traced = compiling.trace(config, facts_of(source), clock, devices)

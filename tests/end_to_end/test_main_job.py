@@ -3,8 +3,10 @@ import os
 import pathlib
 import subprocess
 
+import numpy as np
 import pytest
 
+from lens_jax.eval.frozen import load
 from lens_jax.workdir.metrics import read_metrics
 
 from .commands import REPOSITORY, command, succeed, train
@@ -109,6 +111,20 @@ def test_heads_trained_by_sgd_are_far_above_chance(trained):
     result = json.loads((workdir / "linear_eval.json").read_text())[-1]
     assert result["solver"] == "sgd"
     assert result["taps"]["block1"] > 0.6
+
+
+def test_a_training_of_no_steps_is_a_network_as_it_is_initialized(tmp_path, data):
+    words = train(tmp_path, data, "--config.train.duration=0 steps", config="byol")
+    assert "trained to step 0" in succeed(*words)
+    assert "going on from checkpoint 0" in succeed(*words)
+    assert 0.2 < judge(tmp_path) < 1  # random features tell digits better than chance
+
+    # The target network starts as a copy, and so it still is.
+    state = load(str(tmp_path)).state
+    copied = state.target_params["extractor"]["BasicBlock_0"]["Conv_0"]["kernel"]
+    original = state.params["extractor"]["BasicBlock_0"]["Conv_0"]["kernel"]
+    np.testing.assert_array_equal(copied, original)
+    assert "seconds" not in succeed(*command("report", f"--workdir={tmp_path}"))
 
 
 def test_following_ends_with_the_training(trained):

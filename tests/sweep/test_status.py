@@ -165,7 +165,7 @@ def test_without_a_lens_only_raw_features_are_evaluated(base, tmp_path):
         ("seed=0", Options(shortcut="cross"), (), ("'cross'", "arrow")),
         ("seed=0", Options(dataset="mnist"), (), ("'mnist'", "digits")),
         ("data.eval_split=test,validation", Options(), (), ("'validation'", "test")),
-        ("train.duration='1 epochs','0 steps'", Options(), (), ("'0 steps'", "longer")),
+        ("train.duration='1 epochs','2 days'", Options(), (), ("'2 days'", "epochs")),
         ("data.image_size=16,20", Options(), (), ("20x20", "multiples of 8")),
     ],
 )

@@ -3,7 +3,8 @@
 #   bash launch/gke_job.sh --name=NAME --image=IMAGE --nodes=N --workdir=gs://BUCKET/run \
 #     [--config=configs/rotation.py] [--resource=nvidia.com/gpu] [--per-node=8] [--select=LABEL=VALUE]... \
 #     [--dry-run] [-- TRAINING OPTIONS]
-# IMAGE has this package installed with its extra gpu or tpu, and the configs in its working directory.
+# IMAGE has this package installed with its extra gpu or tpu, and the configs in its working directory;
+# launch/Dockerfile makes one.
 # launch/gke_job.yaml is what runs. Where a process is preempted, all of them start again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

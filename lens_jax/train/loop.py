@@ -73,8 +73,8 @@ def train(config: ConfigDict, workdir: str) -> None:
     used up. On SIGTERM it saves and raises `SystemExit` with `preemption.EXIT_STATUS`.
 
     Raises `UserError` for a config that cannot be run, for a `workdir` of another config, of
-    another run that is still training, or that cannot be written, for too many unreadable images,
-    and at the first number that is not finite.
+    another run that is still training, or that cannot be written or read again, for too many
+    unreadable images, and at the first number that is not finite.
     """
     with preemption.watch() as preempted, open_training(config, workdir) as training:
         progress = start(training)
@@ -91,6 +91,7 @@ def train(config: ConfigDict, workdir: str) -> None:
 def open_training(config: ConfigDict, workdir: str) -> Iterator[Training]:
     """Checks and sets up everything before anything is written."""
     began = time.monotonic()
+    files.check_name(workdir)
     configs.check(config)
     devices = mesh.make_mesh(config.mesh.fsdp)
     setup = make_setup(config, devices)

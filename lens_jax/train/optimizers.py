@@ -38,7 +38,7 @@ def lens_optimizer(config: "ConfigDict") -> optax.GradientTransformation:
 
 
 def learning_rate(config: "ConfigDict", clock: Clock) -> optax.Schedule:
-    """Base * batch / 256: a linear warm-up from 0, then a cosine to 0, steps of 0.1 or no change."""
+    """Base * batch / 256: a linear warm-up from 0, then a cosine to 0, steps of 0.1, or none."""
     settings = config.optimizer
     peak = settings.learning_rate * clock.batch_size / 256
     warmup = clock.steps(settings.warmup)

@@ -16,13 +16,23 @@ from lens_jax.ops.shortcuts import SHORTCUTS
 from lens_jax.tasks import TASKS
 
 DTYPES = ("float32", "bfloat16")
-SCHEDULES = ("cosine", "step")
+SCHEDULES = ("cosine", "step", "constant")
 # A config key cannot be the word "lambda", which is Python's own.
 ALIASES = {"lens.lambda": "lens.lambda_"}
 
-# Keys that may change while a run goes on: they say where and how the same numbers are computed, or
-# how a failure is met.
-FREE = ("data.dir", "data.threads", "mesh.fsdp", "remat", "train.rollbacks")
+# Keys that may change while a run goes on: they say where and how the same numbers are computed,
+# what is written and kept of them, or how a failure is met.
+FREE = (
+    "data.dir",
+    "data.max_skipped",
+    "data.threads",
+    "mesh.fsdp",
+    "remat",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.log_every",
+    "train.rollbacks",
+)
 
 
 def key_names(config: Any = DEFAULTS, prefix: str = "") -> tuple[str, ...]:

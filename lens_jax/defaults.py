@@ -76,7 +76,7 @@ OPTIMIZER = {
     "weight_decay": 1e-4,
     "head_weight_decay": 1e-4,
     "warmup": "0 steps",
-    "schedule": "cosine",  # or step: times 0.1 at each of decay_at
+    "schedule": "cosine",  # or constant, or step: times 0.1 at each of decay_at
     "decay_at": (),
 }
 

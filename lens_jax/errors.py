@@ -3,6 +3,9 @@
 import re
 from collections.abc import Collection
 
+# What TensorStore and TensorFlow write behind a reason; a path may have brackets of its own.
+_BRACKETS = re.compile(r" \[(?:os_error_code|tensorstore_spec|source locations|Op:)")
+
 
 class UserError(ValueError):
     """A mistake of the user's. Its text is one line: the wrong value, the legal ones, the fix."""
@@ -33,5 +36,5 @@ def reason(error: BaseException) -> str:
     """
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    before_brackets = one_line(error).partition(" [")[0]
+    before_brackets = _BRACKETS.split(one_line(error), maxsplit=1)[0]
     return re.split("; |: ", before_brackets)[-1]

@@ -54,6 +54,14 @@ def test_the_reason_of_the_operating_system_comes_without_number_and_path(tmp_pa
     assert reason(caught.value) == "Is a directory"
 
 
+def test_brackets_in_a_path_do_not_cut_the_reason_off():
+    message = (
+        'FAILED_PRECONDITION: Error writing "/runs/a [1]: b/c": Not a directory '
+        "[os_error_code='20'] [source locations='x.cc:1']"
+    )
+    assert reason(ValueError(message)) == "Not a directory"
+
+
 def test_a_message_without_a_path_is_its_own_reason():
     assert reason(ValueError("out of memory")) == "out of memory"
 

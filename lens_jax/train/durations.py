@@ -1,4 +1,4 @@
-"""Durations as users write them: "35 epochs", "500 steps", "1e6 examples", "10 percent"."""
+"""Durations as users write them: "35 epochs", "1 epoch", "1e6 examples", "10 percent"."""
 
 import math
 from typing import NamedTuple
@@ -38,6 +38,9 @@ class Clock(NamedTuple):
         except ValueError:
             amount = math.nan
 
+        # "1 epoch" is as good as "1 epochs".
+        if f"{unit}s" in steps_per_unit:
+            unit = f"{unit}s"
         if unit not in steps_per_unit or not 0 <= amount < math.inf:
             units = "steps, epochs, examples or percent"
             raise UserError(f"unknown duration {duration!r}: write a number and {units}")

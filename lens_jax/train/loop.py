@@ -75,9 +75,9 @@ def train(config: ConfigDict, workdir: str, *, allow_changed_data: bool = False)
     used up. On SIGTERM it saves and raises `SystemExit` with `preemption.EXIT_STATUS`.
 
     Raises `UserError` for a config that cannot be run, for a `workdir` of another config, of
-    another run that is still training, or that cannot be written, for data that has changed since
-    unless `allow_changed_data`, for too many unreadable images, and at the first number that is not
-    finite.
+    another run that is still training, or that cannot be written or read again, for data that has
+    changed since unless `allow_changed_data`, for too many unreadable images, and at the first
+    number that is not finite.
     """
     with preemption.watch() as preempted, open_training(config, workdir) as training:
         progress = start(training, allow_changed_data)
@@ -97,6 +97,7 @@ def train(config: ConfigDict, workdir: str, *, allow_changed_data: bool = False)
 def open_training(config: ConfigDict, workdir: str) -> Iterator[Training]:
     """Checks and sets up everything before anything is written."""
     began = time.monotonic()
+    files.check_name(workdir)
     configs.check(config)
     devices = mesh.make_mesh(config.mesh.fsdp)
     setup = make_setup(config, devices)

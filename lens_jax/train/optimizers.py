@@ -38,13 +38,15 @@ def lens_optimizer(config: "ConfigDict") -> optax.GradientTransformation:
 
 
 def learning_rate(config: "ConfigDict", clock: Clock) -> optax.Schedule:
-    """Base * batch / 256: a linear warm-up from 0, then a cosine to 0 or steps of 0.1."""
+    """Base * batch / 256: a linear warm-up from 0, then a cosine to 0, steps of 0.1, or none."""
     settings = config.optimizer
     peak = settings.learning_rate * clock.batch_size / 256
     warmup = clock.steps(settings.warmup)
 
     if settings.schedule == "cosine":
         decay = optax.cosine_decay_schedule(peak, max(1, clock.total_steps - warmup))
+    elif settings.schedule == "constant":
+        decay = optax.constant_schedule(peak)
     else:
         # The joined schedule counts from the end of the warm-up.
         steps = [clock.steps(time) - warmup for time in settings.decay_at]

@@ -27,10 +27,12 @@ def describe_progress(step: int, total: int, scalars: Scalars) -> str:
     """Where a training is, how fast, how long it will take, and what it reached."""
     seconds_left = int((total - step) * scalars["seconds_per_step"])
     minutes, seconds = divmod(seconds_left, 60)
+    speed = scalars["images_per_second"]
+    decimals = 0 if speed >= 10 else 1
     fields = [
         f"step {step}/{total}",
         f"epoch {scalars['epoch']:.1f}",
-        f"{scalars['images_per_second']:.0f} images/s",
+        f"{speed:.{decimals}f} images/s",
         f"eta {minutes}:{seconds:02d}",
     ]
     for name in SHOWN:

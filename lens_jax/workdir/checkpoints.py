@@ -94,6 +94,7 @@ def saved_steps(workdir: str) -> list[int]:
 
 
 def _folder(workdir: str) -> epath.Path:
+    files.check_name(workdir)
     return epath.Path(workdir).absolute() / files.CHECKPOINTS_FOLDER
 
 

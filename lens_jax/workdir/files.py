@@ -26,6 +26,21 @@ SUMMARY_FILE = "summary.json"
 FORMAT = 2
 
 
+# What these stand for in a pattern, which Orbax makes of a path to look for what it has written.
+_PATTERN_CHARACTERS = "*?[]"
+
+
+def check_name(workdir: str) -> None:
+    """Raises `UserError` for a folder whose checkpoints could be written and never be read."""
+    path = epath.Path(workdir).absolute()
+    found = [character for character in _PATTERN_CHARACTERS if character in str(path)]
+    if found:
+        raise UserError(
+            f"{path} has {' '.join(found)} in its name, where checkpoints cannot be read: rename "
+            f"the folder or choose another, without any of {' '.join(_PATTERN_CHARACTERS)}"
+        )
+
+
 def is_run(workdir: str) -> bool:
     """Whether a training was ever started in the folder `workdir`."""
     return (epath.Path(workdir) / CONFIG_FILE).exists()

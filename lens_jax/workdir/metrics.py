@@ -1,6 +1,7 @@
 """Where metrics are kept: TensorBoard's files, and one JSON object a line in `metrics.jsonl`."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -38,6 +39,7 @@ def open_metrics(
     kept = [_line(row) for row in read_metrics(workdir) if row["step"] <= first_step]
     with _writing_to(workdir):
         files.write_whole(path, "".join(kept))
+        _purge_summaries(workdir, first_step + 1)
         summaries = metric_writers.SummaryWriter(workdir)
 
     def write(step: int, scalars: Scalars) -> None:
@@ -51,6 +53,22 @@ def open_metrics(
     finally:
         with _writing_to(workdir):
             summaries.close()
+
+
+def _purge_summaries(workdir: str, step: int) -> None:
+    """Tells TensorBoard to forget what earlier processes wrote from `step` on.
+
+    The mark lies in a file of its own, as clu's writer has no way to write it. TensorBoard reads
+    files in the order of their names, which begin with the time: this one comes after those of
+    earlier processes and must be opened before the one that follows.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    starts = SessionLog(status=SessionLog.START)
+    writer = EventFileWriter(workdir)
+    writer.add_event(Event(step=step, wall_time=time.time(), session_log=starts))
+    writer.close()
 
 
 def read_metrics(workdir: str) -> list[Scalars]:

@@ -11,6 +11,9 @@ from lens_jax.train.durations import Clock
         ("0 steps", 0),
         ("2.5 steps", 3),
         ("1 epochs", 8),  # 1000 / 128 = 7.8
+        ("1 epoch", 8),
+        ("1 step", 1),
+        ("128 example", 1),
         ("8 epochs", 63),  # 62.5
         ("0.5 epochs", 4),  # 3.9
         ("128 epochs", 1000),
@@ -48,7 +51,6 @@ def test_what_comes_out_whole_is_not_rounded_up_by_an_error_of_the_last_bit(perc
         "inf steps",
         "ten steps",
         "5 days",
-        "5 step",
         "steps 5",
     ],
 )

@@ -43,6 +43,14 @@ def test_the_step_schedule_drops_to_a_tenth_at_each_of_its_times(tiny_config):
     )
 
 
+def test_the_constant_schedule_stays_at_the_peak_however_long_the_training(tiny_config):
+    config = tiny_config({"optimizer.schedule": "constant", "optimizer.warmup": "10 steps"})
+    for total in (20, 1000):
+        clock = CLOCK._replace(total_steps=total)
+        found = rates(config, [0, 5, 10, 19, 999], clock)
+        np.testing.assert_allclose(found, [0, 0.1, 0.2, 0.2, 0.2], rtol=1e-5, atol=1e-8)
+
+
 @pytest.mark.parametrize("batch_size", [64, 256, 1024])
 def test_the_rate_is_proportional_to_the_batch(tiny_config, batch_size: int):
     config = tiny_config({"optimizer.learning_rate": 0.3})

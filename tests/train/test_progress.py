@@ -36,6 +36,13 @@ def test_what_a_run_reached_is_shown_where_it_is_measured():
 
 
 @pytest.mark.parametrize(
+    ("speed", "words"), [(0.34, "0.3 images/s"), (9.94, "9.9 images/s"), (10.0, "10 images/s")]
+)
+def test_a_slow_run_is_not_said_to_stand_still(speed: float, words: str):
+    assert f"  {words}  " in describe_progress(50, 200, SCALARS | {"images_per_second": speed})
+
+
+@pytest.mark.parametrize(
     ("step", "seconds", "left"), [(200, 0.5, "0:00"), (199, 59.9, "0:59"), (0, 36.1, "120:20")]
 )
 def test_the_time_that_is_left_is_in_minutes_and_seconds(step: int, seconds: float, left: str):

@@ -130,3 +130,14 @@ def test_other_networks_are_refused(tmp_path, tiny_config):
         restore(tmp_path, 1, make_state(tiny_config({"lens.kind": "none"})))
     with pytest.raises(UserError, match="batch_stats/extractor"):
         restore(tmp_path, 1, make_state(tiny_config({"lens.batch_norm": "split"})))
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*", "what?", "b]"])
+def test_a_folder_whose_checkpoints_orbax_cannot_find_again_is_refused(tmp_path, name: str):
+    workdir = tmp_path / name / "run"
+    with pytest.raises(UserError, match="rename the folder or choose another") as caught:
+        checkpoints.open_checkpoints(str(workdir), keep=1)
+    assert str(workdir) in str(caught.value)
+    with pytest.raises(UserError, match="rename the folder"):
+        checkpoints.saved_steps(str(workdir))
+    assert not workdir.exists()

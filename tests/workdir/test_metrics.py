@@ -1,6 +1,8 @@
 import json
 
 import pytest
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 
 from lens_jax.errors import UserError
 from lens_jax.workdir.files import METRICS_FILE
@@ -41,6 +43,21 @@ def test_what_an_interrupted_run_wrote_after_its_checkpoint_is_dropped(tmp_path)
         write(3, {"loss": 1.0})
     losses = {row["step"]: row["loss"] for row in read_metrics(str(tmp_path))}
     assert losses == {1: 3, 2: 2, 3: 1}
+
+
+def test_tensorboard_shows_each_step_once_after_a_crash(tmp_path):
+    with open_metrics(str(tmp_path), 0, active=True) as write:
+        for step in (1, 2, 3, 4):
+            write(step, {"loss": 9.0})
+    # As if the last checkpoint were that of step 2.
+    with open_metrics(str(tmp_path), 2, active=True) as write:
+        write(3, {"loss": 1.0})
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    found = [
+        (event.step, float(make_ndarray(event.tensor_proto))) for event in events.Tensors("loss")
+    ]
+    assert found == [(1, 9.0), (2, 9.0), (3, 1.0)]
 
 
 def test_only_the_active_process_writes(tmp_path):

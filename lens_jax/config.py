@@ -1,6 +1,7 @@
 """Configs: checked, compared and stored."""
 
 import ast
+import dataclasses
 import json
 from typing import Any
 
@@ -162,9 +163,28 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
 
 
 def from_json(values: dict[str, Any]) -> ConfigDict:
-    """The locked config that `to_json` gave; lists become tuples again."""
-    config = ConfigDict(_tuples(values))
+    """The locked config that `to_json` gave, see `complete`; lists become tuples again."""
+    config = ConfigDict(_tuples(complete(values)))
     return config.lock()
+
+
+def complete(values: dict[str, Any]) -> dict[str, Any]:
+    """A stored config with the defaults of all keys that came after it was stored.
+
+    A key whose default would change what an older run computed raises the format's number instead,
+    see `workdir.files.FORMAT`.
+    """
+    defaults = to_json(ConfigDict(DEFAULTS))
+    return _with_defaults(defaults, values)
+
+
+def _with_defaults(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    full = defaults | values
+    for key, default in defaults.items():
+        # `augment.later` holds what its user likes, and is empty by default.
+        if isinstance(default, dict):
+            full[key] = _with_defaults(default, values.get(key, {}))
+    return full
 
 
 def _tuples(value: Any) -> Any:
@@ -175,11 +195,29 @@ def _tuples(value: Any) -> Any:
     return value
 
 
-def difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
+def difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     """The first key at which two JSON configs differ, with both values; None where there is none.
 
-    Keys in `FREE` are left out.
+    Keys in `FREE` are left out, and a key that only one has stands for its default in the other.
     """
+    return _difference(_spelled_out(old), _spelled_out(new))
+
+
+def _spelled_out(values: dict[str, Any]) -> dict[str, Any]:
+    """A complete config, which also has the options that a task has by default."""
+    full = complete(values)
+    task_class = TASKS.get(full["task"]["name"])
+    if task_class is None:
+        return full
+    options = {}
+    for field in dataclasses.fields(task_class):
+        if field.default is not dataclasses.MISSING:
+            options[field.name] = field.default
+    full["task"] = to_json(ConfigDict(options)) | full["task"]
+    return full
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
     for key in sorted(old.keys() | new.keys()):
         name = f"{prefix}{key}"
         before = old.get(key)
@@ -190,7 +228,7 @@ def difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> st
         are_sections = isinstance(before, dict) and isinstance(after, dict)
         if not are_sections:
             return f"{name} was {before!r} and is now {after!r}"
-        found = difference(before, after, f"{name}.")
+        found = _difference(before, after, f"{name}.")
         if found:
             return found
     return None

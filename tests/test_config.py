@@ -47,11 +47,19 @@ def test_a_difference_names_the_key_and_both_values(name: str, tiny_config):
     assert configs.difference(old, old) is None
 
 
-def test_a_key_that_only_one_of_two_configs_has_is_a_difference(tiny_config):
-    old = configs.to_json(tiny_config(task={"name": "supervised"}))
-    new = configs.to_json(tiny_config(task={"name": "supervised", "all_rotations": True}))
-    assert configs.difference(old, new) == "task.all_rotations was None and is now True"
-    assert configs.difference(new, old) == "task.all_rotations was True and is now None"
+@pytest.mark.parametrize(("value", "is_default"), [(True, True), (False, False)])
+def test_a_key_that_only_one_of_two_configs_has_stands_for_its_default(
+    tiny_config, value: bool, is_default: bool
+):
+    old = configs.to_json(tiny_config())
+    new = configs.to_json(tiny_config())
+    new["task"]["all_rotations"] = value
+    new["data"]["depth"] = 16
+    del old["task"]["all_rotations"], old["data"]["depth"], old["lens"]["blocks"]
+    for found in (configs.difference(old, new), configs.difference(new, old)):
+        assert (found is None) == is_default, found
+    assert configs.from_json(old).data.depth == 16
+    assert configs.from_json(old).lens.blocks == 1
 
 
 @pytest.mark.parametrize(

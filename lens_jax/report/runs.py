@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from lens_jax import config as configs
 from lens_jax.defaults import DATASETS
 from lens_jax.errors import UserError
 from lens_jax.workdir import files
@@ -81,7 +82,7 @@ def _read_run(folder: epath.Path) -> TrainedRun:
     return TrainedRun(
         name=_printable(folder.absolute().name),
         workdir=workdir,
-        config=files.read_config(workdir),
+        config=configs.complete(files.read_config(workdir)),
         rows=read_metrics(workdir),
         evaluation=newest,
         linear=_linear_accuracies(evaluations, newest),

@@ -198,9 +198,22 @@ def _tuples(value: Any) -> Any:
 def difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     """The first key at which two JSON configs differ, with both values; None where there is none.
 
-    Keys in `FREE` are left out, and a key that only one has stands for its default in the other.
+    Keys in `FREE` are left out, and so is the duration of a training whose steps do not depend on
+    it. A key that only one has stands for its default in the other.
     """
-    return _difference(_spelled_out(old), _spelled_out(new))
+    old, new = _spelled_out(old), _spelled_out(new)
+    free = FREE
+    if not _depends_on_duration(old) and not _depends_on_duration(new):
+        free = (*FREE, "train.duration")
+    return _difference(old, new, free)
+
+
+def _depends_on_duration(values: dict[str, Any]) -> bool:
+    """Whether a longer training would have been another one from the start."""
+    task_class = TASKS.get(values["task"]["name"])
+    if task_class is None or task_class.depends_on_duration:
+        return True
+    return values["optimizer"]["schedule"] != "constant"
 
 
 def _spelled_out(values: dict[str, Any]) -> dict[str, Any]:
@@ -217,18 +230,20 @@ def _spelled_out(values: dict[str, Any]) -> dict[str, Any]:
     return full
 
 
-def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
+def _difference(
+    old: dict[str, Any], new: dict[str, Any], free: tuple[str, ...], prefix: str = ""
+) -> str | None:
     for key in sorted(old.keys() | new.keys()):
         name = f"{prefix}{key}"
         before = old.get(key)
         after = new.get(key)
-        if name in FREE or before == after:
+        if name in free or before == after:
             continue
 
         are_sections = isinstance(before, dict) and isinstance(after, dict)
         if not are_sections:
             return f"{name} was {before!r} and is now {after!r}"
-        found = _difference(before, after, f"{name}.")
+        found = _difference(before, after, free, f"{name}.")
         if found:
             return found
     return None

@@ -16,6 +16,9 @@ CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A config, such as configs/rotation.py:glyphs."
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and config.")
+INIT = flags.DEFINE_string(
+    "init", "", "Work directory of another run, with whose networks a new run begins."
+)
 ALLOW_CHANGED_DATA = flags.DEFINE_bool(
     "allow_changed_data", False, "Go on although the data is not what the run began with."
 )
@@ -28,7 +31,12 @@ def main() -> None:
     from lens_jax.train.loop import train
 
     distributed.start()
-    train(CONFIG.value, WORKDIR.value, allow_changed_data=ALLOW_CHANGED_DATA.value)
+    train(
+        CONFIG.value,
+        WORKDIR.value,
+        init=INIT.value,
+        allow_changed_data=ALLOW_CHANGED_DATA.value,
+    )
 
 
 if __name__ == "__main__":

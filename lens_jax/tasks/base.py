@@ -99,10 +99,12 @@ class Task:
     Attributes:
       has_classes: whether `logits` gives class logits; some objectives of the lens need them.
       online_views: which views of each image the trained network sees; None: all of them.
+      depends_on_duration: whether a longer training would have been another one from the start.
 
     """
 
     has_classes: ClassVar[bool] = False
+    depends_on_duration: ClassVar[bool] = False
     online_views: ClassVar[tuple[int, ...] | None] = None
 
     @classmethod

@@ -25,6 +25,9 @@ class BYOL(TwoViews):
 
     """
 
+    # The target network's momentum rises to 1 along the training.
+    depends_on_duration = True
+
     hidden: int = 4096
     embedding: int = 256
     momentum: float = 0.996

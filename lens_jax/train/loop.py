@@ -17,10 +17,9 @@ from lens_jax.data.batches import Batches, Skipped, train_batches
 from lens_jax.data.decode import read_decoding
 from lens_jax.devices import cache, distributed, mesh
 from lens_jax.errors import UserError
-from lens_jax.train import compiling, finite, preemption, same_data
-from lens_jax.train.durations import Clock
+from lens_jax.train import compiling, finite, preemption, same_data, warm_start
 from lens_jax.train.gradients import Metrics
-from lens_jax.train.progress import report_progress
+from lens_jax.train.progress import report_progress, timing
 from lens_jax.train.setup import Setup, make_setup
 from lens_jax.train.state import TrainState
 from lens_jax.workdir import checkpoints, files, lock
@@ -67,12 +66,15 @@ class Window:
     waited: float = 0.0
 
 
-def train(config: ConfigDict, workdir: str, *, allow_changed_data: bool = False) -> None:
+def train(
+    config: ConfigDict, workdir: str, *, init: str = "", allow_changed_data: bool = False
+) -> None:
     """Trains what `config` describes, or goes on from the newest intact checkpoint in `workdir`.
 
-    A training of no steps saves the networks as they are initialized, to compare others with. A
-    number that is not finite ends it, once `train.rollbacks` returns to the last checkpoint are
-    used up. On SIGTERM it saves and raises `SystemExit` with `preemption.EXIT_STATUS`.
+    A new run begins with the networks of the run in the folder `init`, if one is named. A training
+    of no steps saves the networks as they are initialized, to compare others with. A number that is
+    not finite ends it, once `train.rollbacks` returns to the last checkpoint are used up. On
+    SIGTERM it saves and raises `SystemExit` with `preemption.EXIT_STATUS`.
 
     Raises `UserError` for a config that cannot be run, for a `workdir` of another config, of
     another run that is still training, or that cannot be written or read again, for data that has
@@ -80,7 +82,7 @@ def train(config: ConfigDict, workdir: str, *, allow_changed_data: bool = False)
     number that is not finite.
     """
     with preemption.watch() as preempted, open_training(config, workdir) as training:
-        progress = start(training, allow_changed_data)
+        progress = start(training, init, allow_changed_data)
         total = training.setup.clock.total_steps
         if total == 0:
             save_untrained(training, progress)
@@ -121,18 +123,21 @@ def claim_workdir(config: ConfigDict, workdir: str) -> None:
         changed = configs.difference(files.read_config(workdir), new)
         if changed:
             raise UserError(
-                f"{workdir} holds a run of another config: {changed}; give another --workdir"
+                f"{workdir} holds a run of another config: {changed}; give another --workdir, with "
+                f"--init={workdir} to begin with its networks"
             )
     if jax.process_index() == 0:
         files.write_config(workdir, new)
 
 
-def start(training: Training, allow_changed_data: bool = False) -> Progress:
-    """Goes on from the newest intact checkpoint, or starts anew."""
+def start(training: Training, init: str = "", allow_changed_data: bool = False) -> Progress:
+    """Goes on from the newest intact checkpoint, or starts anew, with the networks of `init`."""
     progress = resume(training, allow_changed_data=allow_changed_data)
     if progress is not None:
         return progress
     state = training.setup.traced.init()
+    if init:
+        state = warm_start.begin_from(state, init)
     if jax.process_index() == 0:
         params = {"network": state.params, "lens": state.lens_params}
         print(parameter_overview.get_parameter_overview(params))
@@ -231,7 +236,9 @@ def train_to_the_end(
 
             # Metrics are fetched from the devices, which waits for this step to end.
             scalars = finite.mean(window.metrics, step, training.workdir)
-            scalars |= timing(setup.clock, step, window)
+            seconds = time.monotonic() - window.began
+            steps = len(window.metrics)
+            scalars |= timing(setup.clock, step, steps, seconds, window.waited)
             scalars["seconds"] = progress.seconds + time.monotonic() - training.began
             window = Window()
             write(step, scalars)
@@ -267,18 +274,6 @@ def end_early(step: int) -> NoReturn:
     """Ends a training that was told to, once its state is being saved."""
     print(f"preempted: saving at step {step} and ending; start again to go on", flush=True)
     raise SystemExit(preemption.EXIT_STATUS)
-
-
-def timing(clock: Clock, step: int, window: Window) -> dict[str, float]:
-    """How fast the steps of a window were."""
-    steps = len(window.metrics)
-    seconds = time.monotonic() - window.began
-    return {
-        "epoch": step * clock.batch_size / clock.epoch_size,
-        "seconds_per_step": seconds / steps,
-        "images_per_second": steps * clock.batch_size / seconds,
-        "input_wait": window.waited / seconds,
-    }
 
 
 def run_record(config: ConfigDict, setup: Setup, progress: Progress) -> dict[str, Any]:

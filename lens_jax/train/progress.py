@@ -1,14 +1,29 @@
-"""The line of progress that a training prints."""
+"""How fast a training is, and the line of progress that it prints."""
 
 import math
 import sys
 
+from lens_jax.train.durations import Clock
 from lens_jax.workdir.metrics import Scalars
 
 SHOWN = ("loss", "accuracy_lensed", "accuracy_raw", "lens_reconstruction")
 BAR_LENGTH = 20
 # The fraction of the time spent in waiting for images from which on it is worth a look.
 NOTABLE_WAIT = 0.02
+
+
+def timing(clock: Clock, step: int, steps: int, seconds: float, waited: float) -> Scalars:
+    """How fast the last `steps` up to `step` were, which took `seconds`.
+
+    For `waited` of these seconds the next images were not there yet.
+    """
+    images = steps * clock.batch_size
+    return {
+        "epoch": step * clock.batch_size / clock.epoch_size,
+        "seconds_per_step": seconds / steps,
+        "images_per_second": images / seconds,
+        "input_wait": waited / seconds,
+    }
 
 
 def report_progress(step: int, total: int, scalars: Scalars) -> None:

@@ -143,7 +143,7 @@ def read_run(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     Raises `DamagedError` where it is not as it was written, and `UserError` where it is of another
     format.
     """
-    _check_intact(manager, step, "run")
+    check_intact(manager, step, "run")
     return _read_run(manager, step)
 
 
@@ -163,7 +163,7 @@ def restore(manager: ocp.CheckpointManager, step: int, like: Any, sharding: Any 
 
     """
     # What cannot be right is refused before the arrays are read.
-    _check_intact(manager, step, ".")
+    check_intact(manager, step, ".")
     run = _read_run(manager, step)
     _check_fits(manager, step, like)
 
@@ -233,7 +233,7 @@ def _set_aside(manager: ocp.CheckpointManager, step: int, error: DamagedError) -
     manager.reload()
 
 
-def _check_intact(manager: ocp.CheckpointManager, step: int, part: str) -> None:
+def check_intact(manager: ocp.CheckpointManager, step: int, part: str) -> None:
     """Raises `DamagedError` where files of a part of a checkpoint are not as they were written."""
     checkpoint = manager.directory / f"{step}"
     damage = digests.find_damage(checkpoint, part)

@@ -1,6 +1,7 @@
 """What every entry point shares: flag parsing, and one clear line for a user's mistake."""
 
 import ctypes
+import signal
 import sys
 from collections.abc import Callable
 from logging import LogRecord
@@ -11,14 +12,16 @@ from absl import app, flags, logging
 from lens_jax.errors import UserError, one_line
 
 M_ARENA_MAX = -8  # of malloc.h
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def run(main: Callable[[], None]) -> None:
     """Parses the flags and calls `main`.
 
     Exit status 0 is success, 1 a `UserError`, shown as one line, and 75 (EX_TEMPFAIL) a training
-    that SIGTERM ended: it has saved and goes on when started again. Stray words are refused:
-    `config.seed=3` without its dashes would otherwise be ignored.
+    that SIGTERM or Ctrl-C ended: it has saved and goes on when started again. At Ctrl-C all else
+    ends with 130, as shells have it. Stray words are refused: `config.seed=3` without its dashes
+    would otherwise be ignored.
     """
     _limit_heaps()
     logging.set_verbosity(logging.WARNING)
@@ -28,6 +31,9 @@ def run(main: Callable[[], None]) -> None:
         app.run(lambda _: main(), flags_parser=_parse_flags)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 def _limit_heaps() -> None:

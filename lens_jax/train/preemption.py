@@ -1,4 +1,4 @@
-"""Notice that this machine is about to be taken away."""
+"""Notice that this machine is about to be taken away, or that the user wants an end."""
 
 import signal
 import threading
@@ -9,15 +9,17 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_STATUS = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, start again
 
 
 @contextmanager
 def watch() -> Iterator[Callable[[int], bool]]:
-    """Yields `preempted(step)`: whether to save after `step` and end, as SIGTERM has come.
+    """Yields `preempted(step)`: whether to save after `step` and end, on SIGTERM or Ctrl-C.
 
-    A single process handles the signal itself, only as long as it watches. Before `preempted` is
-    called for the first time there is nothing to save, and the process ends at once.
+    A single process handles the signals itself, only as long as it watches. Before `preempted` is
+    called for the first time there is nothing to save, and the process ends at once. So it does at
+    a second Ctrl-C.
 
     Several processes must save the same step, though the signal reaches them at different ones.
     There, the service that `jax.distributed.initialize` starts takes the signal, and agrees on a
@@ -30,18 +32,23 @@ def watch() -> Iterator[Callable[[int], bool]]:
     started = threading.Event()
     received = threading.Event()
 
-    def handle(*_: Any) -> None:
+    def handle(number: int, _: Any) -> None:
+        if number == signal.SIGINT and received.is_set():
+            raise KeyboardInterrupt
         received.set()
         if not started.is_set():
             raise SystemExit(EXIT_STATUS)
+        if number == signal.SIGINT:
+            print("interrupted: saving; once more ends at once", flush=True)
 
     def preempted(step: int) -> bool:
         del step  # only several processes have to agree on one
         started.set()
         return received.is_set()
 
-    previous = signal.signal(signal.SIGTERM, handle)
+    previous = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield preempted
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

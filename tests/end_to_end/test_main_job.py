@@ -1,6 +1,8 @@
 import json
 import os
 import pathlib
+import re
+import signal
 import subprocess
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from lens_jax.eval.frozen import load
 from lens_jax.workdir.metrics import read_metrics
 
-from .commands import REPOSITORY, command, succeed, train
+from .commands import REPOSITORY, command, run, succeed, train
 
 OPTIONS = ("--config.train.duration=8 steps", "--config.train.checkpoint_every=4 steps")
 
@@ -125,6 +127,35 @@ def test_a_training_of_no_steps_is_a_network_as_it_is_initialized(tmp_path, data
     original = state.params["extractor"]["BasicBlock_0"]["Conv_0"]["kernel"]
     np.testing.assert_array_equal(copied, original)
     assert "seconds" not in succeed(*command("report", f"--workdir={tmp_path}"))
+
+
+def test_a_run_begins_with_the_networks_of_another_and_a_constant_schedule_goes_on(
+    trained, tmp_path, data
+):
+    other, _ = trained
+    options = "--config.train.duration=2 steps", "--config.optimizer.schedule=constant"
+    begun = succeed(*train(tmp_path, data, *options, f"--init={other}"))
+    assert f"began with checkpoint 8 of {other}: " in begun
+    assert re.search(r"params (\d+) of \1 arrays", begun)
+    assert "left as drawn" not in begun
+    longer = "--config.train.duration=3 steps", "--config.optimizer.schedule=constant"
+    assert "trained to step 3" in succeed(*train(tmp_path, data, *longer))
+    refused = run(*train(other, data, "--config.train.duration=9 steps"))
+    assert "train.duration was '8 steps' and is now '9 steps'" in refused.stderr
+    assert f"--init={other}" in refused.stderr
+
+
+def test_ctrl_c_ends_a_command_in_one_line():
+    words = command("linear_eval", "--checkpoint=nowhere")
+    with subprocess.Popen(
+        words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        next(line for line in process.stdout if line.startswith("waiting"))
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
 
 
 def test_following_ends_with_the_training(trained):

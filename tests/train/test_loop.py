@@ -138,17 +138,30 @@ def test_a_rollback_leaves_the_batch_that_broke_it_and_is_kept_through_a_preempt
     check_equal(train("broken", trap, rollbacks=1), saved)
 
 
-def test_sigterm_is_noticed_and_its_former_meaning_comes_back():
-    before = signal.getsignal(signal.SIGTERM)
+by_either_signal = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+
+
+@by_either_signal
+def test_a_signal_is_noticed_and_its_former_meaning_comes_back(number: int):
+    before = signal.getsignal(number)
     with preemption.watch() as preempted:
         assert not preempted(1)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         assert preempted(1)
         assert preempted(2)
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(number) == before
 
 
-def test_sigterm_before_the_first_step_ends_the_run_at_once():
+@by_either_signal
+def test_a_signal_before_the_first_step_ends_the_run_at_once(number: int):
     with pytest.raises(SystemExit) as ended, preemption.watch():
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)
     assert ended.value.code == preemption.EXIT_STATUS
+
+
+def test_a_second_ctrl_c_ends_the_run_at_once():
+    with preemption.watch() as preempted:
+        preempted(1)
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lens_jax.defaults import DEFAULTS
+from lens_jax.defaults import DEFAULTS, RANGES
 from lens_jax.errors import UserError, check_choice, check_range
 from lens_jax.lens.lens import Lens
 from lens_jax.models.resnet import ARCHITECTURES, STEMS
@@ -101,6 +101,14 @@ def assign(config: Any, key: str, value: Any) -> Any:
     return value
 
 
+def get(config: Any, key: str) -> Any:
+    """The value of a key of a config, such as "lens.widths"."""
+    value = config
+    for name in key.split("."):
+        value = value[name]
+    return value
+
+
 def check(config: ConfigDict) -> None:
     """Raises `UserError` for the first value that cannot be meant, before anything is built."""
     # Imported only now: all else here serves machines without the packages that data is read with.
@@ -110,7 +118,6 @@ def check(config: ConfigDict) -> None:
 
     model = config.model
     data = config.data
-    train = config.train
 
     check_choice("task", config.task.name, TASKS)
     check_choice("model", model.name, ARCHITECTURES)
@@ -129,12 +136,10 @@ def check(config: ConfigDict) -> None:
     Lens(**config.lens)
     make_augmentations(config.augment)
 
-    check_range("seed", config.seed, 0, 2**32 - 1)
-    check_range("data.threads", data.threads, 0)
-    check_range("data.max_skipped", data.max_skipped, 0, 1)
-    check_range("train.keep_checkpoints", train.keep_checkpoints, 1)
-    check_range("train.rollbacks", train.rollbacks, 0)
-    check_range("train.accumulate", train.accumulate, 1)
+    for key, (low, high) in RANGES.items():
+        check_range(key, get(config, key), low, high)
+    if data.dir == "None":
+        raise UserError("data.dir is 'None': give a folder, or leave it away for the default")
     _check_batch(config)
 
 
@@ -142,13 +147,13 @@ def _check_batch(config: ConfigDict) -> None:
     """Raises `UserError` for a batch that devices and parts cannot divide evenly."""
     devices = jax.device_count()
     fsdp = config.mesh.fsdp
-    if fsdp < 1 or devices % fsdp:
+    if devices % fsdp:
         raise UserError(f"mesh.fsdp is {fsdp}: give a number that divides the {devices} devices")
 
     parts = config.train.accumulate
     divisor = devices * parts
     batch_size = config.data.batch_size
-    if batch_size < 1 or batch_size % divisor:
+    if batch_size % divisor:
         in_parts = f" in {parts} parts" if parts > 1 else ""
         raise UserError(
             f"data.batch_size {batch_size} cannot be shared by {devices} devices{in_parts}: use a "

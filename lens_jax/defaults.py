@@ -104,6 +104,28 @@ DEFAULTS = {
     "train": TRAIN,
 }
 
+# The least and the largest legal value of the numbers above. Those of "lens", "augment", "task" and
+# "data.depth" stand in the classes that are made of them, which check themselves.
+UNBOUNDED = float("inf")
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**32 - 1),
+    "mesh.fsdp": (1, UNBOUNDED),
+    "data.image_size": (1, UNBOUNDED),
+    "data.linear_size": (0, UNBOUNDED),
+    "data.batch_size": (1, UNBOUNDED),
+    "data.threads": (0, UNBOUNDED),
+    "data.max_skipped": (0, 1),
+    "model.width": (1, UNBOUNDED),
+    "model.last_stride": (1, 2),
+    "optimizer.learning_rate": (0, UNBOUNDED),
+    "optimizer.momentum": (0, 1),
+    "optimizer.weight_decay": (0, UNBOUNDED),
+    "optimizer.head_weight_decay": (0, UNBOUNDED),
+    "train.accumulate": (1, UNBOUNDED),
+    "train.keep_checkpoints": (1, UNBOUNDED),
+    "train.rollbacks": (0, UNBOUNDED),
+}
+
 # The color distortion of TF-slim's `inception_preprocessing`, which revisiting-self-supervised uses
 # for Rotation and Exemplar; of its four orders, the first.
 SLIM_JITTER = {

@@ -1,5 +1,6 @@
 """The one exception that stands for a user's mistake, and short words for those of libraries."""
 
+import math
 import re
 from collections.abc import Collection
 
@@ -18,8 +19,8 @@ def check_choice(what: str, value: str, legal: Collection[str]) -> None:
 
 
 def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
-    """Raises `UserError` naming `value` and its range unless it lies in [low, high]."""
-    if not low <= value <= high:
+    """Raises `UserError` naming `value` and its range unless it is finite and in [low, high]."""
+    if not (low <= value <= high and math.isfinite(value)):
         raise UserError(f"{name} is {value}: it must lie between {low} and {high}")
 
 

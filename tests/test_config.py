@@ -4,6 +4,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from lens_jax import config as configs
+from lens_jax.defaults import DEFAULTS, RANGES
 from lens_jax.errors import UserError
 from lens_jax.recipes import base_config
 
@@ -117,8 +118,8 @@ def test_a_key_that_only_one_of_two_configs_has_stands_for_its_default(
         ("lens.raw_fraction", -0.1, "between 0 and 1"),
         ("data.max_skipped", 1.01, "between 0 and 1"),
         ("train.keep_checkpoints", 0, "between 1"),
-        ("data.batch_size", 0, "multiple of"),
-        ("data.batch_size", -8, "multiple of"),
+        ("data.batch_size", 0, "between 1 and"),
+        ("data.batch_size", -8, "between 1 and"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused_with_the_legal_ones(
@@ -292,3 +293,34 @@ def test_the_keys_of_a_config_are_those_of_all_configs_and_its_tasks_own(tiny_co
     assert set(names) - set(configs.key_names()) == {"task.all_rotations"}
     assert {"seed", "lens.widths", "task.name"} <= set(configs.key_names())
     assert "lens" not in names
+
+
+def test_every_number_has_a_range_that_holds_its_default():
+    owned = ("lens.", "augment.", "task.", "data.depth")
+    numbers = set()
+    for key in configs.key_names():
+        value = configs.get(DEFAULTS, key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            numbers.add(key)
+    assert {key for key in numbers if not key.startswith(owned)} == set(RANGES)
+    for key, (low, high) in RANGES.items():
+        assert low <= configs.get(DEFAULTS, key) <= high
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("optimizer.learning_rate", -0.1),
+        ("optimizer.learning_rate", float("nan")),
+        ("optimizer.weight_decay", float("inf")),
+        ("optimizer.momentum", 1.5),
+        ("optimizer.head_weight_decay", -1.0),
+        ("lens.blocks", -1),
+        ("lens.learning_rate", float("nan")),
+        ("model.width", 0),
+        ("data.image_size", 0),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_named(tiny_config, key: str, value: float):
+    with pytest.raises(UserError, match=f"{key} is {value}: it must lie between"):
+        configs.check(changed(tiny_config(), key, value))

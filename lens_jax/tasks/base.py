@@ -186,11 +186,11 @@ def check_option(name: str, value: Any, fine: bool, legal: str) -> None:
 
 
 def check_images(task: str, count: int) -> None:
-    """Raises `UserError` for a task that compares images with others where there are no others."""
+    """Raises `UserError` for a task whose loss or statistics need several images, and got one."""
     if count < 2:
         raise UserError(
-            f"task {task!r} compares each image with others, and got {count}: use at least 2 in "
-            "each part of a batch, by a larger data.batch_size, lens.lensed_fraction or "
+            f"task {task!r} learns from several images at a time, and got {count}: use at least 2 "
+            "in each part of a batch, by a larger data.batch_size, lens.lensed_fraction or "
             "lens.raw_fraction, or a smaller train.accumulate"
         )
 

@@ -84,17 +84,18 @@ def main() -> None:
         if first and not has_notes:
             print(*data_notes(frozen, options), sep="\n", flush=True)
             has_notes = True
-        # All processes evaluate together, and the first one writes and prints.
+        # All processes evaluate together, and the first one prints and writes: in this order, so
+        # that nothing is lost where it cannot write.
         representations = resolve_representations(frozen.system, names)
         pretext = pretext_results(frozen, options)
+        if first:
+            print_pretext(frozen.step, pretext)
         for representation in representations:
             chosen = options._replace(representation=representation)
             result = evaluate(frozen, chosen, pretext)
-            add_result(CHECKPOINT.value, result)
             if first:
                 print_linear(result)
-        if first:
-            print_pretext(pretext)
+            add_result(CHECKPOINT.value, result)
 
 
 def print_linear(result: dict[str, Any]) -> None:
@@ -106,12 +107,12 @@ def print_linear(result: dict[str, Any]) -> None:
     print(f"  evaluated on {describe_data(result)}")
     print(f"  classifiers learned on {result['train_split']}, {result['train_examples']:,} images")
     for tap, accuracy in result["taps"].items():
-        print(f"  linear accuracy on {tap:<12} {accuracy:7.2%}")
+        print(f"  linear accuracy on {tap:<12} {accuracy:7.2%}", flush=True)
 
 
-def print_pretext(pretext: dict[str, Any]) -> None:
-    """Prints the pretext accuracies of a checkpoint."""
-    print()
+def print_pretext(step: int, pretext: dict[str, Any]) -> None:
+    """Prints the pretext accuracies of a checkpoint, if its task has any."""
+    print(f"\nstep {step}", flush=True)
     for name, value in pretext.items():
         if name.startswith("pretext_accuracy"):
             print(f"  {name:<31} {value:7.2%}")

@@ -7,6 +7,7 @@ from etils import epath
 from lens_jax.pages import page
 from lens_jax.report import change, recovery, runs, sections
 from lens_jax.report.measure import measure_lens
+from lens_jax.report.runs import Numbers, TrainedRun
 from lens_jax.workdir import files
 
 
@@ -19,7 +20,8 @@ def write_report(workdir: str, *, examples: int, data_dir: str | None) -> None:
       data_dir: where the data is now; None for where it was in training.
 
     Raises:
-      UserError: no run there, a lens run without checkpoint, or data that cannot be read.
+      UserError: no run there, a lens run without checkpoint, data that cannot be read, or a folder
+        that cannot be written.
 
     """
     found = runs.find_runs(workdir)
@@ -36,23 +38,30 @@ def write_report(workdir: str, *, examples: int, data_dir: str | None) -> None:
             lenses[run.name] = lens
             numbers[run.name] |= change.shortcut_fractions(lens.statistics)
 
+    # Printed first, so that nothing is lost where it cannot be written.
+    print(sections.text_table(numbers))
+    for line in (*sections.measured_on(found), *sections.recovery_lines(recoveries)):
+        print(line)
+
     # The page, its pictures and the summary.
     root = epath.Path(workdir)
     folder = root / files.REPORT_FOLDER
     parts = sections.all_sections(workdir, found, lenses, numbers, recoveries)
-    _write_page(folder, parts)
-    if not files.is_run(workdir):
-        summary = {}
-        for run in found:
-            data = {"measured_on": run.measured_on} if run.measured_on else {}
-            summary[run.name] = numbers[run.name] | data
-        text = json.dumps(summary, indent=2) + "\n"
-        (root / files.SUMMARY_FILE).write_text(text)
+    with files.writing_to(workdir):
+        _write_page(folder, parts)
+        if not files.is_run(workdir):
+            _write_summary(root, found, numbers)
+    print(f"\nthe report is {folder / 'index.html'}")
 
-    print(f"the report is {folder / 'index.html'}\n")
-    print(sections.text_table(numbers))
-    for line in (*sections.measured_on(found), *sections.recovery_lines(recoveries)):
-        print(line)
+
+def _write_summary(root: epath.Path, found: list[TrainedRun], numbers: dict[str, Numbers]) -> None:
+    """Writes the numbers of all runs, and on what they were measured."""
+    summary = {}
+    for run in found:
+        data = {"measured_on": run.measured_on} if run.measured_on else {}
+        summary[run.name] = numbers[run.name] | data
+    text = json.dumps(summary, indent=2)
+    files.write_whole(root / files.SUMMARY_FILE, f"{text}\n")
 
 
 def _write_page(folder: epath.Path, parts: list[page.Part]) -> None:

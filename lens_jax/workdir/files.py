@@ -108,6 +108,5 @@ def writing_to(workdir: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write to --workdir {workdir}: {reason(error)}; make room there, or give "
-            "another one"
+            f"cannot write to {workdir}: {reason(error)}; make room there, or give another folder"
         ) from error

@@ -37,14 +37,16 @@ def read_results(workdir: str) -> list[Result]:
 def add_result(workdir: str, result: Result) -> None:
     """Adds a result in place of an older one of the same evaluation.
 
-    The first process writes for all.
+    The first process writes for all. Raises `UserError` where it cannot.
     """
     # Every process reads, so that all fail alike where the file is damaged.
     rows = [row for row in read_results(workdir) if _identity(row) != _identity(result)]
     rows.append(result)
     if jax.process_index() == 0:
         path = epath.Path(workdir) / files.RESULTS_FILE
-        files.write_whole(path, json.dumps(rows, indent=2) + "\n")
+        text = json.dumps(rows, indent=2)
+        with files.writing_to(workdir):
+            files.write_whole(path, f"{text}\n")
 
 
 def describe_data(result: Result) -> str:

@@ -29,8 +29,9 @@ def test_a_report_without_a_lens(add_run, accuracy, metrics_rows, capsys):
 
     printed = capsys.readouterr().out
     assert str(folder / "report" / "index.html") in printed
-    *_, table_line, last_line = printed.splitlines()
-    assert last_line == "arrow: measured on glyphs, 2,000 images"
+    *_, table_line, measured_on, _, last_line = printed.splitlines()
+    assert last_line == f"the report is {folder / 'report' / 'index.html'}"
+    assert measured_on == "arrow: measured on glyphs, 2,000 images"
     assert table_line.split() == ["arrow", "50.0", "%", "2"]
 
 
@@ -45,3 +46,11 @@ def test_a_lens_run_needs_a_checkpoint(add_run):
     folder = add_run("lens", kind="network")
     with pytest.raises(UserError, match="no checkpoint"):
         write_report(str(folder), examples=4, data_dir=None)
+
+
+def test_a_folder_that_cannot_be_written_costs_no_number(add_run, accuracy, metrics_rows, capsys):
+    folder = add_run("arrow", "arrow", rows=metrics_rows, evaluations=[accuracy(0.5)])
+    (folder / "report").write_text("a file in the place of the folder")
+    with pytest.raises(UserError, match=f"cannot write to {folder}: .*give another folder"):
+        write_report(str(folder), examples=4, data_dir=None)
+    assert "50.0 %" in capsys.readouterr().out

@@ -221,5 +221,5 @@ def test_a_reader_never_meets_half_a_table_while_several_write(make_status, tmp_
 
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot write to --workdir .*file.*give another"):
+    with pytest.raises(UserError, match=r"cannot write to .*file.*give another"):
         write_table(str(tmp_path / "file"), lambda: [])

@@ -68,7 +68,7 @@ def test_a_config_file_that_holds_no_config_is_refused(content: bytes, words: st
 
 def test_a_folder_that_cannot_be_written_to_is_refused_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot write to --workdir .*file/run: .*; make room"):
+    with pytest.raises(UserError, match=r"cannot write to .*file/run: .*; make room"):
         files.write_config(str(tmp_path / "file" / "run"), CONFIG)
 
 

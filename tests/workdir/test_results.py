@@ -80,3 +80,9 @@ def test_a_result_says_on_what_it_was_measured_and_an_older_one_what_it_knows():
     assert describe_data(newer | {"test_split": "test"}) == "digits/1.0.0 test"
     assert describe_data(FIRST) == "digits"
     assert describe_data({}) == ""
+
+
+def test_a_folder_that_cannot_be_written_is_the_users_mistake(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UserError, match=r"cannot write to .*file"):
+        add_result(str(tmp_path / "file"), FIRST)

@@ -20,7 +20,9 @@ def check_choice(what: str, value: str, legal: Collection[str]) -> None:
 
 def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
     """Raises `UserError` naming `value` and its range unless it is finite and in [low, high]."""
-    if not (low <= value <= high and math.isfinite(value)):
+    # Comparing with NaN is always False.
+    in_range = low <= value <= high
+    if not in_range or math.isinf(value):
         raise UserError(f"{name} is {value}: it must lie between {low} and {high}")
 
 

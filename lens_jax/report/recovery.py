@@ -93,9 +93,12 @@ def fractions(recoveries: list[Recovery]) -> Numbers:
 
 
 def _compare(measure: str, shortcut: float, clean: float, lens: float, images: int) -> Recovery:
+    cost = clean - shortcut
+    left = clean - lens
+    # The cost is a difference of two measured fractions, whose variances add up.
     variance = _variance(clean, images) + _variance(shortcut, images)
     noise = 2 * math.sqrt(variance)
-    return Recovery(measure, clean - shortcut, clean - lens, noise)
+    return Recovery(measure, cost, left, noise)
 
 
 def _variance(accuracy: float, images: int) -> float:

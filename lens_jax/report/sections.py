@@ -124,8 +124,16 @@ def _points(difference: float) -> str:
 
 
 def _known_columns(numbers: dict[str, Numbers]) -> dict[str, str]:
-    known = set().union(*numbers.values())
-    return {key: title for key, title in NUMBER_COLUMNS.items() if key in known}
+    """The columns that some run has a number for."""
+    known = set()
+    for run_numbers in numbers.values():
+        known.update(run_numbers)
+
+    columns = {}
+    for key, title in NUMBER_COLUMNS.items():
+        if key in known:
+            columns[key] = title
+    return columns
 
 
 def measured_on(found: list[TrainedRun]) -> list[str]:

@@ -81,6 +81,8 @@ def train(
     changed since unless `allow_changed_data`, for too many unreadable images, and at the first
     number that is not finite.
     """
+    if init:
+        warm_start.check(init)
     with preemption.watch() as preempted, open_training(config, workdir) as training:
         progress = start(training, init, allow_changed_data)
         total = training.setup.clock.total_steps
@@ -134,6 +136,8 @@ def start(training: Training, init: str = "", allow_changed_data: bool = False) 
     """Goes on from the newest intact checkpoint, or starts anew, with the networks of `init`."""
     progress = resume(training, allow_changed_data=allow_changed_data)
     if progress is not None:
+        if init:
+            print(f"--init {init} is not used: the run has a checkpoint of its own", flush=True)
         return progress
     state = training.setup.traced.init()
     if init:

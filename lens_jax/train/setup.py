@@ -26,9 +26,14 @@ def make_setup(config: ConfigDict, devices: Mesh) -> Setup:
     """Opens the data and traces the step, which refuses what cannot be; nothing is written."""
     source = open_split(config.data, config.data.train_split)
     clock = Clock(config.data.batch_size, len(source))
-    clock = clock._replace(total_steps=clock.steps(config.train.duration))
-    log_every = max(1, clock.steps(config.train.log_every))
-    save_every = max(1, clock.steps(config.train.checkpoint_every))
+    total_steps = clock.steps(config.train.duration)
+
+    # Only now may durations be parts of the training.
+    clock = clock._replace(total_steps=total_steps)
+    log_steps = clock.steps(config.train.log_every)
+    save_steps = clock.steps(config.train.checkpoint_every)
+    log_every = max(1, log_steps)
+    save_every = max(1, save_steps)
     traced = compiling.trace(config, facts_of(source), clock, devices)
     return Setup(source, clock, log_every, save_every, traced)
 

@@ -8,12 +8,19 @@ import numpy as np
 from lens_jax.errors import UserError
 from lens_jax.train.state import TrainState
 from lens_jax.workdir.arrays import read_newest_arrays
+from lens_jax.workdir.checkpoints import saved_steps
 
 # The parts of the state that are networks. Optimizers, memory and step begin anew.
 NETWORKS = ("params", "batch_stats", "target_params", "target_stats", "lens_params")
 # A target network begins as a copy where the other run had none.
 COPIED_FROM = {"target_params": "params", "target_stats": "batch_stats"}
 MOST_NAMED = 5
+
+
+def check(workdir: str) -> None:
+    """Raises `UserError` where there is no checkpoint to begin with, before anything is written."""
+    if not saved_steps(workdir):
+        raise UserError(f"no checkpoint in --init {workdir}: give the folder of a run that has one")
 
 
 class Taken(NamedTuple):

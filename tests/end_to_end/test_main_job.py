@@ -139,7 +139,12 @@ def test_a_run_begins_with_the_networks_of_another_and_a_constant_schedule_goes_
     assert re.search(r"params (\d+) of \1 arrays", begun)
     assert "left as drawn" not in begun
     longer = "--config.train.duration=3 steps", "--config.optimizer.schedule=constant"
-    assert "trained to step 3" in succeed(*train(tmp_path, data, *longer))
+    gone_on = succeed(*train(tmp_path, data, *longer, f"--init={other}"))
+    assert f"--init {other} is not used" in gone_on
+    assert "trained to step 3" in gone_on
+    mistyped = run(*train(tmp_path / "new", data, *options, "--init=nowhere"))
+    assert "no checkpoint in --init nowhere" in mistyped.stderr
+    assert not (tmp_path / "new").exists()
     refused = run(*train(other, data, "--config.train.duration=9 steps"))
     assert "train.duration was '8 steps' and is now '9 steps'" in refused.stderr
     assert f"--init={other}" in refused.stderr

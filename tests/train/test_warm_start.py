@@ -67,6 +67,8 @@ def test_networks_of_which_nothing_fits_and_folders_without_checkpoints_are_refu
     wide = build(tiny_config({"lens.kind": "none", "model.name": "resnet18", "model.width": 8}))
     with pytest.raises(UserError, match="no checkpoint in"):
         warm_start.begin_from(narrow.init(), str(tmp_path))
+    with pytest.raises(UserError, match=f"no checkpoint in --init {tmp_path}"):
+        warm_start.check(str(tmp_path))
 
     with contextlib.closing(checkpoints.open_checkpoints(str(tmp_path))) as manager:
         checkpoints.save(manager, 5, wide.init(), {"config": {}})

@@ -6,7 +6,9 @@ setup(
     description="Self-supervised training with a lens that removes what the extractor exploits",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["lens_jax*"]),
+    # The configs are part of what is installed: --config=rotation is found from any folder.
+    packages=[*find_packages(include=["lens_jax*"]), "lens_jax.configs"],
+    package_dir={"lens_jax.configs": "configs"},
     install_requires=[
         "absl-py>=2.1",
         "array_record>=0.8; sys_platform == 'linux'",

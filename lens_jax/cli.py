@@ -1,7 +1,6 @@
 """What every entry point shares: flag parsing, and one clear line for a user's mistake."""
 
 import ctypes
-import signal
 import sys
 from collections.abc import Callable
 from logging import LogRecord
@@ -9,10 +8,10 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from lens_jax.errors import UserError, one_line
+from lens_jax.command_line import rewrite
+from lens_jax.errors import INTERRUPTED, UserError, one_line
 
 M_ARENA_MAX = -8  # of malloc.h
-INTERRUPTED = 128 + signal.SIGINT
 
 
 def run(main: Callable[[], None]) -> None:
@@ -28,6 +27,8 @@ def run(main: Callable[[], None]) -> None:
     logging.get_absl_handler().addFilter(_is_only_logged)
     sys.unraisablehook = _print_unraisable
     try:
+        # In place, as ml_collections reads them from there.
+        sys.argv[1:] = rewrite(sys.argv[1:])
         app.run(lambda _: main(), flags_parser=_parse_flags)
     except UserError as error:
         sys.exit(f"error: {error}")

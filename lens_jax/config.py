@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from lens_jax.command_line import ALIASES
 from lens_jax.defaults import DEFAULTS, RANGES
 from lens_jax.errors import UserError, check_choice, check_range
 from lens_jax.lens.lens import Lens
@@ -18,8 +19,6 @@ from lens_jax.tasks import TASKS
 
 DTYPES = ("float32", "bfloat16")
 SCHEDULES = ("cosine", "step", "constant")
-# A config key cannot be the word "lambda", which is Python's own.
-ALIASES = {"lens.lambda": "lens.lambda_"}
 
 # Keys that may change while a run goes on: they say where and how the same numbers are computed,
 # what is written and kept of them, or how a failure is met.
@@ -70,7 +69,7 @@ def assign(config: Any, key: str, value: Any) -> Any:
 
     Args:
       config: a `ConfigDict`, locked or not, or nested dictionaries.
-      key: one of `key_names(config)` or of `ALIASES`.
+      key: one of `key_names(config)` or of `command_line.ALIASES`.
       value: what to set it to.
 
     Raises:

@@ -2,7 +2,10 @@
 
 import math
 import re
+import signal
 from collections.abc import Collection
+
+INTERRUPTED = 128 + signal.SIGINT  # the exit status after Ctrl-C, as shells have it
 
 # What TensorStore and TensorFlow write behind a reason; a path may have brackets of its own.
 _BRACKETS = re.compile(r" \[(?:os_error_code|tensorstore_spec|source locations|Op:)")

@@ -3,10 +3,10 @@
     python -m lens_jax.linear_eval --checkpoint=runs/mine --dataset=glyphs
     python -m lens_jax.linear_eval --checkpoint=runs/mine --follow     (beside the training job)
 
-Writes linear_eval.json into the run's folder: the accuracy of one linear classifier on each tap of
-the frozen extractor, and the pretext accuracy on images without and with the shortcut. As in
-training, the same command is started once for each process of a pod or a cluster, see
-docs/launching.md.
+Writes linear_eval.json into the folder of the run, or into --output: the accuracy of one linear
+classifier on each tap of the frozen extractor, and the pretext accuracy on images without and with
+the shortcut. As in training, the same command is started once for each process of a pod or a
+cluster, see docs/launching.md.
 """
 
 from typing import Any
@@ -40,6 +40,9 @@ SOLVER = flags.DEFINE_enum(
 EPOCHS = flags.DEFINE_integer("epochs", 70, "Epochs of SGD.", 1)
 SHORTCUT = flags.DEFINE_string(
     "shortcut", "", "For pretext accuracy; the run's by default, arrow if it has none."
+)
+OUTPUT = flags.DEFINE_string(
+    "output", "", "Folder for linear_eval.json; the run's folder by default."
 )
 FOLLOW = flags.DEFINE_bool(
     "follow", False, "Evaluate every new checkpoint until training has ended."
@@ -95,7 +98,7 @@ def main() -> None:
             result = evaluate(frozen, chosen, pretext)
             if first:
                 print_linear(result)
-            add_result(CHECKPOINT.value, result)
+            add_result(OUTPUT.value or CHECKPOINT.value, result)
 
 
 def print_linear(result: dict[str, Any]) -> None:

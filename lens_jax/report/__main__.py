@@ -3,8 +3,8 @@
     python -m lens_jax.report --workdir=runs/lens      (one run)
     python -m lens_jax.report --workdir=runs           (all runs in its subfolders, compared)
 
-Writes report/index.html and its images into that folder and, of several runs, summary.json with the
-numbers.
+Writes report/index.html and its images into that folder, or into --output, and, of several runs,
+summary.json with the numbers.
 """
 
 from absl import flags
@@ -18,13 +18,21 @@ EXAMPLES = flags.DEFINE_integer(
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Where the data set is; the run's data.dir by default."
 )
+OUTPUT = flags.DEFINE_string(
+    "output", "", "Folder for the page and the summary; the runs' folder by default."
+)
 
 
 def main() -> None:
     """Writes the page and prints where it is."""
     from lens_jax.report.write import write_report
 
-    write_report(WORKDIR.value, examples=EXAMPLES.value, data_dir=DATA_DIR.value)
+    write_report(
+        WORKDIR.value,
+        output=OUTPUT.value or WORKDIR.value,
+        examples=EXAMPLES.value,
+        data_dir=DATA_DIR.value,
+    )
 
 
 if __name__ == "__main__":

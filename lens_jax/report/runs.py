@@ -28,6 +28,7 @@ class TrainedRun(NamedTuple):
       rows: rows of its metrics, oldest first; empty where nothing was logged.
       evaluation: its newest evaluation; empty where nothing was evaluated yet.
       linear: linear accuracy by representation, of that and of what was evaluated alike.
+      init: the folder of the run with whose networks it began, or empty.
 
     """
 
@@ -37,6 +38,7 @@ class TrainedRun(NamedTuple):
     rows: list[dict[str, float]]
     evaluation: dict[str, Any]
     linear: dict[str, float]
+    init: str = ""
 
     @property
     def kind(self) -> str:
@@ -77,15 +79,17 @@ def find_runs(workdir: str) -> list[TrainedRun]:
 
 def _read_run(folder: epath.Path) -> TrainedRun:
     workdir = str(folder)
+    record = files.read_record(workdir)
     evaluations = read_results(workdir)
     newest = evaluations[-1] if evaluations else {}
     return TrainedRun(
         name=_printable(folder.absolute().name),
         workdir=workdir,
-        config=configs.complete(files.read_config(workdir)),
+        config=configs.complete(record.config),
         rows=read_metrics(workdir),
         evaluation=newest,
         linear=_linear_accuracies(evaluations, newest),
+        init=record.init,
     )
 
 
@@ -162,9 +166,11 @@ def training_command(run: TrainedRun) -> str:
     # A data set may be named with its TFDS config: glyphs/large.
     variant = VARIANTS[run.config["data"]["name"].partition("/")[0]]
     words = [
-        f"--config=configs/{task}.py:{variant}",
+        f"--config={task}:{variant}",
         f"--workdir={run.workdir}-again",
     ]
+    if run.init:
+        words.append(f"--init={run.init}")
     for key, value in flatten(run.config).items():
         # A config has tuples where its JSON has lists.
         setting = tuple(value) if isinstance(value, list) else value

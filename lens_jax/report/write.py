@@ -11,11 +11,12 @@ from lens_jax.report.runs import Numbers, TrainedRun
 from lens_jax.workdir import files
 
 
-def write_report(workdir: str, *, examples: int, data_dir: str | None) -> None:
+def write_report(workdir: str, *, output: str, examples: int, data_dir: str | None) -> None:
     """Writes the page on the run or runs in `workdir`, and prints its path and their numbers.
 
     Args:
-      workdir: folder of a run, or of runs; the latter gets a summary.json too.
+      workdir: folder of a run, or of runs; the latter get a summary.json too.
+      output: folder to write into.
       examples: number of images to show through each lens.
       data_dir: where the data is now; None for where it was in training.
 
@@ -44,10 +45,10 @@ def write_report(workdir: str, *, examples: int, data_dir: str | None) -> None:
         print(line)
 
     # The page, its pictures and the summary.
-    root = epath.Path(workdir)
+    root = epath.Path(output)
     folder = root / files.REPORT_FOLDER
     parts = sections.all_sections(workdir, found, lenses, numbers, recoveries)
-    with files.writing_to(workdir):
+    with files.writing_to(output):
         _write_page(folder, parts)
         if not files.is_run(workdir):
             _write_summary(root, found, numbers)

@@ -24,7 +24,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the runs' folders and
 GRID = flags.DEFINE_string("grid", None, "What differs, such as 'lens.lambda_=10,100 seed=0,1,2'.")
 INDEX = flags.DEFINE_integer("index", 0, "Which piece of the grid to run, from 0.", lower_bound=0)
 OF = flags.DEFINE_integer("of", 1, "Into how many pieces the grid is divided.", lower_bound=1)
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the folders and settings of the runs.")
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Only check the runs and print their folders and settings."
+)
 DATASET = flags.DEFINE_string(
     "dataset", "", "Data set to classify, in data.dir; the run's own by default."
 )
@@ -47,19 +49,10 @@ def main() -> None:
     if not TAPS.value:
         raise UserError("--taps is empty: name at least one, such as pre_logits")
     # Imported only now, so that --help and mistyped flags answer at once.
-    from lens_jax.sweep.grid import make_runs, to_text
-
-    runs = make_runs(CONFIG.value, GRID.value)
-    piece = slice(INDEX.value, None, OF.value)
-    if DRY_RUN.value:
-        for run in runs[piece]:
-            settings = [f"{key}={to_text(value)}" for key, value in run.settings.items()]
-            print(f"{WORKDIR.value}/{run.name}  {'  '.join(settings)}")
-        return
-
-    # Slow to import, and of no use to a dry run.
     from lens_jax.eval.evaluate import Options
     from lens_jax.sweep.execute import sweep
+    from lens_jax.sweep.grid import make_runs, to_text
+    from lens_jax.sweep.jobs import make_jobs
 
     options = Options(
         dataset=DATASET.value,
@@ -67,7 +60,16 @@ def main() -> None:
         taps=tuple(TAPS.value),
         shortcut=SHORTCUT.value,
     )
-    sweep(runs, WORKDIR.value, piece, options, tuple(REPRESENTATIONS.value))
+    runs = make_runs(CONFIG.value, GRID.value)
+    jobs = make_jobs(runs, WORKDIR.value, options, tuple(REPRESENTATIONS.value))
+    piece = slice(INDEX.value, None, OF.value)
+    if not DRY_RUN.value:
+        sweep(jobs, WORKDIR.value, piece)
+        return
+
+    for job in jobs[piece]:
+        settings = [f"{key}={to_text(value)}" for key, value in job.run.settings.items()]
+        print(f"{job.workdir}  {'  '.join(settings)}")
 
 
 if __name__ == "__main__":

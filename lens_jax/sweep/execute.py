@@ -1,14 +1,14 @@
 """Trains and evaluates the runs of a sweep, or of one piece of it."""
 
+import contextlib
 import sys
 
 import jax
 
 from lens_jax.errors import UserError
-from lens_jax.eval.evaluate import Options, evaluate, pretext_results
+from lens_jax.eval.evaluate import evaluate, pretext_results
 from lens_jax.eval.frozen import load
-from lens_jax.sweep.grid import Run
-from lens_jax.sweep.jobs import Job, make_jobs
+from lens_jax.sweep.jobs import Job
 from lens_jax.sweep.status import (
     Status,
     failure_path,
@@ -18,22 +18,15 @@ from lens_jax.sweep.status import (
 )
 from lens_jax.sweep.table import write_table
 from lens_jax.train.loop import train
+from lens_jax.workdir.files import write_whole, writing_to
 from lens_jax.workdir.results import add_result
 
 
-def sweep(
-    runs: list[Run],
-    workdir: str,
-    piece: slice,
-    options: Options,
-    representations: tuple[str, ...],
-) -> None:
-    """Trains and evaluates `runs[piece]` one after another, and keeps the table of all up to date.
+def sweep(jobs: list[Job], workdir: str, piece: slice) -> None:
+    """Trains and evaluates `jobs[piece]` one after another, and keeps the table of all up to date.
 
-    What is finished is not done again. Raises `UserError` for what `make_jobs` refuses, before
-    anything is written, and at the end where runs failed.
+    What is finished is not done again. Raises `UserError` at the end where runs failed.
     """
-    jobs = make_jobs(runs, workdir, options, representations)
     own = jobs[piece]
 
     def read_all() -> list[Status]:
@@ -63,22 +56,29 @@ def execute(job: Job) -> bool:
     A `UserError` does not end the sweep: it is printed, and kept in the run's folder until the next
     try.
     """
-    # The reason of an earlier failure does not hold for this try.
-    failure = failure_path(job)
-    failure.unlink(missing_ok=True)
     try:
+        # The reason of an earlier failure does not hold for this try.
+        with writing_to(job.workdir):
+            failure_path(job).unlink(missing_ok=True)
         if not is_trained(job):
             train(job.run.config, job.workdir)
         _evaluate(job)
         return True
     except UserError as error:
         print(f"failed: {job.workdir}: {error}", file=sys.stderr, flush=True)
-        failure.parent.mkdir(parents=True, exist_ok=True)
-        failure.write_text(f"{error}\n")
+        _keep_reason(job, error)
         return False
     finally:
         # No other run uses the functions that this one compiled.
         jax.clear_caches()
+
+
+def _keep_reason(job: Job, error: UserError) -> None:
+    """Writes why a run failed, unless its folder takes no files: the reason was printed."""
+    path = failure_path(job)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, f"{error}\n")
 
 
 def _evaluate(job: Job) -> None:

@@ -16,8 +16,8 @@ from lens_jax import config as configs
 from lens_jax.data.batches import Batches, Skipped, train_batches
 from lens_jax.data.decode import read_decoding
 from lens_jax.devices import cache, distributed, mesh
-from lens_jax.errors import UserError
 from lens_jax.train import compiling, finite, preemption, same_data, warm_start
+from lens_jax.train.claim import claim_workdir
 from lens_jax.train.gradients import Metrics
 from lens_jax.train.progress import report_progress, timing
 from lens_jax.train.setup import Setup, make_setup
@@ -37,6 +37,7 @@ class Training(NamedTuple):
 
     config: ConfigDict
     workdir: str
+    init: str
     devices: Mesh
     setup: Setup
     manager: Any
@@ -81,10 +82,8 @@ def train(
     changed since unless `allow_changed_data`, for too many unreadable images, and at the first
     number that is not finite.
     """
-    if init:
-        warm_start.check(init)
-    with preemption.watch() as preempted, open_training(config, workdir) as training:
-        progress = start(training, init, allow_changed_data)
+    with preemption.watch() as preempted, open_training(config, workdir, init) as training:
+        progress = start(training, allow_changed_data)
         total = training.setup.clock.total_steps
         if total == 0:
             save_untrained(training, progress)
@@ -98,50 +97,33 @@ def train(
 
 
 @contextlib.contextmanager
-def open_training(config: ConfigDict, workdir: str) -> Iterator[Training]:
+def open_training(config: ConfigDict, workdir: str, init: str) -> Iterator[Training]:
     """Checks and sets up everything before anything is written."""
     began = time.monotonic()
     files.check_name(workdir)
+    if init and not checkpoints.saved_steps(workdir):
+        warm_start.check(init)
     configs.check(config)
     devices = mesh.make_mesh(config.mesh.fsdp)
     setup = make_setup(config, devices)
     if jax.process_index() == 0:
         print(*setup.source.notes, sep="\n", flush=True)
     with lock.hold(workdir):
-        claim_workdir(config, workdir)
+        init = claim_workdir(config, workdir, init)
         cache.use_cache(workdir)
         with checkpoints.open_for_training(workdir, config.train.keep_checkpoints) as manager:
             skipped = Skipped(setup.source)
-            yield Training(config, workdir, devices, setup, manager, skipped, began)
+            yield Training(config, workdir, init, devices, setup, manager, skipped, began)
 
 
-def claim_workdir(config: ConfigDict, workdir: str) -> None:
-    """Writes the config into `workdir`; raises `UserError` where another config's run is there.
-
-    The first process writes for all.
-    """
-    new = configs.to_json(config)
-    if files.is_run(workdir):
-        changed = configs.difference(files.read_config(workdir), new)
-        if changed:
-            raise UserError(
-                f"{workdir} holds a run of another config: {changed}; give another --workdir, with "
-                f"--init={workdir} to begin with its networks"
-            )
-    if jax.process_index() == 0:
-        files.write_config(workdir, new)
-
-
-def start(training: Training, init: str = "", allow_changed_data: bool = False) -> Progress:
+def start(training: Training, allow_changed_data: bool = False) -> Progress:
     """Goes on from the newest intact checkpoint, or starts anew, with the networks of `init`."""
     progress = resume(training, allow_changed_data=allow_changed_data)
     if progress is not None:
-        if init:
-            print(f"--init {init} is not used: the run has a checkpoint of its own", flush=True)
         return progress
     state = training.setup.traced.init()
-    if init:
-        state = warm_start.begin_from(state, init)
+    if training.init:
+        state = warm_start.begin_from(state, training.init)
     if jax.process_index() == 0:
         params = {"network": state.params, "lens": state.lens_params}
         print(parameter_overview.get_parameter_overview(params))

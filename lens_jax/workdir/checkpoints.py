@@ -83,6 +83,7 @@ def open_for_training(workdir: str, keep: int) -> Iterator[ocp.CheckpointManager
         # Closing waits for the last save, whose failure shows only then.
         with _saving_to(workdir):
             manager.close()
+        _check_found(manager)
 
 
 def saved_steps(workdir: str) -> list[int]:
@@ -107,7 +108,7 @@ def _write_digests(folder: epath.Path) -> None:
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: Any, run: dict[str, Any]) -> None:
-    """Starts saving; raises `UserError` where this or an earlier save cannot be written."""
+    """Starts saving; raises `UserError` where this save or the one before cannot be written."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     run = run | {"format": files.FORMAT, "versions": versions}
     items = ocp.args.Composite(
@@ -115,7 +116,21 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any, run: dict[str, A
         run=ocp.args.JsonSave(run),
     )
     with _saving_to(manager.directory):
+        manager.wait_until_finished()
+    _check_found(manager)
+    with _saving_to(manager.directory):
         manager.save(step, args=items)
+
+
+def _check_found(manager: ocp.CheckpointManager) -> None:
+    """Raises `UserError` unless the last finished save is found where readers look for it."""
+    step = manager.latest_step()
+    if step is not None and step not in ocp.utils.checkpoint_steps(manager.directory):
+        raise UserError(
+            f"checkpoint {step} was saved in {manager.directory} and is not found there: the "
+            "folder was renamed or removed meanwhile, or its name cannot be read; restore it and "
+            "start again"
+        )
 
 
 def check_saved(manager: ocp.CheckpointManager) -> None:

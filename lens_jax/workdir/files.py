@@ -4,7 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from etils import epath
 
@@ -46,23 +46,45 @@ def is_run(workdir: str) -> bool:
     return (epath.Path(workdir) / CONFIG_FILE).exists()
 
 
-def write_config(workdir: str, config: dict[str, Any]) -> None:
-    """Writes the config of a run, plain JSON values, with the number of the format."""
+def write_config(workdir: str, config: dict[str, Any], init: str = "") -> None:
+    """Writes the config of a run, plain JSON values, with the number of the format.
+
+    Beside it stands the folder of the run with whose networks this one begins, if there is one.
+    """
     folder = epath.Path(workdir)
-    text = json.dumps({"format": FORMAT, "config": config}, indent=2)
+    origin = {"init": init} if init else {}
+    text = json.dumps({"format": FORMAT, **origin, "config": config}, indent=2)
     with writing_to(workdir):
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / CONFIG_FILE, text + "\n")
 
 
+class Record(NamedTuple):
+    """What is written of a run when it begins.
+
+    Attributes:
+      config: its config, plain JSON values.
+      init: the folder of the run with whose networks it began, or empty.
+
+    """
+
+    config: dict[str, Any]
+    init: str
+
+
 def read_config(workdir: str) -> dict[str, Any]:
     """The config of the run in `workdir`; raises `UserError` for one of another format."""
+    return read_record(workdir).config
+
+
+def read_record(workdir: str) -> Record:
+    """What is written of the run in `workdir`; raises `UserError` for one of another format."""
     path = epath.Path(workdir) / CONFIG_FILE
     record = read_json(path)
     if not isinstance(record, dict):
         raise UserError(f"{path} holds no config: restore it or remove its folder")
     check_format(record, workdir)
-    return record["config"]
+    return Record(record["config"], record.get("init", ""))
 
 
 def check_format(record: dict[str, Any], where: str) -> None:

@@ -1,4 +1,4 @@
-"""Where the results of evaluations are kept: a JSON list in the run's folder, newest last."""
+"""Where results of evaluations are kept: a JSON list in a folder, the run's own by default."""
 
 import json
 from typing import Any
@@ -27,7 +27,10 @@ IDENTITY = ("step", "representation", "solver", *DATA_KEYS)
 
 
 def read_results(workdir: str) -> list[Result]:
-    """The results of the run in `workdir`; raises `UserError` where the file is not JSON."""
+    """The results in the folder `workdir`, newest last.
+
+    Raises `UserError` where the file is not JSON.
+    """
     path = epath.Path(workdir) / files.RESULTS_FILE
     if not path.exists():
         return []
@@ -46,6 +49,7 @@ def add_result(workdir: str, result: Result) -> None:
         path = epath.Path(workdir) / files.RESULTS_FILE
         text = json.dumps(rows, indent=2)
         with files.writing_to(workdir):
+            path.parent.mkdir(parents=True, exist_ok=True)
             files.write_whole(path, f"{text}\n")
 
 

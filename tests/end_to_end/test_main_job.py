@@ -2,6 +2,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 
@@ -140,8 +141,16 @@ def test_a_run_begins_with_the_networks_of_another_and_a_constant_schedule_goes_
     assert "left as drawn" not in begun
     longer = "--config.train.duration=3 steps", "--config.optimizer.schedule=constant"
     gone_on = succeed(*train(tmp_path, data, *longer, f"--init={other}"))
-    assert f"--init {other} is not used" in gone_on
+    assert "began with" not in gone_on
     assert "trained to step 3" in gone_on
+    # Killed before its first checkpoint, a run still begins as it was told to.
+    shutil.rmtree(tmp_path / "checkpoints")
+    assert f"began with checkpoint 8 of {other}: " in succeed(*train(tmp_path, data, *longer))
+    # The report's command for such a run says so as well.
+    succeed(*command("report", f"--workdir={tmp_path}"))
+    assert f"--init={other}" in (tmp_path / "report" / "index.html").read_text()
+    refused = run(*train(tmp_path, data, *longer, "--init=runs/another"))
+    assert f"began with --init={other}: leave --init away" in refused.stderr
     mistyped = run(*train(tmp_path / "new", data, *options, "--init=nowhere"))
     assert "no checkpoint in --init nowhere" in mistyped.stderr
     assert not (tmp_path / "new").exists()
@@ -169,6 +178,21 @@ def test_following_ends_with_the_training(trained):
     table = succeed(*command("linear_eval", *options))
     assert "step 4" in table
     assert "step 8" in table
+
+
+def test_results_and_report_can_be_written_elsewhere(trained, tmp_path):
+    workdir, _ = trained
+    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
+    output = tmp_path / "new" / "folder"
+    options = "--examples=200", "--taps=pre_logits", "--representations=raw"
+    succeed(*command("linear_eval", f"--checkpoint={workdir}", f"--output={output}", *options))
+    (result,) = json.loads((output / "linear_eval.json").read_text())
+    assert result["step"] == 8
+    printed = succeed(*command("report", f"--workdir={workdir}", f"--output={output}"))
+    page = output / "report" / "index.html"
+    assert f"the report is {page}" in printed
+    assert page.exists()
+    assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
 
 
 def test_the_report_shows_the_run(trained):

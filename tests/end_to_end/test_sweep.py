@@ -166,16 +166,23 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path, data):
     assert "| failed (0 of 1 finished) |" in (tmp_path / "table.md").read_text()
 
 
-def test_a_dry_run_prints_the_runs_and_writes_nothing(tmp_path):
-    output = succeed(*sweep(tmp_path / "sweep", tmp_path / "data", "--dry_run"))
-    assert [line.split()[0] for line in output.splitlines()] == [
-        f"{tmp_path / 'sweep' / n}" for n in NAMES
-    ]
+def test_a_dry_run_checks_and_prints_the_runs_and_writes_nothing(tmp_path, data):
+    workdir = tmp_path / "sweep"
+    output = succeed(*sweep(workdir, data, "--dry_run"))
+    assert [line.split()[0] for line in output.splitlines()] == [f"{workdir / n}" for n in NAMES]
     assert "train.duration=6 steps" in output
-    piece = succeed(
-        *sweep(tmp_path / "sweep", tmp_path / "data", "--dry_run", "--index=1", "--of=3")
-    )
+    piece = succeed(*sweep(workdir, data, "--dry_run", "--index=1", "--of=3"))
     assert piece.splitlines() == output.splitlines()[1::3]
+
+    # What only shows when the step is traced: images too small for a task.
+    refused = run(
+        *command("sweep", "--config=configs/jigsaw.py:digits", f"--workdir={workdir}"),
+        f"--config.data.dir={data}",
+        "--grid=data.image_size=32,8",
+        "--dry_run",
+    )
+    assert refused.returncode == 1
+    assert "images of 8x8 px are too small" in refused.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -90,7 +90,7 @@ def test_only_differing_settings_are_listed(add_run):
 def test_the_training_command_spells_out_every_setting(add_run):
     (run,) = runs.find_runs(str(add_run("my run; rm")))
     words = shlex.split(runs.training_command(run).replace("\\\n", ""))
-    assert words[:4] == ["python", "-m", "lens_jax.main", "--config=configs/rotation.py:glyphs"]
+    assert words[:4] == ["python", "-m", "lens_jax.main", "--config=rotation:glyphs"]
     assert words[4] == f"--workdir={run.workdir}-again"
     assert "--config.lens.widths=(64, 128)" in words
     assert len(words) == 5 + len(runs.flatten(run.config))
@@ -107,7 +107,9 @@ def test_the_training_command_gives_the_config_again(path: pathlib.Path, variant
     original.data.dir = "folder with spaces/$HOME"
     run = runs.TrainedRun("it's", "it's", configs.to_json(original), [], {}, {})
     words = shlex.split(runs.training_command(run).replace("\\\n", ""))
-    assert words[3] == f"--config=configs/{path.name}:{variant}"
+    assert words[3] == f"--config={path.stem}:{variant}"
     assert words[4] == "--workdir=it's-again"
+    begun = shlex.split(runs.training_command(run._replace(init="other run")))
+    assert "--init=other run" in begun
     again = read_config(f"--config={path}:{variant}", *words[5:])
     assert configs.to_json(again) == run.config

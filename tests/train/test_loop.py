@@ -1,6 +1,8 @@
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +15,7 @@ import pytest
 
 from lens_jax.data.batches import Skipped
 from lens_jax.devices import mesh
+from lens_jax.errors import INTERRUPTED
 from lens_jax.train import finite, loop, preemption
 from lens_jax.train.compiling import Traced
 from lens_jax.train.durations import Clock
@@ -59,7 +62,7 @@ def train(tiny_config, colorful, tmp_path) -> Callable[..., checkpoints.Restored
         with checkpoints.open_for_training(workdir, keep=20) as manager:
             skipped = Skipped(source)
             began = time.monotonic()
-            training = loop.Training(config, workdir, devices, setup, manager, skipped, began)
+            training = loop.Training(config, workdir, "", devices, setup, manager, skipped, began)
             progress = loop.start(training)
             while progress.step < TOTAL:
                 progress = loop.train_or_roll_back(training, progress, step, stop_at.__eq__)
@@ -159,9 +162,24 @@ def test_a_signal_before_the_first_step_ends_the_run_at_once(number: int):
     assert ended.value.code == preemption.EXIT_STATUS
 
 
-def test_a_second_ctrl_c_ends_the_run_at_once():
+def test_a_second_ctrl_c_ends_the_process_at_once_and_waits_for_no_save():
+    # A save is what `finally` waits for.
+    program = """
+import signal, time
+from lens_jax.train import preemption
+try:
     with preemption.watch() as preempted:
         preempted(1)
         signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+finally:
+    time.sleep(60)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert ended.returncode == INTERRUPTED
+    assert ended.stdout.splitlines() == [
+        "interrupted: saving; once more ends at once",
+        "interrupted again: ending without a save",
+    ]

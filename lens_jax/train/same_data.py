@@ -72,6 +72,7 @@ def check(run: dict[str, Any], source: Source, workdir: str, *, allowed: bool) -
     line = f"the data has changed since {workdir} was trained on it: {changed}"
     if not allowed:
         raise UserError(
-            f"{line}; restore it, give another --workdir, or go on with --allow_changed_data"
+            f"{line}; restore it, give another --workdir, or go on with lens_jax.main and "
+            "--allow_changed_data"
         )
     print(f"{line}; going on, as it is allowed", flush=True)

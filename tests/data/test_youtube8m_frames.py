@@ -51,7 +51,7 @@ def records(data: pathlib.Path, split: str, name: str = "youtube8m_frames") -> l
 
 
 def test_frames_with_their_videos_times_and_labels(videos, tmp_path, capsys):
-    (tmp_path / "labels.csv").write_text("id,label,more\nb2,dog,1\nvideo13,cat,2\n-a_1,dog,3\n")
+    (tmp_path / "labels.csv").write_text("id,label,more\nb2,dog,1\nvideo13,cat,2\n-a_1,dog,3\n\n")
     data = tmp_path / "data"
     frames.prepare(str(videos), str(tmp_path / "labels.csv"), str(data), SAMPLING)
     lines = capsys.readouterr().out.splitlines()

@@ -144,6 +144,9 @@ def read_labels(path: str) -> dict[str, str]:
 
     labels: dict[str, str] = {}
     for row in rows:
+        # Blank lines, as many files have one at their end.
+        if not row:
+            continue
         line = f"{path}:{rows.line_num}"
         if len(row) < 2 or not row[0] or not row[1]:
             raise UserError(f"{line}: expected 'id,label', not {','.join(row)!r}")

@@ -77,7 +77,9 @@ def open_folder(folder: str, split: str, classes: str = "folder") -> Source:
     endings = ", ".join(ENDINGS)
     layout = f"expected train/CLASS/IMAGE or CLASS/IMAGE in it, ending in {endings}"
     if not folder or not os.path.isdir(root):
-        raise UserError(f"no image folder at {folder!r}: {layout}; set data.dir, in evaluations --data_dir")
+        raise UserError(
+            f"no image folder at {folder!r}: {layout}; set data.dir, in evaluations --data_dir"
+        )
     listing = list_images(root)
     if not listing.images:
         raise UserError(f"no images in image folder {root}{_left_out(listing)}: {layout}")

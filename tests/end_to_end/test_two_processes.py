@@ -2,12 +2,14 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 
 import numpy as np
 import pytest
 
+from lens_jax.train.preemption import EXIT_STATUS
 from lens_jax.workdir.checkpoints import saved_steps
 from lens_jax.workdir.metrics import read_metrics
 from tests.fake_devices import fake_devices
@@ -37,14 +39,16 @@ def on_devices(number: int, workdir: pathlib.Path, data: pathlib.Path) -> str:
     return output
 
 
-def in_two_processes(workdir: pathlib.Path, data: pathlib.Path) -> list[str]:
-    """Trains in two processes of one device each, and gives what each of them printed."""
+def start_two_processes(
+    workdir: pathlib.Path, data: pathlib.Path, *options: str
+) -> list[subprocess.Popen]:
+    """Starts a training in two processes of one device each."""
     with socket.create_server(("localhost", 0)) as server:
         address = f"localhost:{server.getsockname()[1]}"
     cluster = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
-    processes = [
+    return [
         subprocess.Popen(
-            train(workdir, data, *OPTIONS),
+            train(workdir, data, *options),
             cwd=REPOSITORY,
             env=os.environ | cluster | {"JAX_PROCESS_ID": str(number)},
             stdout=subprocess.PIPE,
@@ -53,6 +57,11 @@ def in_two_processes(workdir: pathlib.Path, data: pathlib.Path) -> list[str]:
         )
         for number in range(2)
     ]
+
+
+def in_two_processes(workdir: pathlib.Path, data: pathlib.Path) -> list[str]:
+    """Trains in two processes, and gives what each of them printed."""
+    processes = start_two_processes(workdir, data, *OPTIONS)
     try:
         outputs = [process.communicate(timeout=400)[0] for process in processes]
     finally:
@@ -129,3 +138,21 @@ def test_what_eight_devices_saved_goes_on_on_four_in_two_processes_and_on_one(
     assert "going on from checkpoint 15" in on_devices(1, on_one, data)
     for workdir in (on_four, in_two, on_one):
         assert_equal_losses(losses(workdir), alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_one_of_two_processes_saves_and_ends_both(number: int, tmp_path, data):
+    endless = "--config.train.duration=9999 steps", "--config.train.log_every=5 steps"
+    first, second = start_two_processes(tmp_path, data, *endless)
+    try:
+        next(line for line in first.stdout if line.startswith("step 5/"))
+        second.send_signal(number)
+        outputs = [process.communicate(timeout=100)[0] for process in (first, second)]
+    finally:
+        first.kill()
+        second.kill()
+    statuses = [process.returncode for process in (first, second)]
+    assert statuses == [EXIT_STATUS, EXIT_STATUS], outputs
+    (step,) = saved_steps(str(tmp_path))
+    assert all(f"preempted: saving at step {step}" in output for output in outputs)

@@ -112,6 +112,26 @@ def test_a_work_directory_of_another_config_is_refused_and_left_as_it_was(tmp_pa
     assert not (tmp_path / "linear_eval.json").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("main", "--config=rotation:digits", "--workdir=RUN"),
+        ("main", "--config=rotation:digits", "--workdir=elsewhere", "--init=RUN"),
+        ("sweep", "--config=rotation:digits", "--workdir=RUN", "--grid=seed=0"),
+        ("linear_eval", "--checkpoint=RUN", "--once"),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_whose_checkpoints_could_not_be_read_is_refused(words, tmp_path, data):
+    folder = tmp_path / "run [1]"
+    named = [word.replace("RUN", str(folder)) for word in words]
+    if words[0] in ("main", "sweep"):
+        named.append(f"--config.data.dir={data}")
+    error = refuse(*command(*named))
+    assert "has [ ] in its name" in error
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_evaluation_before_the_first_checkpoint_ends_at_once_if_told_so(tmp_path):
     assert "no checkpoint" in refuse(*command("linear_eval", f"--checkpoint={tmp_path}", "--once"))
     assert not list(tmp_path.iterdir())

@@ -2,9 +2,11 @@
 
     python -m benchmarks.input
     python -m benchmarks.input --images=500 --seconds=10 --threads=1,4 --json=input.json
+    python -m benchmarks.input --max_side=256
 
 Photograph-like JPEGs are prepared in a temporary folder, as a stand-in for ImageNet; they are few
-enough for the operating system to keep them in memory. They are read in these ways, in batches of
+enough for the operating system to keep them in memory. With --max_side they are stored as
+`lens_jax.prepare --max_side` does. They are read in these ways, in batches of
 64:
 
     reader, N threads    `train_batches` from ArrayRecord
@@ -125,11 +127,18 @@ def make_jpeg(index: int) -> bytes:
     return encoded.tobytes()
 
 
-def prepare(folder: str, images: int) -> None:
-    """Writes that many photographs into `folder` with TFDS, once in each of `FORMATS`."""
+def prepare(folder: str, images: int, max_side: int | None = None) -> None:
+    """Writes that many photographs into `folder` with TFDS, once in each of `FORMATS`.
+
+    Their shorter sides are at most `max_side`, if that is given.
+    """
     import tensorflow_datasets as tfds
 
+    from lens_jax.data.builders import copies
+
     jpegs = [make_jpeg(index) for index in range(images)]
+    if max_side is not None:
+        jpegs = [copies.limit(data, max_side) for data in jpegs]
 
     class Imagenet2012(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """A stand-in, under the name by which ImageNet is opened."""
@@ -327,12 +336,12 @@ def _silence() -> None:
 
 
 def measure_in_turns(
-    chosen: Mapping[str, Way], images: int, size: int, seconds: float
+    chosen: Mapping[str, Way], images: int, size: int, seconds: float, max_side: int | None = None
 ) -> dict[str, list[Measured]]:
     """Prepares the data, and measures every way once in each round."""
     results: dict[str, list[Measured]] = {name: [] for name in chosen}
     with tempfile.TemporaryDirectory() as folder:
-        in_new_process(prepare, folder, images)
+        in_new_process(prepare, folder, images, max_side)
         for _ in range(ROUNDS):
             for name, way in chosen.items():
                 measured = in_new_process(measure, way, folder, size, seconds)
@@ -395,6 +404,7 @@ def define_flags() -> None:
     # CPU time is counted in hundredths of a second.
     flags.DEFINE_float("seconds", 10.0, "How long each way reads in each round.", 0.1)
     flags.DEFINE_integer("size", 224, "Side of the crops in px.", 1)
+    flags.DEFINE_integer("max_side", None, "Largest shorter side of the stored images.", 1)
     flags.DEFINE_list("threads", ["1", "2", "4", "8"], "Numbers of threads of the reader.")
     flags.DEFINE_string("json", None, "File to write the results to.")
 
@@ -404,12 +414,14 @@ def main() -> None:
     options = flags.FLAGS
     threads = parse_threads(options.threads)
     check_json(options.json)
-    results = measure_in_turns(ways(threads), options.images, options.size, options.seconds)
+    results = measure_in_turns(
+        ways(threads), options.images, options.size, options.seconds, options.max_side
+    )
     print(f"{options.images} images, {options.size} px, {os.cpu_count()} cores")
     print(describe({name: medians(rounds) for name, rounds in results.items()}))
     if options.json:
         kept = {"threads": threads}
-        for name in ("images", "seconds", "size"):
+        for name in ("images", "seconds", "size", "max_side"):
             kept[name] = options[name].value
         write(options.json, kept, results)
 

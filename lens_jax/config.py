@@ -17,6 +17,7 @@ from lens_jax.ops.shortcuts import SHORTCUTS
 from lens_jax.tasks import TASKS
 
 DTYPES = ("float32", "bfloat16")
+OPTIMIZERS = ("sgd", "lars")
 SCHEDULES = ("cosine", "step", "constant")
 # A config key cannot be the word "lambda", which is Python's own.
 ALIASES = {"lens.lambda": "lens.lambda_"}
@@ -124,6 +125,7 @@ def check(config: ConfigDict) -> None:
     check_choice("stem", model.stem, STEMS)
     check_choice("shortcut", config.shortcut, SHORTCUTS)
     check_choice("dtype", config.dtype, DTYPES)
+    check_choice("optimizer", config.optimizer.name, OPTIMIZERS)
     check_choice("schedule", config.optimizer.schedule, SCHEDULES)
     check_choice("classes", data.classes, CLASSES)
     check_choice("crop", data.crop, CROPS)

@@ -49,14 +49,15 @@ class BatchNorm(nn.BatchNorm):
         width = x.shape[-1:]
         mean = self.variable("batch_stats", "mean", jnp.zeros, width, jnp.float32)
         variance = self.variable("batch_stats", "var", jnp.ones, width, jnp.float32)
-        scale = self.param("scale", self.scale_init, width, self.param_dtype)
-        bias = self.param("bias", self.bias_init, width, self.param_dtype)
 
         # Every group by itself; where groups lie within devices, nothing is communicated.
         groups = x.reshape(-1, self.group, *x.shape[1:])
         moments = group_moments(groups)
-        factor = scale * jax.lax.rsqrt(moments.variance + self.epsilon)
-        normalized = (groups - moments.mean) * factor + bias
+        normalized = (groups - moments.mean) * jax.lax.rsqrt(moments.variance + self.epsilon)
+        if self.use_scale:
+            normalized *= self.param("scale", self.scale_init, width, self.param_dtype)
+        if self.use_bias:
+            normalized += self.param("bias", self.bias_init, width, self.param_dtype)
 
         # Evaluation normalizes by the average over the groups.
         if not self.is_initializing():

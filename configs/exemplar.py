@@ -11,7 +11,7 @@
   images resized to 256 px (our choice: the published code cuts them from the originals).
 - glyphs, digits, fashion_mnist, photo_crops: four crops of each of 64 images, minutes on a laptop;
   letters are not mirrored.
-- cifar10, image_folder: 64 images a step, 8 epochs, on one GPU.
+- cifar10, imagenet100, image_folder: 64 images a step, 8 epochs, on one GPU.
 
 The task has no classes, so the lens's objective is `full`.
 """

@@ -11,7 +11,8 @@
   score. Our choices: the lens's widths, Adam 1e-4, lambda 100.
 - glyphs, photo_crops (64 px, patches of 16), digits, fashion_mnist (32 px, patches of 8): minutes
   on a laptop, see `_laptop`.
-- cifar10 (patches of 8), image_folder (patches of 64): batch 128 and 256, 8 epochs, on one GPU.
+- cifar10 (patches of 8), imagenet100 and image_folder (patches of 64): batch 128 and 256, 8 epochs,
+  on one GPU.
 
 Data sets lie in --config.data.dir. --config.lens.acts_on=images puts the lens before the cutting
 instead of on each patch.

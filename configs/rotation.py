@@ -10,9 +10,9 @@
   choices, as the paper's are not known: the lens's widths, Adam 1e-4, lambda 100, batch 1024.
 - glyphs, digits, fashion_mnist, photo_crops: minutes on a laptop, see `_laptop`; glyphs is what the
   quickstart trains.
-- cifar10, image_folder: all four rotations, 8 epochs, and the paper's least-likely objective; on
-  one GPU. With --config.shortcut=arrow or chromatic, cifar10 is the paper's experiment with planted
-  shortcuts.
+- cifar10, imagenet100, image_folder: all four rotations, 8 epochs, and the paper's least-likely
+  objective; on one GPU. With --config.shortcut=arrow or chromatic, cifar10 is the paper's
+  experiment with planted shortcuts.
 """
 
 from ml_collections import ConfigDict

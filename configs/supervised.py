@@ -5,8 +5,8 @@
 
 - imagenet2012 (default): ResNet-50 v2, 90 epochs, SGD 0.1 x batch / 256, 5 epochs of warm-up,
   cosine (the common recipe, 76 % top-1 in the literature; not run here). One TPU v3-32.
-- glyphs, digits, fashion_mnist, photo_crops, cifar10, image_folder: 8 epochs on the networks of
-  their rotation configs.
+- glyphs, digits, fashion_mnist, photo_crops, cifar10, imagenet100, image_folder: 8 epochs on the
+  networks of their rotation configs.
 """
 
 from ml_collections import ConfigDict

@@ -18,6 +18,7 @@ from lens_jax.ops.shortcuts import SHORTCUTS
 from lens_jax.tasks import TASKS
 
 DTYPES = ("float32", "bfloat16")
+OPTIMIZERS = ("sgd", "lars")
 SCHEDULES = ("cosine", "step", "constant")
 
 # Keys that may change while a run goes on: they say where and how the same numbers are computed,
@@ -123,6 +124,7 @@ def check(config: ConfigDict) -> None:
     check_choice("stem", model.stem, STEMS)
     check_choice("shortcut", config.shortcut, SHORTCUTS)
     check_choice("dtype", config.dtype, DTYPES)
+    check_choice("optimizer", config.optimizer.name, OPTIMIZERS)
     check_choice("schedule", config.optimizer.schedule, SCHEDULES)
     check_choice("classes", data.classes, CLASSES)
     check_choice("crop", data.crop, CROPS)

@@ -48,6 +48,8 @@ MODEL = {
     "stem": "patch",
     "last_stride": 2,  # of the last stage; 1 for tasks on small patches
     "standardize": False,  # every input to mean 0 and standard deviation 1
+    "zero_init_residual": False,  # the last layer of each residual branch starts as zero
+    "batch_norm_group": 0,  # inputs of the extractor that share batch statistics; 0: all
 }
 
 # See the attributes of `lens_jax.lens.lens.Lens`.
@@ -71,8 +73,11 @@ LENS = {
 }
 
 OPTIMIZER = {
+    "name": "sgd",  # with momentum; or lars
     "learning_rate": 0.1,  # for 256 images a step
+    "bias_factor": 1.0,  # times the learning rate, for biases and BatchNorm's parameters
     "momentum": 0.9,
+    "trust_coefficient": 1e-3,  # of lars
     "weight_decay": 1e-4,
     "head_weight_decay": 1e-4,
     "warmup": "0 steps",
@@ -117,8 +122,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.max_skipped": (0, 1),
     "model.width": (1, UNBOUNDED),
     "model.last_stride": (1, 2),
+    "model.batch_norm_group": (0, UNBOUNDED),
     "optimizer.learning_rate": (0, UNBOUNDED),
+    "optimizer.bias_factor": (0, UNBOUNDED),
     "optimizer.momentum": (0, 1),
+    "optimizer.trust_coefficient": (0, UNBOUNDED),
     "optimizer.weight_decay": (0, UNBOUNDED),
     "optimizer.head_weight_decay": (0, UNBOUNDED),
     "train.accumulate": (1, UNBOUNDED),
@@ -158,6 +166,7 @@ def _photos(name: str, eval_split: str) -> dict[str, Any]:
 
 DATASETS: dict[str, dict[str, Any]] = {
     "imagenet2012": _photos("imagenet2012", "validation"),
+    "imagenet100": _photos("imagenet100", "validation"),
     "youtube8m": _photos("youtube8m_frames", "validation"),
     "places205": _photos("places205", "validation"),
     "image_folder": _photos("image_folder", ""),

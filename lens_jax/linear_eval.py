@@ -34,6 +34,9 @@ TAPS = flags.DEFINE_list("taps", [], "Taps to classify, such as block4,pre_logit
 REPRESENTATIONS = flags.DEFINE_list(
     "representations", [], "By default raw,lensed,concat with a lens, raw without."
 )
+NETWORK = flags.DEFINE_enum(
+    "network", "online", ["online", "target"], "Evaluate the trained network or its average."
+)
 SOLVER = flags.DEFINE_enum(
     "solver", "lbfgs", ["lbfgs", "sgd"], "Logistic regression, or heads trained by SGD."
 )
@@ -77,6 +80,7 @@ def main() -> None:
         taps=tuple(TAPS.value),
         solver=SOLVER.value,
         epochs=EPOCHS.value,
+        network=NETWORK.value,
         shortcut=SHORTCUT.value,
     )
     names = tuple(REPRESENTATIONS.value)

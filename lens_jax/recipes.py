@@ -93,6 +93,20 @@ def two_views(config: ConfigDict) -> None:
         config.data.linear_crop = "central"
 
 
+def use_lars(config: ConfigDict, learning_rate: float, weight_decay: float) -> None:
+    """LARS as contrastive methods train large batches with it (SimCLR, BYOL and Barlow Twins).
+
+    Ten epochs of warm-up, then a cosine to 0; momentum 0.9, trust coefficient 1e-3; biases and
+    BatchNorm's parameters without either. The learning rate is for 256 images and the decay holds
+    for the head too.
+    """
+    config.optimizer.name = "lars"
+    config.optimizer.learning_rate = learning_rate
+    config.optimizer.weight_decay = weight_decay
+    config.optimizer.head_weight_decay = weight_decay
+    config.optimizer.warmup = "10 epochs"
+
+
 def on_a_laptop(config: ConfigDict, variant: str) -> None:
     """Minutes on a CPU for methods that compare two views, of the data sets in `LAPTOP`.
 

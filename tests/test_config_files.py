@@ -20,11 +20,11 @@ from lens_jax.models import resnet
 from lens_jax.tasks.base import DataFacts
 from lens_jax.train import compiling
 from lens_jax.train.durations import Clock
-from tests.train.tiny import build, random_batch, random_state
+from tests.train.tiny import build, random_batch, random_state, with_own_networks
 
 FILES = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
 METHODS = {"rotation", "exemplar", "relative_patch_location", "jigsaw", "simclr", "moco", "byol"}
-SHRUNKEN = {"data.image_size": 32, "data.batch_size": 4}
+SHRUNKEN = {"data.image_size": 32, "data.batch_size": 4, "model.batch_norm_group": 0}
 SHRUNKEN_TASKS = {
     "cell": 10,
     "patch": 8,
@@ -113,6 +113,8 @@ def test_every_config_makes_a_step_at_its_full_size(
     shallow: None, path: pathlib.Path, variant: str
 ):
     values = configs.to_json(load(path, variant))
+    # Groups of statistics must divide the batch of four.
+    values["model"]["batch_norm_group"] = min(2, values["model"]["batch_norm_group"])
     # The large data sets' configs differ in nothing else, and are traced once.
     values["data"] |= {"name": "", "eval_split": ""}
     state, new, metrics = traced(json.dumps(values, sort_keys=True))
@@ -142,6 +144,30 @@ def test_every_config_file_trains_a_step_in_miniature(path: pathlib.Path):
     assert {"loss"} < set(metrics)
     assert all(np.isfinite(value) for value in metrics.values()), metrics
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(new))
+
+
+@pytest.mark.parametrize("variant", ["imagenet2012", "imagenet100", "cifar10"])
+@pytest.mark.parametrize("name", ["simclr", "moco", "byol"])
+def test_every_published_recipe_trains_a_step_in_miniature(name: str, variant: str):
+    """With its own optimizer, heads and groups of statistics, on tiny networks."""
+    (path,) = (path for path in FILES if path.stem == name)
+    config = load(path, variant)
+    assert config.data.batch_size % max(1, config.model.batch_norm_group) == 0
+    groups = {"model.batch_norm_group": min(2, config.model.batch_norm_group)}
+    small = {"model.name": "small", "model.stem": "patch", "model.width": 8}
+    config.update_from_flattened_dict(SHRUNKEN | small | groups)
+    config.update_from_flattened_dict({"optimizer.warmup": "0 steps", "lens.kind": "none"})
+    for key in SHRUNKEN_TASKS.keys() & config.task.keys():
+        config.task[key] = SHRUNKEN_TASKS[key]
+    built = build(config, with_own_networks)
+    state = built.init()
+    new, metrics = built.step(state, random_batch(4, side=32))
+    assert all(np.isfinite(value) for value in metrics.values()), metrics
+    # No parameter is dead from the start, but for what lies before a zero.
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), state.params, new.params)
+    if not config.model.zero_init_residual:
+        assert all(jax.tree.leaves(moved)), moved
+    assert moved["extractor"]["BasicBlock_0"]["Conv_1"]["kernel"]
 
 
 @for_every_file

@@ -3,11 +3,12 @@
     pip install torch
     python -m benchmarks.peer_torch
     python -m benchmarks.peer_torch --config=configs/rotation.py --compile
+    python -m benchmarks.peer_torch --config=configs/simclr.py:glyphs
 
 Both train in one process on one device, in turn, on the same batch and in the same precision:
-without a lens, and with one that every image is seen through beside the image as it is. Flips,
-colors and grays are left out of both, so that what is compared is rotation, lens, extractor, head,
-losses and the two updates.
+without a lens, and with one that every image is seen through beside the image as it is. Random
+augmentations are left out of both (`benchmarks.augment` compares those), so that what is compared
+is rotation or SimCLR's two views, lens, extractor, head, losses and the two updates.
 
 The update in PyTorch is the usual alternating one. The extractor takes a step on [lensed; raw],
 where no gradient is kept for the lens; then the lens takes a step on a second pass, of the lensed
@@ -37,7 +38,7 @@ from benchmarks import command
 from lens_jax.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, f"A config of the task rotation; {command.DEFAULT_CONFIG} by default."
+    "config", None, f"A config of rotation or simclr; {command.DEFAULT_CONFIG} by default."
 )
 STEPS = flags.DEFINE_integer("steps", 10, "Rounds, in each of which every step is timed.", 1)
 COMPILE = flags.DEFINE_bool("compile", False, "Compile the nets with torch.compile.")

@@ -14,23 +14,40 @@ from benchmarks import machine, programs, timing, variants
 from benchmarks.peer_torch import update
 from benchmarks.peer_torch.update import OBJECTIVES, Nets
 from benchmarks.timing import Speed
+from lens_jax import config as configs
 from lens_jax.devices import mesh
 from lens_jax.errors import UserError
 
 STEPS = {"baseline": variants.BASELINE, "lens": variants.LENS}
-PLAIN = {"augment.flip": 0.0, "augment.jitter": 0.0, "augment.gray": 0.0}
+PLAIN = {
+    "augment.area": (1.0, 1.0),
+    "augment.flip": 0.0,
+    "augment.jitter": 0.0,
+    "augment.gray": 0.0,
+    "augment.blur": 0.0,
+    "augment.solarize": 0.0,
+}
 # What the side in PyTorch is written for.
 SUPPORTED = {
-    "task.name": ("rotation",),
+    "task.name": ("rotation", "simclr"),
     "shortcut": ("none",),
     "remat": (False,),
     "model.standardize": (False,),
+    "model.batch_norm_group": (0,),
+    "optimizer.name": ("sgd",),
+    "optimizer.bias_factor": (1.0,),
     "lens.acts_on": ("views",),
     "lens.objective": tuple(OBJECTIVES),
     "lens.budget": ("penalty",),
     "lens.update_every": (1,),
     "lens.batch_norm": ("joint",),
     "train.accumulate": (1,),
+}
+# And of SimCLR, whose embeddings are no logits.
+SUPPORTED_SIMCLR = {
+    "task.size": (0,),
+    "task.last_norm": (False,),
+    "lens.objective": ("full",),
 }
 
 
@@ -71,10 +88,11 @@ def measure(config: ConfigDict, setting: Setting) -> dict[str, Speed]:
 
 def check_supported(config: ConfigDict) -> None:
     """Raises `UserError` for a config that the side in PyTorch is not written for."""
-    for key, legal in SUPPORTED.items():
-        value = config
-        for name in key.split("."):
-            value = value[name]
+    supported = SUPPORTED
+    if config.task.name == "simclr":
+        supported = SUPPORTED | SUPPORTED_SIMCLR
+    for key, legal in supported.items():
+        value = configs.get(config, key)
         if value not in legal:
             words = ", ".join(map(str, legal))
             raise UserError(f"{key} is {value!r}: the peer in PyTorch has {words} only")

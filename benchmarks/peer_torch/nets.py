@@ -1,4 +1,4 @@
-"""The nets of lens_jax, layer by layer in PyTorch: the residual networks and the lens."""
+"""The nets of lens_jax, layer by layer in PyTorch: residual networks, heads, and the lens."""
 
 import itertools
 from collections.abc import Sequence
@@ -45,9 +45,9 @@ def conv(before: int, width: int, kernel: int, stride: int) -> nn.Conv2d:
 
 
 class Extractor(nn.Module):
-    """The residual network of `lens_jax.models.resnet` and a linear head to the four rotations."""
+    """The residual network of `lens_jax.models.resnet` and the head of rotation or SimCLR."""
 
-    def __init__(self, model: ConfigDict):
+    def __init__(self, model: ConfigDict, task: ConfigDict):
         super().__init__()
         net = make_resnet(
             model.name, stem=model.stem, width=model.width, last_stride=model.last_stride
@@ -67,15 +67,45 @@ class Extractor(nn.Module):
                 channels = 4 * width if bottleneck else width
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.BatchNorm2d(channels)
-        self.head = nn.Linear(channels, 4)
+        self.head = make_head(task, channels)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images [N, 3, h, w] in [-1, 1] -> logits [N, 4], in at least float32."""
+        """Images [N, 3, h, w] in [-1, 1] -> outputs [N, f], in at least float32."""
         x = self.blocks(self.stem(images))
         x = F.relu(self.norm(x))
-        with torch.autocast(x.device.type, enabled=False):
-            features = torch.mean(x, (2, 3), dtype=self.head.weight.dtype)
-            return self.head(features)
+        features = torch.mean(x, (2, 3), dtype=self.norm.weight.dtype)
+        return self.head(features)
+
+
+def make_head(task: ConfigDict, channels: int) -> nn.Module:
+    """A linear layer to the four rotations, or the projector of SimCLR."""
+    if task.name == "rotation":
+        return LastLinear(channels, 4)
+    return Projector(channels, task.hidden, task.embedding)
+
+
+class LastLinear(nn.Linear):
+    """A linear layer that computes in the precision of its parameters."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """[N, f] -> [N, outputs]."""
+        with torch.autocast(features.device.type, enabled=False):
+            return super().forward(features.to(self.weight.dtype))
+
+
+class Projector(nn.Module):
+    """Linear, BatchNorm, ReLU and linear, as `lens_jax.models.heads.MLP` with one hidden layer."""
+
+    def __init__(self, channels: int, hidden: int, embedding: int):
+        super().__init__()
+        self.first = nn.Linear(channels, hidden, bias=False)
+        self.norm = nn.BatchNorm1d(hidden)
+        self.last = LastLinear(hidden, embedding)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """[N, f] -> embeddings [N, d]."""
+        x = F.relu(self.norm(self.first(features)))
+        return self.last(x)
 
 
 def make_block(bottleneck: bool, before: int, width: int, stride: int) -> Block:

@@ -9,7 +9,7 @@ from lens_jax.data.records import Source
 from lens_jax.data.source import open_source
 from lens_jax.errors import UserError, check_choice
 from lens_jax.eval import features, linear
-from lens_jax.eval.frozen import Frozen, pretext_accuracy
+from lens_jax.eval.frozen import Frozen, choose_network, pretext_accuracy
 from lens_jax.ops.shortcuts import SHORTCUTS
 from lens_jax.train.system import System
 
@@ -32,6 +32,7 @@ class Options(NamedTuple):
       representation: one of `features.REPRESENTATIONS`.
       solver: one of `SOLVERS`.
       epochs: of the solver "sgd".
+      network: which network is evaluated, one of `frozen.NETWORKS`.
       shortcut: for the pretext accuracy; "" is the run's own, or arrow where it has none.
 
     """
@@ -45,6 +46,7 @@ class Options(NamedTuple):
     representation: str = "raw"
     solver: str = "lbfgs"
     epochs: int = 70
+    network: str = "online"
     shortcut: str = ""
 
 
@@ -62,6 +64,7 @@ def evaluate(frozen: Frozen, options: Options, pretext: Results) -> Results:
 
 def linear_results(frozen: Frozen, options: Options) -> Results:
     """The test accuracy, 0 to 1, of a linear classifier on each tap, and how it was measured."""
+    frozen = choose_network(frozen, options.network)
     config, system = frozen.config, frozen.system
     train, test = open_sources(config, options)
     representation = options.representation
@@ -82,6 +85,7 @@ def linear_results(frozen: Frozen, options: Options) -> Results:
         "step": frozen.step,
         "dataset": options.dataset or config.data.name,
         **describe_data(train, test),
+        "network": options.network,
         "representation": representation,
         "solver": options.solver,
         # In the order of the options, which a jitted function's dictionary does not keep.
@@ -95,6 +99,7 @@ def pretext_results(frozen: Frozen, options: Options) -> Results:
 
     With a lens there are two of each: of raw images, and of lensed ones, by names in "_lensed".
     """
+    frozen = choose_network(frozen, options.network)
     config = frozen.config
     _, test = open_sources(config, options)
     shortcut = resolve_shortcut(config, options)

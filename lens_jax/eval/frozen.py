@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from lens_jax import config as configs
 from lens_jax.data.records import Source
 from lens_jax.devices.compiler import compiler_options
-from lens_jax.errors import UserError
+from lens_jax.errors import UserError, check_choice
 from lens_jax.eval.passes import run_pass
 from lens_jax.lens.lens import LENSED, RAW
 from lens_jax.ops import color, shortcuts
@@ -23,6 +23,8 @@ from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState, init_state
 from lens_jax.train.system import Purpose, System, make_key, make_system
 from lens_jax.workdir import checkpoints
+
+NETWORKS = ("online", "target")
 
 Counts = tuple[jax.Array, jax.Array]
 
@@ -106,6 +108,30 @@ def _state_shapes(config: ConfigDict, system: System) -> TrainState:
     lens_optimizer = optimizers.lens_optimizer(config)
     init = partial(init_state, config, system, extractor_optimizer, lens_optimizer)
     return jax.eval_shape(init)
+
+
+def check_network(system: System, network: str) -> None:
+    """Raises `UserError` for a network that is unknown, or that a run of `system` does not have."""
+    check_choice("network", network, NETWORKS)
+    if network == "target" and system.target is None:
+        raise UserError(
+            "network 'target' is the averaged one of methods such as moco and byol, and this run "
+            "has none: choose online"
+        )
+
+
+def choose_network(frozen: Frozen, network: str) -> Frozen:
+    """The checkpoint with the chosen network, of `NETWORKS`, as the one that is evaluated.
+
+    "online" is the network that was trained, "target" the one with averaged parameters and with
+    the statistics of what it saw itself. Raises `UserError` where there is no such network.
+    """
+    check_network(frozen.system, network)
+    if network == "online":
+        return frozen
+    state = frozen.state
+    chosen = state.replace(params=state.target_params, batch_stats=state.target_stats)
+    return frozen._replace(state=chosen)
 
 
 def apply_lens(frozen: Frozen, images: jax.Array) -> jax.Array:

@@ -37,12 +37,15 @@ class MLP(nn.Module):
         widths: those of the hidden layers, then that of the output.
         dtype: of the computation; parameters and statistics stay float32.
         norm: BatchNorm after each hidden dense layer, which then has no bias.
+        last_norm: BatchNorm with a scale and no shift after the last dense layer, which then has no
+            bias either: SimCLR's code, `model_util.projection_head`, has it.
 
     """
 
     widths: tuple[int, ...]
     dtype: Any = jnp.float32
     norm: bool = True
+    last_norm: bool = False
 
     @nn.compact
     def __call__(self, features: jax.Array, context: Any, train: bool) -> jax.Array:
@@ -56,7 +59,12 @@ class MLP(nn.Module):
             if self.norm:
                 x = BatchNorm(use_running_average=not train, dtype=self.dtype)(x)
             x = nn.relu(x)
-        return _last_dense(last, self.dtype)(x)
+        if not self.last_norm:
+            return _last_dense(last, self.dtype)(x)
+
+        x = _last_dense(last, self.dtype, use_bias=False)(x)
+        norm = BatchNorm(use_running_average=not train, dtype=x.dtype, use_bias=False)
+        return norm(x)
 
     def target(self, features: jax.Array, context: Any, train: bool) -> jax.Array:
         """What a target network computes, the same as the call."""
@@ -175,7 +183,7 @@ def check_head(embedding: int, hidden: int, dropout: float) -> None:
         )
 
 
-def _last_dense(width: int, dtype: Any) -> nn.Dense:
+def _last_dense(width: int, dtype: Any, use_bias: bool = True) -> nn.Dense:
     """A dense layer that computes in at least float32."""
     at_least_float32 = jnp.promote_types(dtype, jnp.float32)
-    return nn.Dense(width, dtype=at_least_float32)
+    return nn.Dense(width, use_bias=use_bias, dtype=at_least_float32)

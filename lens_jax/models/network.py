@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lens_jax.models.batch_norm import gather, spread
+
 
 class Network(nn.Module):
     """Extractor and head.
@@ -15,12 +17,14 @@ class Network(nn.Module):
         head: (features, context, train) -> outputs.
         standardize: give the extractor every image with mean 0 and standard deviation 1, see
             `standardized`.
+        batch_norm_group: that of the extractor; the target network has groups of other rows.
 
     """
 
     extractor: nn.Module
     head: nn.Module
     standardize: bool = False
+    batch_norm_group: int = 0
 
     def __call__(self, images: jax.Array, context: Any, train: bool) -> Any:
         """Images [N, h, w, 3] in [-1, 1] and the task's context -> the head's outputs."""
@@ -32,8 +36,18 @@ class Network(nn.Module):
 
         Applied to the averaged parameters, this is the target network of MoCo and BYOL: the same
         extractor, and of the head only what the targets go through.
+
+        Where BatchNorm has groups, the rows are in another order in the extractor. Else a view and
+        its target would be normalized among the same images, by nearly the same statistics, and
+        could be matched by them alone: MoCo shuffles its keys over the devices against that (He et
+        al., 2019, arXiv 1911.05722, section 3.3).
         """
+        apart = self.batch_norm_group if train else 0
+        if apart:
+            images = spread(images, apart)
         features = self.taps(images, train)["pre_logits"]
+        if apart:
+            features = gather(features, apart)
         return self.head.target(features, context, train)
 
     def taps(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:

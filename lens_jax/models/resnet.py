@@ -17,7 +17,8 @@ from lens_jax.errors import check_choice
 from lens_jax.models.batch_norm import BatchNorm
 from lens_jax.models.conv import convolve_folded
 
-Conv = partial(nn.Conv, use_bias=False, kernel_init=nn.initializers.he_normal())
+_KERNEL_INIT = nn.initializers.he_normal()
+Conv = partial(nn.Conv, use_bias=False, kernel_init=_KERNEL_INIT)
 
 
 class BasicBlock(nn.Module):
@@ -26,12 +27,14 @@ class BasicBlock(nn.Module):
     width: int
     stride: int
     dtype: Any
+    zero_last: bool = False
+    group: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """[N, h, w, C] -> [N, h / stride, w / stride, width]."""
         conv = partial(Conv, self.width, dtype=self.dtype)
-        norm = partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        norm = partial(BatchNorm, use_running_average=not train, dtype=self.dtype, group=self.group)
 
         y = norm()(x)
         y = nn.relu(y)
@@ -43,7 +46,7 @@ class BasicBlock(nn.Module):
         y = conv((3, 3), self.stride)(y)
         y = norm()(y)
         y = nn.relu(y)
-        y = conv((3, 3))(y)
+        y = conv((3, 3), kernel_init=_last_kernel(self.zero_last))(y)
         return x + y
 
 
@@ -53,12 +56,14 @@ class BottleneckBlock(nn.Module):
     width: int
     stride: int
     dtype: Any
+    zero_last: bool = False
+    group: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """[N, h, w, C] -> [N, h / stride, w / stride, 4 * width]."""
         conv = partial(Conv, dtype=self.dtype)
-        norm = partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        norm = partial(BatchNorm, use_running_average=not train, dtype=self.dtype, group=self.group)
         width_out = 4 * self.width
 
         y = norm()(x)
@@ -74,8 +79,13 @@ class BottleneckBlock(nn.Module):
         y = conv(self.width, (3, 3), self.stride)(y)
         y = norm()(y)
         y = nn.relu(y)
-        y = conv(width_out, (1, 1))(y)
+        y = conv(width_out, (1, 1), kernel_init=_last_kernel(self.zero_last))(y)
         return x + y
+
+
+def _last_kernel(is_zero: bool) -> nn.initializers.Initializer:
+    """How the last kernel of a residual branch starts."""
+    return nn.initializers.zeros if is_zero else _KERNEL_INIT
 
 
 class ResNet(nn.Module):
@@ -92,6 +102,11 @@ class ResNet(nn.Module):
         dtype: of the computation; parameters and statistics stay float32.
         remat: keep only the residual blocks' outputs for the backward pass, and compute the rest
             again.
+        zero_init_residual: start the last convolution of every residual branch as zero, so that a
+            block starts as its shortcut. Goyal et al. (2017, arXiv 1706.02677) zero the scale of
+            the branch's last BatchNorm; here a ReLU comes behind that one, and would never let a
+            gradient through.
+        batch_norm_group: number of inputs that share BatchNorm's statistics; 0 is all of them.
 
     """
 
@@ -102,6 +117,8 @@ class ResNet(nn.Module):
     last_stride: int = 2
     dtype: Any = jnp.float32
     remat: bool = False
+    zero_init_residual: bool = False
+    batch_norm_group: int = 0
 
     @property
     def tap_names(self) -> tuple[str, ...]:
@@ -119,6 +136,12 @@ class ResNet(nn.Module):
         make_block = self.block
         if self.remat:
             make_block = nn.remat(self.block, static_argnums=(2,))
+        make_block = partial(
+            make_block,
+            dtype=self.dtype,
+            zero_last=self.zero_init_residual,
+            group=self.batch_norm_group,
+        )
         # With names of their own, as `nn.remat` would change the names of the parameters.
         block_names = (f"{self.block.__name__}_{index}" for index in itertools.count())
 
@@ -133,12 +156,15 @@ class ResNet(nn.Module):
             for index in range(size):
                 # The first block of a stage changes the resolution.
                 stride = self._stride(stage) if index == 0 else 1
-                block = make_block(width, stride, self.dtype, name=next(block_names))
+                block = make_block(width, stride, name=next(block_names))
                 x = block(x, train)
             taps.append(x)
 
         # The blocks end before their activation, so the last one's is here.
-        x = BatchNorm(use_running_average=not train, dtype=self.dtype)(x)
+        norm = BatchNorm(
+            use_running_average=not train, dtype=self.dtype, group=self.batch_norm_group
+        )
+        x = norm(x)
         x = nn.relu(x)
         at_least_float32 = jnp.promote_types(self.dtype, jnp.float32)
         pre_logits = jnp.mean(x, axis=(1, 2), dtype=at_least_float32)

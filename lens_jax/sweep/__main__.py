@@ -37,6 +37,9 @@ TAPS = flags.DEFINE_list("taps", ["pre_logits"], "Taps to classify; the table sh
 REPRESENTATIONS = flags.DEFINE_list(
     "representations", [], "By default raw,lensed,concat with a lens; without one it is always raw."
 )
+NETWORK = flags.DEFINE_enum(
+    "network", "online", ["online", "target"], "Evaluate the trained network or its average."
+)
 SHORTCUT = flags.DEFINE_string(
     "shortcut", "", "For pretext accuracy; the run's by default, arrow if it has none."
 )
@@ -58,6 +61,7 @@ def main() -> None:
         dataset=DATASET.value,
         examples=EXAMPLES.value,
         taps=tuple(TAPS.value),
+        network=NETWORK.value,
         shortcut=SHORTCUT.value,
     )
     runs = make_runs(CONFIG.value, GRID.value)

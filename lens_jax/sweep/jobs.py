@@ -16,6 +16,7 @@ from lens_jax.eval.evaluate import (
     resolve_shortcut,
     resolve_taps,
 )
+from lens_jax.eval.frozen import check_network
 from lens_jax.sweep.grid import Run, row_name
 from lens_jax.train.setup import facts_of, make_setup
 from lens_jax.train.system import make_system
@@ -80,13 +81,15 @@ def _find_requirements(
     config: ConfigDict, options: Options, representations: tuple[str, ...]
 ) -> Requirements:
     """Checks that a config can be trained and evaluated; traces its step, but computes nothing."""
-    # Each of these refuses what cannot be: the training, the data, the taps and the shortcut.
+    # Each of these refuses what cannot be: the training, the data, the taps, the network and the
+    # shortcut.
     setup = make_setup(config, make_mesh(config.mesh.fsdp))
     total_steps = setup.clock.total_steps
     system = make_system(config, facts_of(setup.source), total_steps)
     train, test = open_sources(config, options)
     described = describe_data(train, test)
     resolve_taps(system, options)
+    check_network(system, options.network)
     shortcut = resolve_shortcut(config, options)
 
     # Of the runs of a sweep, some may have no lens, and then have only one representation.

@@ -83,6 +83,7 @@ def _find_results(job: Job, options: Options, found: list[Results]) -> Results |
     wanted = {
         "step": job.required.total_steps,
         "dataset": options.dataset or job.run.config.data.name,
+        "network": options.network,
         "representation": options.representation,
         "solver": options.solver,
         "shortcut": options.shortcut,

@@ -20,12 +20,14 @@ class SimCLR(TwoViews):
         hidden: width of the projector's hidden layer.
         embedding: length of the embeddings that are compared.
         temperature: divides the cosine similarities; smaller ones weigh hard negatives more.
+        last_norm: BatchNorm with a scale and no shift on the embeddings, as in the authors' code.
 
     """
 
     hidden: int = 2048
     embedding: int = 128
     temperature: float = 0.1
+    last_norm: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -34,8 +36,8 @@ class SimCLR(TwoViews):
         check_option("temperature", self.temperature, self.temperature > 0, "greater than 0")
 
     def head(self, dtype: Any) -> nn.Module:
-        """The projector: dense, BatchNorm, ReLU, dense."""
-        return MLP((self.hidden, self.embedding), dtype)
+        """The projector: dense, BatchNorm, ReLU, dense, and BatchNorm with `last_norm`."""
+        return MLP((self.hidden, self.embedding), dtype, last_norm=self.last_norm)
 
     def loss(self, outputs: Outputs, labels: Any, memory: Any) -> Loss:
         """NT-Xent over the pairs of views, [2B, f], see `nt_xent`.

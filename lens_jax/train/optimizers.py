@@ -13,15 +13,47 @@ if TYPE_CHECKING:  # the step runs on machines that have no ml_collections
 
 
 def extractor_optimizer(config: "ConfigDict", clock: Clock) -> optax.GradientTransformation:
-    """SGD with momentum and L2 weight decay of the kernels alone.
+    """SGD with momentum, or LARS, with L2 weight decay of the kernels alone.
 
-    The gradient of the decay is added before the momentum.
+    The gradient of the decay is added before the momentum. Biases and BatchNorm's parameters have
+    no decay; their learning rate is `optimizer.bias_factor` times that of the kernels.
     """
     settings = config.optimizer
-    return optax.chain(
+    rate = learning_rate(config, clock)
+    steps = [
         optax.add_decayed_weights(settings.weight_decay, mask=partial(_kernels, "extractor")),
         optax.add_decayed_weights(settings.head_weight_decay, mask=partial(_kernels, "head")),
-        optax.sgd(learning_rate(config, clock), momentum=settings.momentum),
+    ]
+    # Neither rule adapts to their gradients, so a factor of these is one of the learning rate.
+    if settings.bias_factor != 1:
+        steps.append(optax.masked(optax.scale(settings.bias_factor), _no_kernels))
+
+    if settings.name == "lars":
+        steps.append(_lars(rate, settings.momentum, settings.trust_coefficient))
+    else:
+        steps.append(optax.sgd(rate, momentum=settings.momentum))
+    return optax.chain(*steps)
+
+
+def _lars(
+    rate: optax.Schedule, momentum: float, trust_coefficient: float
+) -> optax.GradientTransformation:
+    """Layer-wise adaptive rate scaling (You et al., 2017, arXiv 1708.03888).
+
+    With g the gradient of a kernel w, weight decay included:
+
+        v <- momentum v + rate trust_coefficient |w| / |g| g,    w <- w - v
+
+    Biases and BatchNorm's parameters move as by SGD with momentum, without the quotient, as in the
+    code of SimCLR, BYOL and Barlow Twins. The quotient is 1 where w or g is zero. The rate is that
+    of the step in which a gradient enters the momentum, as in SimCLR's code; Barlow Twins takes
+    that of the step in which it is used.
+    """
+    return optax.lars(
+        rate,
+        momentum=momentum,
+        trust_coefficient=trust_coefficient,
+        trust_ratio_mask=_all_kernels,
     )
 
 
@@ -62,5 +94,15 @@ def _kernels(part: str, params: Any) -> Any:
     """Which parameters are kernels of the extractor, or of the head."""
     mask = {}
     for name, tree in params.items():
-        mask[name] = jax.tree.map(lambda p: p.ndim > 1, tree) if name == part else False
+        mask[name] = _all_kernels(tree) if name == part else False
     return mask
+
+
+def _all_kernels(params: Any) -> Any:
+    """Which parameters are kernels: those with more than one axis."""
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def _no_kernels(params: Any) -> Any:
+    """Which parameters are biases, or scales and shifts of BatchNorm."""
+    return jax.tree.map(lambda p: p.ndim <= 1, params)

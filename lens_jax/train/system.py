@@ -64,6 +64,7 @@ def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> Sys
     lens.make_objective(task.has_classes)  # raises now, rather than while tracing
 
     model = config.model
+    _check_groups(model.batch_norm_group, lens)
     extractor = make_resnet(
         model.name,
         stem=model.stem,
@@ -71,6 +72,8 @@ def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> Sys
         last_stride=model.last_stride,
         dtype=dtype,
         remat=config.remat,
+        zero_init_residual=model.zero_init_residual,
+        batch_norm_group=model.batch_norm_group,
     )
     head = task.head(dtype)
     target = task.target(total_steps)
@@ -81,12 +84,21 @@ def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> Sys
         )
     return System(
         task=task,
-        network=Network(extractor, head, model.standardize),
+        network=Network(extractor, head, model.standardize, model.batch_norm_group),
         target=target,
         lens=lens,
         lens_network=lens.make_network(dtype, config.remat),
         augmentations=make_augmentations(config.augment),
     )
+
+
+def _check_groups(group: int, lens: Lens) -> None:
+    """Raises `UserError` for groups of statistics that would be joint in name only."""
+    if group and len(lens.kinds) > 1 and not lens.split:
+        raise UserError(
+            f"model.batch_norm_group is {group}: groups hold lensed inputs or raw ones, so that "
+            "their statistics are never joint: set lens.batch_norm=split or lens.raw_fraction=0.0"
+        )
 
 
 def make_key(seed: int, step: jax.Array | int, purpose: Purpose) -> jax.Array:

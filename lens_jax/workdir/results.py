@@ -23,7 +23,9 @@ DATA_KEYS = (
     "test_fingerprint",
 )
 # The keys by which two results are of the same evaluation.
-IDENTITY = ("step", "representation", "solver", *DATA_KEYS)
+IDENTITY = ("step", "network", "representation", "solver", *DATA_KEYS)
+# Results from before there was a choice are of the trained network.
+_OLDER = {"network": "online"}
 
 
 def read_results(workdir: str) -> list[Result]:
@@ -34,7 +36,7 @@ def read_results(workdir: str) -> list[Result]:
     path = epath.Path(workdir) / files.RESULTS_FILE
     if not path.exists():
         return []
-    return files.read_json(path)
+    return [_OLDER | row for row in files.read_json(path)]
 
 
 def add_result(workdir: str, result: Result) -> None:
@@ -54,7 +56,7 @@ def add_result(workdir: str, result: Result) -> None:
 
 
 def describe_data(result: Result) -> str:
-    """On what a result was measured, such as "digits/1.0.0 test, 360 images".
+    """On what a result was measured, such as "digits/1.0.0 test, 360 images, online network".
 
     An older result names what it knows.
     """
@@ -65,7 +67,12 @@ def describe_data(result: Result) -> str:
     split = result.get("test_split", "")
     text = f"{title} {split}".strip()
     images = result.get("test_examples")
-    return f"{text}, {images:,} images" if images is not None else text
+    if images is not None:
+        text += f", {images:,} images"
+    network = result.get("network")
+    if network:
+        text += f", {network} network"
+    return text
 
 
 def _identity(result: Result) -> list[Any]:

@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from benchmarks import programs, variants
-from configs import rotation
+from configs import rotation, simclr
 from lens_jax.errors import UserError
 from lens_jax.train import compiling
 from lens_jax.train.state import TrainState
@@ -23,7 +23,6 @@ from benchmarks.peer_torch.nets import Extractor, Lens  # noqa: E402
 # Sides that are odd wherever a stride of 2 meets a 3x3 convolution; there the nets are equal.
 SMALL = {
     "dtype": "float64",
-    "task.all_rotations": True,
     "data.batch_size": 3,
     "data.image_size": 20,
     "model.width": 8,
@@ -43,8 +42,16 @@ def doubles() -> Iterator[None]:
         yield
 
 
-def config_of(changes: dict) -> ConfigDict:
-    config = variants.changed(rotation.get_config("glyphs"), SMALL)
+HEADS = {"task.hidden": 6, "task.embedding": 4, "optimizer.warmup": "0 steps"}
+
+
+def config_of(changes: dict, method: str = "rotation") -> ConfigDict:
+    if method == "simclr":
+        config = variants.changed(simclr.get_config("glyphs"), SMALL | HEADS | compare.PLAIN)
+    else:
+        config = variants.changed(
+            rotation.get_config("glyphs"), SMALL | {"task.all_rotations": True}
+        )
     return variants.changed(config, variants.LENS | changes)
 
 
@@ -102,7 +109,13 @@ def copy_extractor(net: Extractor, params: dict) -> None:
         for name, module in layers.items():
             assign(module, block_params[name])
     assign(net.norm, body["BatchNorm_0"])
-    assign(net.head, params["head"]["Dense_0"])
+    head = params["head"]
+    if "Dense_1" not in head:
+        assign(net.head, head["Dense_0"])
+        return
+    assign(net.head.first, head["Dense_0"])
+    assign(net.head.norm, head["BatchNorm_0"])
+    assign(net.head.last, head["Dense_1"])
 
 
 def swap_pixels(array: np.ndarray, side: int, axis: int) -> np.ndarray:
@@ -168,7 +181,7 @@ def random_views(config: ConfigDict) -> tuple[dict[str, np.ndarray], torch.Tenso
     batch = programs.make_batch(config)
     batch["image"] = batch["image"] // 128 * 255
     images = torch.from_numpy(batch["image"]).permute(0, 3, 1, 2)
-    inputs, labels = update.views(images, config.task.all_rotations)
+    inputs, labels = update.make_views(images, config.task)
     return batch, inputs.double(), labels
 
 
@@ -213,25 +226,40 @@ def test_with_the_same_parameters_the_nets_give_the_same_outputs(changes: dict):
 
 
 @pytest.mark.parametrize("kind", ["none", "network"])
-def test_the_first_update_of_the_extractor_is_that_of_the_jax_step(kind: str):
-    config = config_of({"lens.kind": kind, "optimizer.learning_rate": 10.0})
+@pytest.mark.parametrize("method", ["rotation", "simclr"])
+def test_the_first_update_of_the_extractor_is_that_of_the_jax_step(method: str, kind: str):
+    config = config_of({"lens.kind": kind, "optimizer.learning_rate": 10.0}, method)
     state = random_state(config)
     nets, (batch, inputs, labels) = nets_of(config, state), random_views(config)
     new, metrics = jax.jit(make_functions(config)[1])(state, batch)
     if kind == "network":
         inputs = torch.cat([nets.lens(inputs).detach(), inputs])
-        labels = labels.repeat(2)
-    loss = update.extractor_step(nets, inputs, labels)
+    kinds = len(inputs) // len(labels)
+    loss = update.extractor_step(nets, inputs, labels, kinds)
     assert float(loss) == pytest.approx(float(metrics["loss"]), rel=1e-6)
     assert_alike(nets.extractor, nets_of(config, new).extractor)
-    moved = nets.extractor.head.weight - nets_of(config, state).extractor.head.weight
-    assert moved.detach().abs().max() > 1e-3
+    moved = last_weight(nets) - last_weight(nets_of(config, state))
+    assert moved.abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("objective", ["full", "least_likely", "confusion"])
-def test_the_first_update_of_the_lens_is_that_of_the_jax_step(objective: str):
+def last_weight(nets: update.Nets) -> torch.Tensor:
+    """The last matrix of the head."""
+    return [weight for weight in nets.extractor.parameters() if weight.ndim == 2][-1].detach()
+
+
+@pytest.mark.parametrize(
+    ("method", "objective"),
+    [
+        ("rotation", "full"),
+        ("rotation", "least_likely"),
+        ("rotation", "confusion"),
+        ("simclr", "full"),
+    ],
+)
+def test_the_first_update_of_the_lens_is_that_of_the_jax_step(method: str, objective: str):
     config = config_of(
-        {"lens.objective": objective, "lens.raw_fraction": 0.0, "optimizer.learning_rate": 0.0}
+        {"lens.objective": objective, "lens.raw_fraction": 0.0, "optimizer.learning_rate": 0.0},
+        method,
     )
     state = random_state(config)
     nets, (batch, inputs, labels) = nets_of(config, state), random_views(config)
@@ -253,7 +281,7 @@ def test_the_lens_is_updated_after_the_extractor_and_neither_gets_the_gradient_o
     update.update(together, config, inputs, labels)
 
     lensed = apart.lens(inputs)
-    update.extractor_step(apart, torch.cat([lensed.detach(), inputs]), labels.repeat(2))
+    update.extractor_step(apart, torch.cat([lensed.detach(), inputs]), labels, kinds=2)
     assert all(parameter.grad is None for parameter in apart.lens.parameters())
     assert_alike(together.extractor, apart.extractor)
 
@@ -284,6 +312,7 @@ def test_one_rotation_at_random_is_one_of_the_four():
         ("lens.budget", "bound"),
         ("lens.objective", "reconstruction"),
         ("shortcut", "arrow"),
+        ("optimizer.name", "lars"),
     ],
 )
 def test_a_config_that_the_side_in_pytorch_does_not_have_is_refused(key: str, value: str):

@@ -29,9 +29,14 @@ METHODS = {
 }
 
 
-def make_config(method: str) -> ConfigDict:
+# BatchNorm's groups, for methods that are to have some: here, half of each kind's queries.
+GROUPS = {"moco, groups": 2}
+
+
+def make_config(name: str) -> ConfigDict:
     """Tiny networks on 16 px, a lens, and an augmentation of which all parts are drawn."""
     config = base_config("digits")
+    method = name.partition(",")[0]
     config.task = ConfigDict({"name": method} | METHODS[method])
     two_views(config)
     config.augment.update({"area": (0.3, 1.0), "flip": 0.5, "jitter": 0.8, "blur": 0.5})
@@ -41,6 +46,8 @@ def make_config(method: str) -> ConfigDict:
             "data.image_size": 16,
             "data.batch_size": 8,
             "model.width": 4,
+            "model.batch_norm_group": GROUPS.get(name, 0),
+            "lens.batch_norm": "split" if name in GROUPS else "joint",
             "lens.kind": "network",
             "lens.widths": (8,),
             "lens.raw_fraction": 0.5,  # the hard case: raw images are those of the last devices
@@ -94,7 +101,7 @@ def main() -> None:
     jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_enable_x64", True)
     found = {"devices": jax.device_count()}
-    for method in METHODS:
+    for method in (*METHODS, *GROUPS):
         config = make_config(method)
         one = train(config, mesh_of(1, 1))
         all_devices = train(config, mesh_of(8, 2))

@@ -11,6 +11,7 @@ from tests.fake_devices import fake_devices
 MOVED = {
     "simclr": set(),
     "moco": {"target_params", "target_stats", "memory"},
+    "moco, groups": {"target_params", "target_stats", "memory"},
     "byol": {"target_params", "target_stats"},
 }
 

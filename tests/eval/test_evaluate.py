@@ -1,3 +1,5 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 import pytest
@@ -13,7 +15,8 @@ from lens_jax.eval.evaluate import (
     resolve_representations,
     resolve_shortcut,
 )
-from lens_jax.eval.frozen import pretext_accuracy
+from lens_jax.eval.features import make_features
+from lens_jax.eval.frozen import choose_network, pretext_accuracy
 from lens_jax.train import same_data
 
 COLORS = {"red": (230, 30, 30), "green": (30, 220, 40), "blue": (40, 40, 225)}
@@ -63,6 +66,7 @@ def test_colors_are_separated_and_confused_where_the_labels_are(
         "folder": str(images),
         "train_split": "train",
         "test_split": "test",
+        "network": "online",
         "representation": "raw",
         "solver": solver,
         "train_examples": 12,
@@ -219,3 +223,43 @@ def test_training_images_of_one_class_are_refused_in_one_line(make_evaluated, im
     options = Options(examples=1, taps=("block1",))
     with pytest.raises(UserError, match="1 of split 'train', are of one class: give more"):
         linear_results(make_evaluated(), options)
+
+
+BYOL = {"name": "byol", "hidden": 8, "embedding": 4, "momentum": 0.9}
+
+
+def test_the_target_network_is_evaluated_with_its_own_parameters_and_statistics(make_evaluated):
+    frozen = make_evaluated({"lens.kind": "none"}, BYOL)
+    options = Options(taps=("block1",), network="target")
+    expected = {}
+    state = frozen.state
+    swapped = state.replace(params=state.target_params, batch_stats=state.target_stats)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    for name, by_hand in (("online", state), ("target", swapped)):
+        chosen = choose_network(frozen, name)
+        compute = make_features(chosen, "raw", ("block1", "pre_logits"))
+        found = compute(chosen.state, pixels)
+        expected[name] = compute(by_hand, pixels)
+        for tap, features in found.items():
+            np.testing.assert_array_equal(features, expected[name][tap])
+    assert abs(expected["online"]["block1"] - expected["target"]["block1"]).max() > 0.1
+
+    results = linear_results(frozen, options)
+    assert results["network"] == "target"
+    # Without the trained parameters nothing changes: they are not read.
+    zeros = jax.tree.map(jnp.zeros_like, (state.params, state.batch_stats))
+    emptied = frozen._replace(state=state.replace(params=zeros[0], batch_stats=zeros[1]))
+    assert linear_results(emptied, options) == results
+
+
+@pytest.mark.parametrize(
+    ("task", "network", "words"),
+    [(None, "target", "choose online"), (BYOL, "average", "choose one of online, target")],
+)
+def test_a_network_that_is_not_there_is_refused(make_evaluated, task, network: str, words: str):
+    frozen = make_evaluated({"lens.kind": "none"}, task)
+    options = Options(network=network)
+    for measure in (linear_results, pretext_results):
+        with pytest.raises(UserError, match=words) as caught:
+            measure(frozen, options)
+        assert network in str(caught.value)

@@ -42,6 +42,19 @@ def test_with_norm_hidden_layers_are_dense_then_batch_norm_then_relu(x64):
     assert [*params["Dense_0"], *params["Dense_1"]] == ["kernel", "kernel"]
 
 
+def test_with_a_last_norm_embeddings_are_normalized_and_scaled_but_not_shifted(x64):
+    head = MLP((7, 3), jnp.float64, last_norm=True)
+    variables = random_variables(head)
+    params = variables["params"]
+    assert params["Dense_1"].keys() == {"kernel"}
+    assert params["BatchNorm_1"].keys() == {"scale"}
+    unbiased = params | {"Dense_1": params["Dense_1"] | {"bias": 0.0}}
+    x = projection(FEATURES, unbiased)
+    expected = batch_norm(x, x.mean(axis=0), x.var(axis=0), params["BatchNorm_1"] | {"bias": 0.0})
+    found, _ = head.apply(variables, FEATURES, None, True, mutable=["batch_stats"])
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+
+
 def test_in_training_the_batch_is_normalized_and_the_statistics_move_a_tenth_of_the_way(x64):
     head = MLP((7, 3), jnp.float64)
     variables = random_variables(head)

@@ -243,6 +243,39 @@ def test_a_block_that_adds_nothing_is_the_identity_or_the_projection_of_its_acti
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [BasicBlock, BottleneckBlock])
+def test_blocks_with_a_zeroed_last_layer_start_as_shortcuts_and_learn(kind: type):
+    model = ResNet((2, 2), kind, width=4, stem="patch", zero_init_residual=True)
+    images = random_images(4)
+    variables = init(model, images)
+    params = variables["params"]
+    last = "Conv_1" if kind is BasicBlock else "Conv_2"
+    for index in range(4):
+        block = params[f"{kind.__name__}_{index}"]
+        assert not np.any(block[last]["kernel"])
+        assert np.all(np.any(block["Conv_0"]["kernel"], axis=(0, 1, 2)))
+
+    # The second block of a stage adds nothing, so that the tap is what the first one gave.
+    without_second = {name: leaf for name, leaf in params.items() if name != f"{kind.__name__}_1"}
+    short = ResNet((1, 2), kind, width=4, stem="patch", zero_init_residual=True)
+    renamed = dict(without_second)
+    for index in (2, 3):
+        renamed[f"{kind.__name__}_{index - 1}"] = renamed.pop(f"{kind.__name__}_{index}")
+    stats = init(short, images)["batch_stats"]
+    expected = evaluate(short)({"params": renamed, "batch_stats": stats}, images)
+    taps = evaluate(model)(variables, images)
+    np.testing.assert_allclose(taps["block1"], expected["block1"], atol=1e-6)
+
+    # Every zeroed layer has a gradient: no branch is dead.
+    def value(params: dict) -> jax.Array:
+        taps, _ = train(model)(variables | {"params": params}, images)
+        return jnp.sum(jnp.sin(taps["pre_logits"]))
+
+    gradients = jax.grad(value)(params)
+    for index in range(4):
+        assert np.any(gradients[f"{kind.__name__}_{index}"][last]["kernel"])
+
+
 def test_a_bottleneck_puts_its_stride_into_the_three_by_three_convolution():
     block, x = BottleneckBlock(4, 2, jnp.float32), jnp.ones((1, 8, 8, 8))
     variables, apply = init(block, x), evaluate(block)

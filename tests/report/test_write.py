@@ -22,7 +22,7 @@ def test_a_report_without_a_lens(add_run, accuracy, metrics_rows, capsys):
         "arrow": {
             "linear_accuracy_raw": 0.5,
             "seconds": 2.0,
-            "measured_on": "glyphs, 2,000 images",
+            "measured_on": "glyphs, 2,000 images, online network",
         },
     }
     Image.open(folder / "report" / "curves.png").verify()
@@ -31,7 +31,7 @@ def test_a_report_without_a_lens(add_run, accuracy, metrics_rows, capsys):
     assert str(folder / "report" / "index.html") in printed
     *_, table_line, measured_on, _, last_line = printed.splitlines()
     assert last_line == f"the report is {folder / 'report' / 'index.html'}"
-    assert measured_on == "arrow: measured on glyphs, 2,000 images"
+    assert measured_on == "arrow: measured on glyphs, 2,000 images, online network"
     assert table_line.split() == ["arrow", "50.0", "%", "2"]
 
 

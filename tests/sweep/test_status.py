@@ -62,7 +62,7 @@ def test_a_finished_run_has_the_results_of_its_last_checkpoint_and_last_tap(make
         leave(make_job(lens=True), [earlier, lensed, RESULT], failure="an earlier failure")
     )
     assert (status.state, status.error) == ("finished", "")
-    assert status.measured_on == "digits test"
+    assert status.measured_on == "digits test, online network"
     assert status.results == {
         "linear_accuracy_raw": 0.75,
         "linear_accuracy_lensed": 0.2,
@@ -78,6 +78,7 @@ def test_a_finished_run_has_the_results_of_its_last_checkpoint_and_last_tap(make
         {"step": 4},
         {"dataset": "glyphs"},
         {"representation": "concat"},
+        {"network": "target"},
         {"solver": "sgd"},
         {"train_examples": 99},
         {"test_split": "train"},
@@ -162,6 +163,7 @@ def test_without_a_lens_only_raw_features_are_evaluated(base, tmp_path):
     [
         ("seed=0", Options(), ("sum",), ("'sum'", "concat")),
         ("seed=0", Options(taps=("block9",)), (), ("'block9'", "pre_logits")),
+        ("seed=0", Options(network="target"), (), ("'target'", "choose online")),
         ("seed=0", Options(shortcut="cross"), (), ("'cross'", "arrow")),
         ("seed=0", Options(dataset="mnist"), (), ("'mnist'", "digits")),
         ("data.eval_split=test,validation", Options(), (), ("'validation'", "test")),

@@ -138,3 +138,103 @@ def test_the_lens_moves_at_every_third_step_as_if_there_were_no_others(x64, tiny
             updates, adam_state = adam.update(gradient, adam_state, expected)
             expected = optax.apply_updates(expected, updates)
         np.testing.assert_allclose(params, expected, rtol=1e-12)
+
+
+def lars_config(tiny_config, changes: dict | None = None):
+    settings = {
+        "optimizer.name": "lars",
+        "optimizer.learning_rate": 2.0,
+        "optimizer.weight_decay": 0.02,
+        "optimizer.head_weight_decay": 0.3,
+        "optimizer.momentum": 0.8,
+        "optimizer.trust_coefficient": 0.05,
+    }
+    return tiny_config(settings | (changes or {}))
+
+
+def network_parameters(rng: np.random.Generator) -> dict:
+    """Parameters as those of our networks: [h, w, in, out] and [in, out] kernels, and vectors."""
+    return {
+        "extractor": {
+            "Conv_0": {"kernel": rng.normal(size=(2, 2, 3, 2))},
+            "BatchNorm_0": {"scale": rng.normal(size=2), "bias": rng.normal(size=2)},
+        },
+        "head": {"Dense_0": {"kernel": rng.normal(size=(2, 3)), "bias": rng.normal(size=3)}},
+    }
+
+
+def norm_of(numbers: np.ndarray) -> float:
+    total = 0.0
+    for number in numbers.ravel():
+        total += number**2
+    return total**0.5
+
+
+@pytest.mark.parametrize("bias_factor", [1.0, 0.25])
+def test_lars_scales_each_kernel_by_its_trust_ratio_and_leaves_vectors_out(
+    x64, tiny_config, bias_factor: float
+):
+    config = lars_config(tiny_config, {"optimizer.bias_factor": bias_factor})
+    optimizer = extractor_optimizer(config, Clock(256, 2560, 6))
+    rng = np.random.default_rng(0)
+    params = network_parameters(rng)
+    expected = dict(jax.tree_util.tree_leaves_with_path(params))
+    velocities = {path: np.zeros_like(leaf) for path, leaf in expected.items()}
+    state = optimizer.init(params)
+    for step in range(6):
+        gradients = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), params)
+        rate = 2.0 * (1 + np.cos(np.pi * step / 6)) / 2
+        for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
+            weights = expected[path]
+            if "kernel" in str(path):
+                decay = 0.02 if "extractor" in str(path) else 0.3
+                gradient = gradient + decay * weights
+                scale = rate * 0.05 * norm_of(weights) / norm_of(gradient)
+            else:
+                scale = rate * bias_factor
+            velocities[path] = 0.8 * velocities[path] + scale * gradient
+            expected[path] = weights - velocities[path]
+        updates, state = optimizer.update(gradients, state, params)
+        params = optax.apply_updates(params, updates)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+            np.testing.assert_allclose(leaf, expected[path], rtol=1e-6, err_msg=str(path))
+
+
+def test_a_kernel_of_zeros_moves_by_the_plain_gradient(x64, tiny_config):
+    config = lars_config(tiny_config, {"optimizer.learning_rate": 0.5})
+    optimizer = extractor_optimizer(config, Clock(256, 2560, 100))
+    params = {"extractor": {"kernel": jnp.zeros((2, 2))}}
+    gradients = {"extractor": {"kernel": jnp.full((2, 2), 3.0)}}
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["extractor"]["kernel"], -1.5, rtol=1e-9)
+
+
+def test_biases_have_a_learning_rate_of_their_own(tiny_config):
+    config = tiny_config({"optimizer.bias_factor": 0.024, "optimizer.learning_rate": 0.2})
+    params = network_parameters(np.random.default_rng(0))
+    optimizer = extractor_optimizer(config, Clock(256, 2560, 100))
+    ones = jax.tree.map(jnp.ones_like, params)
+    decay = {"optimizer.weight_decay": 0.0, "optimizer.head_weight_decay": 0.0}
+    plain = extractor_optimizer(tiny_config(decay | {"optimizer.learning_rate": 0.2}), CLOCK)
+    updates, _ = optimizer.update(ones, optimizer.init(params), params)
+    # 0.2 x 0.024: that of Barlow Twins for 256 images.
+    np.testing.assert_allclose(updates["head"]["Dense_0"]["bias"], -0.0048, rtol=1e-6)
+    np.testing.assert_allclose(updates["extractor"]["BatchNorm_0"]["scale"], -0.0048, rtol=1e-6)
+    updates, _ = plain.update(ones, plain.init(params), params)
+    np.testing.assert_allclose(updates["head"]["Dense_0"]["bias"], -0.4, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rate", "batch", "peak"),
+    [
+        (0.3, 4096, 4.8),  # SimCLR, ImageNet: also 0.075 sqrt(batch)
+        (0.2, 4096, 3.2),  # BYOL, 1000 epochs
+        (0.2, 2048, 1.6),  # Barlow Twins
+        (0.03, 256, 0.03),  # MoCo v2
+    ],
+)
+def test_published_rates_are_for_256_images(tiny_config, rate: float, batch: int, peak: float):
+    config = tiny_config({"optimizer.learning_rate": rate, "optimizer.warmup": "10 epochs"})
+    clock = Clock(batch, 1_281_167, 100_000)
+    warmup = clock.steps("10 epochs")
+    np.testing.assert_allclose(rates(config, [0, warmup], clock), [0, peak], rtol=1e-5)

@@ -9,6 +9,7 @@ from lens_jax.workdir.results import add_result, describe_data, read_results
 FIRST = {
     "step": 100,
     "dataset": "digits",
+    "network": "online",
     "representation": "concat",
     "solver": "lbfgs",
     "train_examples": 1437,
@@ -34,6 +35,7 @@ def test_what_is_added_reads_back_the_same_and_is_plain_json(tmp_path):
         {"step": 200},
         {"dataset": "glyphs"},
         {"representation": "raw"},
+        {"network": "target"},
         {"solver": "sgd"},
         {"train_examples": 100},
         {"full_name": "digits/2.0.0"},
@@ -78,7 +80,7 @@ def test_a_result_says_on_what_it_was_measured_and_an_older_one_what_it_knows():
     assert describe_data(row) == "image_folder /photos held_out, 1,234 images"
     newer = {"dataset": "digits", "full_name": "digits/1.0.0", "folder": "/tfds/digits/1.0.0"}
     assert describe_data(newer | {"test_split": "test"}) == "digits/1.0.0 test"
-    assert describe_data(FIRST) == "digits"
+    assert describe_data(FIRST) == "digits, online network"
     assert describe_data({}) == ""
 
 
@@ -86,3 +88,12 @@ def test_a_folder_that_cannot_be_written_is_the_users_mistake(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(UserError, match=r"cannot write to .*file"):
         add_result(str(tmp_path / "file"), FIRST)
+
+
+def test_a_result_from_before_there_was_a_choice_is_of_the_online_network(tmp_path):
+    older = {key: value for key, value in FIRST.items() if key != "network"}
+    add_result(str(tmp_path), older)
+    assert read_results(str(tmp_path)) == [FIRST]
+    again = FIRST | {"linear_accuracy": 0.5}
+    add_result(str(tmp_path), again)
+    assert read_results(str(tmp_path)) == [again]

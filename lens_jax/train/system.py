@@ -81,7 +81,7 @@ def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> Sys
         )
     return System(
         task=task,
-        network=Network(extractor, head, model.standardize),
+        network=task.network(extractor, head, model.standardize),
         target=target,
         lens=lens,
         lens_network=lens.make_network(dtype, config.remat),

@@ -1,6 +1,5 @@
 """Contrastive losses: each row of embeddings has to find its partner among others."""
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -69,6 +68,7 @@ def info_nce(
     keys: jax.Array,
     negatives: jax.Array,
     temperature: float,
+    excluded: jax.Array | None = None,
 ) -> Contrast:
     """InfoNCE of N queries, each with a key of its own and K negatives that all share.
 
@@ -77,82 +77,35 @@ def info_nce(
         -log( exp(q k / t) / (exp(q k / t) + sum over negatives n of exp(q n / t)) )
 
     as in MoCo (He et al., 2020, arXiv 1911.05722), and the value is its mean over the queries.
+
+    `excluded`, bool [N, K], says which negatives do not count for which query.
     """
-    positive, negative = _similarities(queries, keys, negatives)
-    logits = jnp.concatenate([positive, negative], axis=1) / temperature
+    similarities = compare(queries, keys, negatives, excluded)
+    logits = similarities / temperature
 
     # The key stands first in every row.
     partner = jnp.zeros(len(queries), jnp.int32)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, partner)
-    return Contrast(jnp.mean(losses), _hits(positive, negative))
+    # Not by argmax, which gives the key, the first, also where all are alike or not finite.
+    hits = jnp.all(logits[:, :1] > logits[:, 1:], axis=1)
+    return Contrast(jnp.mean(losses), hits)
 
 
-def nce(
+def compare(
     queries: jax.Array,
     keys: jax.Array,
     negatives: jax.Array,
-    temperature: float,
-    log_mean: jax.Array,
-) -> Contrast:
-    """Noise-contrastive estimation: each of N queries tells its key from K negatives, one by one.
-
-    All rows are of length 1: [N, f], [N, f] and [K, f]. A row r that is one of M in a memory is
-    given the probability P = exp(q r / t) / Z, and noise draws it with the probability 1 / M. The
-    loss of query q with key k is
-
-        -log( P_k / (P_k + K / M) ) - sum over negatives n of log( (K / M) / (P_n + K / M) )
-
-    as in Wu et al. (2018, arXiv 1805.01978) and PIRL (Misra & van der Maaten, 2019, arXiv
-    1912.01991), and the value is its mean over the queries. Their Z is M times a mean of exp(q r /
-    t) that is measured once. M cancels out, and each term is a logistic loss of q r / t - log(K
-    mean).
-
-    Args:
-      queries: [N, f].
-      keys: [N, f].
-      negatives: [K, f].
-      temperature: t.
-      log_mean: the logarithm of that mean, see `log_mean_exp`.
-
-    """
-    positive, negative = _similarities(queries, keys, negatives)
-    shift = log_mean + math.log(len(negatives))
-    is_key = jax.nn.log_sigmoid(positive / temperature - shift)
-    is_noise = jax.nn.log_sigmoid(shift - negative / temperature)
-    losses = -is_key[:, 0] - jnp.sum(is_noise, axis=1)
-    return Contrast(jnp.mean(losses), _hits(positive, negative))
-
-
-def log_mean_exp(
-    queries: jax.Array,
-    keys: jax.Array,
-    negatives: jax.Array,
-    temperature: float,
+    excluded: jax.Array | None = None,
 ) -> jax.Array:
-    """The logarithm of the mean of exp(q r / t), over all queries q with their keys and negatives.
+    """The similarity of each query with its key, and then with all negatives: [N, 1 + K].
 
-    The rows are those of `nce`; the result is a scalar.
+    Of rows [N, f], [N, f] and [K, f]. It is -inf where `excluded`, bool [N, K].
     """
-    positive, negative = _similarities(queries, keys, negatives)
-    logits = jnp.concatenate([positive, negative], axis=1) / temperature
-    return jax.nn.logsumexp(logits) - math.log(logits.size)
-
-
-def _similarities(
-    queries: jax.Array,
-    keys: jax.Array,
-    negatives: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Those of N queries with their keys, [N, 1], and with K negatives, [N, K]."""
     positive = jnp.sum(queries * keys, axis=-1, keepdims=True)
     negative = jnp.matmul(queries, negatives.T, precision=_PRECISION)
-    return positive, negative
-
-
-def _hits(positive: jax.Array, negative: jax.Array) -> jax.Array:
-    """Which keys are more similar than all negatives, bool [N]."""
-    # Not by argmax, which gives the key, the first, also where all are alike or not finite.
-    return jnp.all(positive > negative, axis=1)
+    if excluded is not None:
+        negative = jnp.where(excluded, -jnp.inf, negative)
+    return jnp.concatenate([positive, negative], axis=1)
 
 
 def negative_cosine(predictions: jax.Array, targets: jax.Array) -> jax.Array:

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from lens_jax.errors import UserError
-from lens_jax.losses import contrastive
+from lens_jax.losses.contrastive import Contrast, info_nce, normalize
+from lens_jax.losses.noise_contrastive import log_mean_exp, nce
 from lens_jax.models.heads import JigsawHead
 from lens_jax.models.network import JigsawNetwork, Network
 from lens_jax.ops import crop, patches
@@ -29,25 +30,9 @@ from lens_jax.tasks.base import (
     join_views,
     split_views,
 )
+from lens_jax.tasks.memory_bank import Bank, average_rows, random_bank
 
 FORMS = ("nce", "info_nce")
-# The rows of the bank are a multiple of this, so that all usual numbers of devices divide them.
-ROWS_MULTIPLE = 1024
-
-
-class Bank(NamedTuple):
-    """What is remembered.
-
-    Attributes:
-      rows: [M, f] of length 1, row i an average of the embeddings of image i.
-      log_mean: a scalar, the constant of noise-contrastive estimation; see `contrastive.nce`.
-      measured: a bool, whether the constant has been measured yet.
-
-    """
-
-    rows: jax.Array
-    log_mean: jax.Array
-    measured: jax.Array
 
 
 class Draws(NamedTuple):
@@ -60,6 +45,21 @@ class Draws(NamedTuple):
     seed: jax.Array
 
 
+class Rows(NamedTuple):
+    """What the embeddings of B images are compared with.
+
+    Attributes:
+      own: [B, f], the row of each.
+      negatives: [K, f], drawn for all of them.
+      excluded: bool [B, K], whether a negative is the image's own row.
+
+    """
+
+    own: jax.Array
+    negatives: jax.Array
+    excluded: jax.Array
+
+
 @dataclasses.dataclass(frozen=True)
 class PIRL(Task):
     """Each image, and nine patches of it in a random order, find its row in a memory of all images.
@@ -67,8 +67,8 @@ class PIRL(Task):
     A view that is cut anew for the patches is divided into 3x3 cells; each cell gives a patch at a
     random place, with an augmentation of its own, `augment.later`. Three things differ from the
     authors' code: all images of a batch share their negatives, which costs one product of matrices
-    where every image had some of its own; ImgPilRandomPhotometric is left out; and the constant of
-    the NCE form is one for each kind of inputs.
+    where every image had some of its own; an image's own row is no negative of it when it is drawn,
+    which happens often where the data is small; and ImgPilRandomPhotometric is left out.
 
     Attributes:
         images: number of images in the data set.
@@ -134,7 +134,8 @@ class PIRL(Task):
         images = batch["image"]
         if augment is None:
             whole = self.crops(images)
-            central = patches.central_patches(self._resized(images), self.cell, self.patch)
+            resized = crop.resize(images, patches.GRID * self.cell)
+            central = patches.central_patches(resized, self.cell, self.patch)
             return Views(join_views(whole, self._lay_out(central, whole)))
 
         if "index" not in batch:
@@ -163,10 +164,7 @@ class PIRL(Task):
 
     def memory(self, key: jax.Array) -> Bank:
         """Random rows of length 1, one for each image and some that stay unused."""
-        multiples = -(-self.images // ROWS_MULTIPLE)
-        shape = (multiples * ROWS_MULTIPLE, self.embedding)
-        rows = contrastive.normalize(jax.random.normal(key, shape))
-        return Bank(rows, jnp.zeros(()), jnp.zeros((), bool))
+        return random_bank(key, self.images, self.embedding)
 
     def loss(self, outputs: Outputs, labels: Draws, memory: Bank) -> Loss:
         """The mean of the losses of images and jigsaws, [2B, f], against the memory.
@@ -177,26 +175,25 @@ class PIRL(Task):
 
         Raises `UserError` for fewer than two images.
         """
-        embeddings = contrastive.normalize(outputs.online)
+        embeddings = normalize(outputs.online)
         images, jigsaws = split_views(embeddings, 2)
         check_images("pirl", len(images))
+        drawn = self._draw_negatives(labels.seed[0])
+        rows = Rows(
+            own=memory.rows[labels.index],
+            negatives=memory.rows[drawn],
+            excluded=labels.index[:, None] == drawn,
+        )
+        log_mean = self._constant(jigsaws, rows, memory)
+        of_jigsaws = self._contrast(jigsaws, rows, log_mean)
+        of_images = self._contrast(images, rows, log_mean)
 
-        own = memory.rows[labels.index]
-        negatives = memory.rows[self._draw_negatives(labels.seed[0])]
-        log_mean = self._constant(jigsaws, own, negatives, memory)
-        contrasts = []
-        for rows in (jigsaws, images):
-            contrasts.append(self._contrast(rows, own, negatives, log_mean))
-
-        updated = self._update(memory.rows, labels.index, images)
-        value = (contrasts[0].value + contrasts[1].value) / 2
-        hits = jnp.stack([contrast.hits for contrast in contrasts])
+        value = (of_jigsaws.value + of_images.value) / 2
+        hits = jnp.stack([of_jigsaws.hits, of_images.hits])
         metrics = {"accuracy": jnp.mean(hits, dtype=value.dtype)}
+        updated = average_rows(memory.rows, labels.index, images, self.momentum)
         measured = jnp.ones_like(memory.measured)
         return Loss(value, metrics, Bank(updated, log_mean, measured))
-
-    def _resized(self, images: jax.Array) -> jax.Array:
-        return crop.resize(images, patches.GRID * self.cell)
 
     def _cut_patches(self, key: jax.Array, images: jax.Array) -> jax.Array:
         """A random patch of each cell of a random crop: [B, h, h, 3] -> [9B, p, p, 3]."""
@@ -221,40 +218,24 @@ class PIRL(Task):
         """The rows of the memory that all images of a batch are compared with, int [K]."""
         return jax.random.randint(jax.random.key(seed), (self.negatives,), 0, self.images)
 
-    def _constant(
-        self, jigsaws: jax.Array, own: jax.Array, negatives: jax.Array, memory: Bank
-    ) -> jax.Array:
+    def _constant(self, jigsaws: jax.Array, rows: Rows, memory: Bank) -> jax.Array:
         """The constant of the NCE form, measured on the jigsaws of the first batch and then kept.
 
         As in the authors' code, which meets the jigsaws first.
         """
         if self.form == "info_nce":
             return memory.log_mean
-        found = contrastive.log_mean_exp(jigsaws, own, negatives, self.temperature)
-        found = jax.lax.stop_gradient(found)
-        return jnp.where(memory.measured, memory.log_mean, found.astype(memory.log_mean.dtype))
+        own, negatives, excluded = rows
+        found = log_mean_exp(jigsaws, own, negatives, self.temperature, excluded)
+        found = jax.lax.stop_gradient(found).astype(memory.log_mean.dtype)
+        return jnp.where(memory.measured, memory.log_mean, found)
 
-    def _contrast(
-        self, rows: jax.Array, own: jax.Array, negatives: jax.Array, log_mean: jax.Array
-    ) -> contrastive.Contrast:
+    def _contrast(self, embeddings: jax.Array, rows: Rows, log_mean: jax.Array) -> Contrast:
+        """The loss of one branch, embeddings [B, f]."""
+        own, negatives, excluded = rows
         if self.form == "info_nce":
-            return contrastive.info_nce(rows, own, negatives, self.temperature)
-        return contrastive.nce(rows, own, negatives, self.temperature, log_mean)
-
-    def _update(self, rows: jax.Array, index: jax.Array, images: jax.Array) -> jax.Array:
-        """The memory's rows after a batch of embeddings [B, f] of the images `index`, int [B].
-
-        Where an image occurs twice in a batch, its mean embedding counts: which of several writes
-        to a row comes last would depend on the devices.
-        """
-        embeddings = jax.lax.stop_gradient(images)
-        same = (index[:, None] == index).astype(embeddings.dtype)
-        sums = jnp.matmul(same, embeddings, precision=jax.lax.Precision.HIGHEST)
-        means = sums / jnp.sum(same, axis=1, keepdims=True)
-
-        averages = self.momentum * rows[index] + (1 - self.momentum) * means
-        new = contrastive.normalize(averages)
-        return rows.at[index].set(new.astype(rows.dtype))
+            return info_nce(embeddings, own, negatives, self.temperature, excluded)
+        return nce(embeddings, own, negatives, self.temperature, log_mean, excluded)
 
 
 def shuffle(key: jax.Array, cut: jax.Array) -> jax.Array:

@@ -12,6 +12,8 @@ MOVED = {
     "simclr": set(),
     "moco": {"target_params", "target_stats", "memory"},
     "byol": {"target_params", "target_stats"},
+    "barlow_twins": set(),
+    "pirl": {"memory"},
 }
 
 

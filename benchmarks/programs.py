@@ -64,8 +64,8 @@ def build(config: ConfigDict, devices: Mesh) -> Program:
 
 def lower(config: ConfigDict, devices: Mesh) -> tuple[Callable[[], Any], jax.stages.Lowered]:
     """What makes the first state of a config on all devices, and its step before compilation."""
-    init, traced = compiling.trace(config, FACTS, make_clock(config), devices)
-    return init, traced.lower()
+    traced = compiling.trace(config, FACTS, make_clock(config), devices)
+    return traced.init, traced.step.lower()
 
 
 def count_step_flops(config: ConfigDict, lowered: jax.stages.Lowered, devices: Mesh) -> float:

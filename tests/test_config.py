@@ -69,7 +69,8 @@ def test_a_key_that_only_one_of_two_configs_has_stands_for_its_default(
         (
             "task.name",
             "jigsawed",
-            "rotation, exemplar, relative_patch_location, jigsaw, supervised, simclr, moco, byol",
+            "rotation, exemplar, relative_patch_location, jigsaw, supervised, simclr, moco, byol, "
+            "barlow_twins, pirl",
         ),
         ("model.name", "resnet5", "resnet50"),
         ("model.stem", "root", "patch"),

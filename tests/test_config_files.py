@@ -23,7 +23,17 @@ from lens_jax.train.durations import Clock
 from tests.train.tiny import build, random_batch, random_state, with_own_networks
 
 FILES = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
-METHODS = {"rotation", "exemplar", "relative_patch_location", "jigsaw", "simclr", "moco", "byol"}
+METHODS = {
+    "rotation",
+    "exemplar",
+    "relative_patch_location",
+    "jigsaw",
+    "simclr",
+    "moco",
+    "byol",
+    "barlow_twins",
+    "pirl",
+}
 SHRUNKEN = {"data.image_size": 32, "data.batch_size": 4, "model.batch_norm_group": 0}
 SHRUNKEN_TASKS = {
     "cell": 10,
@@ -33,6 +43,7 @@ SHRUNKEN_TASKS = {
     "size": 0,
     "copies": 2,
     "queue": 16,
+    "negatives": 16,
 }
 
 

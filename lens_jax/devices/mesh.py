@@ -59,6 +59,27 @@ def state_sharding(mesh: Mesh, state: Any) -> Any:
     return jax.tree.map(choose, state)
 
 
+def row_sharding(mesh: Mesh, tree: Any) -> Any:
+    """The sharding of each array of a tree, by rows over all devices, as a tree like it.
+
+    That is for arrays that grow with the data, of which each device keeps its rows. Arrays of a
+    number of rows that the devices do not divide, or of fewer than `LEAST_SHARDED` elements, are
+    replicated.
+
+    Args:
+      mesh: of `make_mesh`.
+      tree: a pytree of arrays or of their shapes.
+
+    """
+
+    def choose(array: jax.ShapeDtypeStruct) -> NamedSharding:
+        if array.size < LEAST_SHARDED or array.shape[0] % mesh.size:
+            return replicated(mesh)
+        return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+    return jax.tree.map(choose, tree)
+
+
 def with_sharding(shapes: Any, sharding: Any) -> Any:
     """Shapes and types of arrays, and the sharding of each -> one tree that holds both."""
 

@@ -68,6 +68,7 @@ def info_nce(
     keys: jax.Array,
     negatives: jax.Array,
     temperature: float,
+    excluded: jax.Array | None = None,
 ) -> Contrast:
     """InfoNCE of N queries, each with a key of its own and K negatives that all share.
 
@@ -76,18 +77,35 @@ def info_nce(
         -log( exp(q k / t) / (exp(q k / t) + sum over negatives n of exp(q n / t)) )
 
     as in MoCo (He et al., 2020, arXiv 1911.05722), and the value is its mean over the queries.
+
+    `excluded`, bool [N, K], says which negatives do not count for which query.
     """
-    positive = jnp.sum(queries * keys, axis=-1, keepdims=True)
-    negative = jnp.matmul(queries, negatives.T, precision=_PRECISION)
-    similarities = jnp.concatenate([positive, negative], axis=1)
+    similarities = compare(queries, keys, negatives, excluded)
     logits = similarities / temperature
 
     # The key stands first in every row.
     partner = jnp.zeros(len(queries), jnp.int32)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, partner)
     # Not by argmax, which gives the key, the first, also where all are alike or not finite.
-    hits = jnp.all(positive > negative, axis=1)
+    hits = jnp.all(logits[:, :1] > logits[:, 1:], axis=1)
     return Contrast(jnp.mean(losses), hits)
+
+
+def compare(
+    queries: jax.Array,
+    keys: jax.Array,
+    negatives: jax.Array,
+    excluded: jax.Array | None = None,
+) -> jax.Array:
+    """The similarity of each query with its key, and then with all negatives: [N, 1 + K].
+
+    Of rows [N, f], [N, f] and [K, f]. It is -inf where `excluded`, bool [N, K].
+    """
+    positive = jnp.sum(queries * keys, axis=-1, keepdims=True)
+    negative = jnp.matmul(queries, negatives.T, precision=_PRECISION)
+    if excluded is not None:
+        negative = jnp.where(excluded, -jnp.inf, negative)
+    return jnp.concatenate([positive, negative], axis=1)
 
 
 def negative_cosine(predictions: jax.Array, targets: jax.Array) -> jax.Array:

@@ -4,7 +4,7 @@ A head is called with (features [N, f], context, train). The context is what it 
 the features, None for most. Outputs are in at least float32.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,6 +12,13 @@ import jax.numpy as jnp
 
 from lens_jax.errors import UserError
 from lens_jax.models.batch_norm import BatchNorm
+
+
+class ImageAndPatches(NamedTuple):
+    """Features [B, f] of whole images and, side by side, of n patches of each, [n * B, f]."""
+
+    images: jax.Array
+    patches: jax.Array
 
 
 class LinearHead(nn.Module):
@@ -138,6 +145,41 @@ class PatchHead(nn.Module):
         dropout = nn.Dropout(self.dropout, deterministic=not train)
         x = dropout(x)
         return _last_dense(self.outputs, self.dtype)(x)
+
+
+class JigsawHead(nn.Module):
+    """Embeds whole images and their shuffled patches in one space: the two heads of PIRL.
+
+    An image has a dense layer, or a hidden one with ReLU before it. A patch has the same with
+    weights of its own, and the patches of an image are concatenated in their shuffled order and go
+    through one dense layer more (Misra & van der Maaten, 2019, arXiv 1912.01991).
+
+    Attributes:
+        embedding: length of the embeddings, and of those of a patch.
+        hidden: width of the hidden layers; 0: there are none.
+        dtype: of the computation; parameters stay float32.
+
+    """
+
+    embedding: int = 128
+    hidden: int = 0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: ImageAndPatches, context: Any, train: bool) -> jax.Array:
+        """Features of B images and of their patches -> [2B, d], an image beside its patches."""
+        widths = (self.hidden, self.embedding) if self.hidden else (self.embedding,)
+        of_images = MLP(widths, self.dtype, norm=False, name="images")
+        of_patches = MLP(widths, self.dtype, norm=False, name="patches")
+        images = of_images(features.images, context, train)
+        patches = of_patches(features.patches, context, train)
+
+        # The patches of an image lie side by side.
+        batch = len(images)
+        concatenated = patches.reshape(batch, -1)
+        jigsaws = _last_dense(self.embedding, self.dtype)(concatenated)
+        side_by_side = jnp.stack([images, jigsaws], axis=1)
+        return side_by_side.reshape(2 * batch, self.embedding)
 
 
 class ArrangedDense(nn.Module):

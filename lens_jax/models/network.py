@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from lens_jax.models.batch_norm import gather, spread
+from lens_jax.models.heads import ImageAndPatches
+from lens_jax.ops import patches
 
 
 class Network(nn.Module):
@@ -55,6 +57,33 @@ class Network(nn.Module):
         if self.standardize:
             images = standardized(images)
         return self.extractor(images, train)
+
+
+class JigsawNetwork(Network):
+    """A network that sees two views of each image: the whole, and nine patches of it laid out.
+
+    The patches fill a square in the corner of their view. They are cut out of it again, so that the
+    extractor sees each by itself, as a picture of its own size; BatchNorm sees the patches of a
+    batch together, and then the images.
+
+    Attributes:
+      patch: side of a patch, in pixels.
+
+    """
+
+    patch: int = 64
+
+    def __call__(self, images: jax.Array, context: Any, train: bool) -> Any:
+        """Images [2B, h, w, 3], a whole one beside its patches -> the head's outputs."""
+        by_image = images.reshape(-1, 2, *images.shape[1:])
+        side = patches.GRID * self.patch
+        laid_out = by_image[:, 1, :side, :side]
+        pieces = patches.split(laid_out)
+
+        # The images come last, as the running statistics remember the last ones best.
+        of_patches = self.taps(pieces, train)["pre_logits"]
+        of_images = self.taps(by_image[:, 0], train)["pre_logits"]
+        return self.head(ImageAndPatches(of_images, of_patches), context, train)
 
 
 def standardized(images: jax.Array) -> jax.Array:

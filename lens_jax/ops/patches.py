@@ -63,6 +63,26 @@ def central_patches(images: jax.Array, cell: int, patch: int) -> jax.Array:
     return _cut(images, corners, patch)
 
 
+def join(patches: jax.Array) -> jax.Array:
+    """Lays nine patches of each image out as one, row by row: [9B, p, p, ...] -> [B, 3p, 3p, ...].
+
+    Of NumPy or JAX arrays.
+    """
+    side, *rest = patches.shape[2:]
+    grid = patches.reshape(-1, GRID, GRID, side, side, *rest)
+    rows = grid.swapaxes(2, 3)
+    return rows.reshape(-1, GRID * side, GRID * side, *rest)
+
+
+def split(images: jax.Array) -> jax.Array:
+    """The inverse of `join`: [B, 3p, 3p, C] -> nine patches of each image, [9B, p, p, C]."""
+    side = images.shape[1] // GRID
+    channels = images.shape[-1]
+    rows = images.reshape(-1, GRID, side, GRID, side, channels)
+    grid = rows.swapaxes(2, 3)
+    return grid.reshape(-1, side, side, channels)
+
+
 def check_patch(cell: int, patch: int) -> None:
     """Raises `UserError` unless a patch of `patch` px fits into a cell of `cell` px."""
     if not 1 <= patch <= cell:

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from lens_jax.errors import check_choice
+from lens_jax.tasks.barlow_twins import BarlowTwins
 from lens_jax.tasks.base import DataFacts, Task
 from lens_jax.tasks.byol import BYOL
 from lens_jax.tasks.exemplar import Exemplar
 from lens_jax.tasks.jigsaw import Jigsaw
 from lens_jax.tasks.moco import MoCo
+from lens_jax.tasks.pirl import PIRL
 from lens_jax.tasks.relative_patch_location import RelativePatchLocation
 from lens_jax.tasks.rotation import Rotation
 from lens_jax.tasks.simclr import SimCLR
@@ -24,6 +26,8 @@ TASKS: dict[str, type[Task]] = {
     "simclr": SimCLR,
     "moco": MoCo,
     "byol": BYOL,
+    "barlow_twins": BarlowTwins,
+    "pirl": PIRL,
 }
 
 

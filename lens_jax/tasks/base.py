@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from lens_jax.errors import UserError
+from lens_jax.models.network import Network
 from lens_jax.ops.augment import Augmented
 
 Batch = dict[str, jax.Array]
@@ -99,11 +100,14 @@ class Task:
     Attributes:
       has_classes: whether `logits` gives class logits; some objectives of the lens need them.
       online_views: which views of each image the trained network sees; None: all of them.
+      shards_memory: whether the rows of what it remembers are divided over all devices, as is right
+        for a memory that grows with the data; else it is sharded as parameters are.
       depends_on_duration: whether a longer training would have been another one from the start.
 
     """
 
     has_classes: ClassVar[bool] = False
+    shards_memory: ClassVar[bool] = False
     depends_on_duration: ClassVar[bool] = False
     online_views: ClassVar[tuple[int, ...] | None] = None
 
@@ -159,6 +163,10 @@ class Task:
     def memory(self, key: jax.Array) -> Any:
         """What is remembered before the first step."""
         return ()
+
+    def network(self, extractor: nn.Module, head: nn.Module, **options: Any) -> Network:
+        """The network of an extractor and this task's head, with the options of `Network`."""
+        return Network(extractor, head, **options)
 
     def tile(self, views: Any) -> Any:
         """Lays views [N, h, w, ...] out for pictures, [M, H, W, ...], NumPy or JAX arrays."""

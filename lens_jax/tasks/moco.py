@@ -8,10 +8,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lens_jax.errors import UserError
 from lens_jax.losses.contrastive import info_nce, normalize
 from lens_jax.models.heads import MLP
-from lens_jax.tasks.base import Loss, Outputs, Target, check_images, check_option
+from lens_jax.tasks.base import (
+    Loss,
+    Outputs,
+    Target,
+    check_images,
+    check_option,
+    join_views,
+    split_views,
+)
 from lens_jax.tasks.two_views import TwoViews
 
 
@@ -20,14 +27,19 @@ class MoCo(TwoViews):
     """The query, view 0, is compared with its key, view 1 through the target network, and a queue.
 
     The queue holds the keys of the last batches. It is read before this batch's keys enter it, as
-    in the authors' code. Their batch statistics are shuffled over GPUs; ours are global.
+    in the authors' code. Three things differ from that: batch statistics are global, where theirs
+    are shuffled over GPUs; the queue may have any size, where theirs is a multiple of the batch;
+    and `symmetric` takes the mean of both directions, where the authors' notebook adds them up.
 
     Attributes:
         hidden: width of the projector's hidden layer.
         embedding: length of the embeddings that are compared.
         temperature: divides the cosine similarities.
-        queue: number of keys in the queue, at least those of a batch.
+        queue: number of keys in the queue. One that is smaller than a batch keeps as many keys of
+            the last batch as it holds.
         momentum: weight of the old average in the target network.
+        symmetric: each view is the query once and the key once, and all keys enter the queue. A
+            step costs both networks two views.
 
     """
 
@@ -36,7 +48,7 @@ class MoCo(TwoViews):
     temperature: float = 0.2
     queue: int = 65536
     momentum: float = 0.999
-    online_views = (0,)
+    symmetric: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,6 +58,11 @@ class MoCo(TwoViews):
         check_option("queue", self.queue, self.queue >= 1, "at least 1")
         check_option("momentum", self.momentum, 0 <= self.momentum <= 1, "between 0 and 1")
 
+    @property
+    def online_views(self) -> tuple[int, ...]:
+        """The queries are of view 0, or of both views."""
+        return (0, 1) if self.symmetric else (0,)
+
     def head(self, dtype: Any) -> nn.Module:
         """The projector: dense, ReLU, dense, without BatchNorm."""
         return MLP((self.hidden, self.embedding), dtype, norm=False)
@@ -53,32 +70,36 @@ class MoCo(TwoViews):
     def target(self, total_steps: int) -> Target:
         """The key network, with a constant momentum."""
         del total_steps
-        return Target((1,), optax.constant_schedule(self.momentum))
+        views = (0, 1) if self.symmetric else (1,)
+        return Target(views, optax.constant_schedule(self.momentum))
 
     def memory(self, key: jax.Array) -> jax.Array:
         """The queue: random rows of length 1, [queue, embedding], until keys take their places."""
         return normalize(jax.random.normal(key, (self.queue, self.embedding)))
 
     def loss(self, outputs: Outputs, labels: Any, memory: jax.Array) -> Loss:
-        """InfoNCE of the queries, [B, f], with their keys, [B, f], and the queue, see `info_nce`.
+        """InfoNCE of the queries with their keys and the queue, see `info_nce`.
 
-        The metric "accuracy" is the fraction of queries that are more similar to their key than to
-        all of the queue.
+        Queries and keys are [B, f] each, or [2B, f] where both views are either. The metric
+        "accuracy" is the fraction of queries that are more similar to their key than to all of the
+        queue.
 
-        Raises:
-            UserError: the queue is smaller than the batch, or there are fewer than two images.
-
+        Raises `UserError` for fewer than two images.
         """
         del labels  # the key of a query is known from its place
         queries, keys = normalize(outputs.online), normalize(outputs.target)
-        check_images("moco", len(queries))
-        if len(keys) > self.queue:
-            raise UserError(
-                f"task.queue is {self.queue}: it must hold the {len(keys)} keys of a batch at least"
-            )
+        views = len(self.online_views)
+        check_images("moco", len(queries) // views)
 
-        contrast = info_nce(queries, keys, memory, self.temperature)
+        contrast = info_nce(queries, self._partners(keys), memory, self.temperature)
         # The keys enter only now: among the negatives, they would repel their own queries.
         queue = jnp.concatenate([keys, memory])[: self.queue]
         accuracy = jnp.mean(contrast.hits, dtype=contrast.value.dtype)
         return Loss(contrast.value, {"accuracy": accuracy}, queue)
+
+    def _partners(self, keys: jax.Array) -> jax.Array:
+        """The key of each query: that of the other view, where all views are queries."""
+        if not self.symmetric:
+            return keys
+        first, second = split_views(keys, 2)
+        return join_views(second, first)

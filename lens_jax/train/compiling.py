@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 
 from lens_jax.devices import mesh
 from lens_jax.devices.compiler import compiler_options
-from lens_jax.tasks.base import DataFacts
+from lens_jax.tasks import make_task
+from lens_jax.tasks.base import DataFacts, Task
 from lens_jax.train import finite, optimizers
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState, init_state
@@ -28,11 +29,13 @@ class Traced(NamedTuple):
     Attributes:
       init: makes the first state.
       step: (state, batch) -> (state, metrics); the state is donated.
+      state: the shapes, types and sharding of the state's arrays.
 
     """
 
     init: Callable[[], TrainState]
     step: jax.stages.Traced
+    state: TrainState
 
 
 def make_functions(
@@ -58,7 +61,8 @@ def trace(config: "ConfigDict", facts: DataFacts, clock: Clock, devices: Mesh) -
     """
     init, step = make_functions(config, facts, clock)
     shapes = jax.eval_shape(init)
-    sharding = mesh.state_sharding(devices, shapes)
+    task = make_task(config.task, facts)
+    sharding = state_sharding(task, devices, shapes)
     state = mesh.with_sharding(shapes, sharding)
     batch = mesh.put_batch(devices, black_batch(config))
 
@@ -68,7 +72,16 @@ def trace(config: "ConfigDict", facts: DataFacts, clock: Clock, devices: Mesh) -
         out_shardings=(sharding, mesh.replicated(devices)),
         compiler_options=compiler_options(),
     )
-    return Traced(jax.jit(init, out_shardings=sharding), jitted.trace(state, batch))
+    init = jax.jit(init, out_shardings=sharding)
+    return Traced(init, jitted.trace(state, batch), state)
+
+
+def state_sharding(task: Task, devices: Mesh, state: TrainState) -> TrainState:
+    """The sharding of each array of a state; of what the task remembers, as the task says."""
+    sharding = mesh.state_sharding(devices, state)
+    if task.shards_memory:
+        sharding = sharding.replace(memory=mesh.row_sharding(devices, state.memory))
+    return sharding
 
 
 def compile_step(step: jax.stages.Traced) -> tuple[jax.stages.Compiled, float]:

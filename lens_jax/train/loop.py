@@ -138,8 +138,8 @@ def resume(
     The count of roll-backs is the checkpoint's own by default. Raises `UserError` where the data is
     not the checkpoint's, unless that is allowed.
     """
-    shapes = jax.eval_shape(training.setup.traced.init)
-    sharding = mesh.state_sharding(training.devices, shapes)
+    shapes = training.setup.traced.state
+    sharding = jax.tree.map(lambda array: array.sharding, shapes)
     restored = checkpoints.restore_newest(training.manager, shapes, sharding)
     if restored is None:
         return None

@@ -84,7 +84,12 @@ def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> Sys
         )
     return System(
         task=task,
-        network=Network(extractor, head, model.standardize, model.batch_norm_group),
+        network=task.network(
+            extractor,
+            head,
+            standardize=model.standardize,
+            batch_norm_group=model.batch_norm_group,
+        ),
         target=target,
         lens=lens,
         lens_network=lens.make_network(dtype, config.remat),

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from lens_jax.devices import mesh
 from lens_jax.recipes import base_config, two_views
 from lens_jax.tasks.base import DataFacts
+from lens_jax.train import compiling
 from lens_jax.train.state import init_state
 from lens_jax.train.step import make_step
 from lens_jax.train.system import make_system
@@ -26,6 +27,8 @@ METHODS = {
     "simclr": HEAD | {"temperature": 0.2},
     "moco": HEAD | {"temperature": 0.2, "queue": 16, "momentum": 0.9},
     "byol": HEAD | {"momentum": 0.9},
+    "barlow_twins": HEAD,
+    "pirl": HEAD | {"cell": 6, "patch": 4, "negatives": 16},
 }
 
 
@@ -66,7 +69,7 @@ def train(config: ConfigDict, devices: Mesh) -> list:
         state = init_state(config, system, *optimizers)
         return jax.tree.map(to_double, state)
 
-    sharding = mesh.state_sharding(devices, jax.eval_shape(init))
+    sharding = compiling.state_sharding(system.task, devices, jax.eval_shape(init))
     replicated = mesh.replicated(devices)
     state = jax.jit(init, out_shardings=sharding)()
     step = jax.jit(make_step(config, system, *optimizers), out_shardings=(sharding, replicated))

@@ -13,6 +13,8 @@ MOVED = {
     "moco": {"target_params", "target_stats", "memory"},
     "moco, groups": {"target_params", "target_stats", "memory"},
     "byol": {"target_params", "target_stats"},
+    "barlow_twins": set(),
+    "pirl": {"memory"},
 }
 
 

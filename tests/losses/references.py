@@ -64,6 +64,75 @@ def info_nce(
     return losses, hits
 
 
+def nce(
+    queries: np.ndarray,
+    keys: np.ndarray,
+    negatives: np.ndarray,
+    temperature: float,
+    log_mean: float,
+) -> tuple[list[float], list[bool]]:
+    """The losses and hits of the queries, for rows out of a memory of 1000."""
+    memory = 1000
+    constant = memory * math.exp(log_mean)
+    noise = len(negatives) / memory
+    losses, hits = [], []
+    for query, key in zip(queries, keys, strict=True):
+        similarity = np.dot(query, key)
+        probability = math.exp(similarity / temperature) / constant
+        loss = -math.log(probability / (probability + noise))
+        hit = True
+        for negative in negatives:
+            to_negative = np.dot(query, negative)
+            probability = math.exp(to_negative / temperature) / constant
+            loss -= math.log(noise / (probability + noise))
+            hit = hit and similarity > to_negative
+        losses.append(loss)
+        hits.append(hit)
+    return losses, hits
+
+
+def log_mean_exp(
+    queries: np.ndarray, keys: np.ndarray, negatives: np.ndarray, temperature: float
+) -> float:
+    """Of the similarities of all queries with their keys and with all negatives."""
+    total, count = 0.0, 0
+    for query, key in zip(queries, keys, strict=True):
+        for row in (key, *negatives):
+            total += math.exp(np.dot(query, row) / temperature)
+            count += 1
+    return math.log(total / count)
+
+
+def cross_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Of the columns of [N, f] each, one pair of them after the other: [f, f]."""
+    count, width = first.shape
+    found = np.zeros((width, width))
+    for i in range(width):
+        for j in range(width):
+            a, b = first[:, i], second[:, j]
+            mean_a, mean_b = sum(a) / count, sum(b) / count
+            variance_a = sum((x - mean_a) ** 2 for x in a) / count
+            variance_b = sum((x - mean_b) ** 2 for x in b) / count
+            covariance = 0.0
+            for x, y in zip(a, b, strict=True):
+                covariance += (x - mean_a) * (y - mean_b) / count
+            found[i, j] = covariance / math.sqrt((variance_a + 1e-5) * (variance_b + 1e-5))
+    return found
+
+
+def barlow_twins(first: np.ndarray, second: np.ndarray, off_diagonal: float, scale: float) -> float:
+    """The loss, one correlation after the other."""
+    found = cross_correlation(first, second)
+    total = 0.0
+    for i, row in enumerate(found):
+        for j, correlation in enumerate(row):
+            if i == j:
+                total += (1 - correlation) ** 2
+            else:
+                total += off_diagonal * correlation**2
+    return scale * total
+
+
 def negative_cosine(predictions: np.ndarray, targets: np.ndarray) -> list[float]:
     """2 - 2 cos of each pair of rows."""
     return [2 - 2 * cosine(p, t) for p, t in zip(predictions, targets, strict=True)]

@@ -12,10 +12,12 @@ import numpy as np
 
 from lens_jax.devices import mesh
 from lens_jax.ops.augment import Augmented
+from lens_jax.tasks.barlow_twins import BarlowTwins
 from lens_jax.tasks.base import Outputs, Task
 from lens_jax.tasks.byol import BYOL
 from lens_jax.tasks.exemplar import Exemplar
 from lens_jax.tasks.moco import MoCo
+from lens_jax.tasks.pirl import PIRL
 from lens_jax.tasks.simclr import SimCLR
 from tests.tasks.samples import take_views
 
@@ -25,7 +27,13 @@ TASKS = {
     "exemplar": Exemplar(copies=4, embedding=EMBEDDING),
     "simclr": SimCLR(embedding=EMBEDDING),
     "moco": MoCo(embedding=EMBEDDING, queue=64),  # as large as arrays that are sharded
+    "moco, symmetric": MoCo(embedding=EMBEDDING, queue=64, symmetric=True),
     "byol": BYOL(embedding=EMBEDDING),
+    "barlow_twins": BarlowTwins(embedding=EMBEDDING, scale=1.0),
+    "pirl": PIRL(100, cell=2, patch=2, embedding=EMBEDDING, negatives=50),
+    "pirl, info_nce": PIRL(
+        100, cell=2, patch=2, embedding=EMBEDDING, negatives=50, form="info_nce"
+    ),
 }
 
 
@@ -61,7 +69,9 @@ def results(task: Task, weights: dict[str, Any], memory: Any, batch: dict[str, A
 def compare(task: Task) -> dict[str, Any]:
     """Compares a task's results on one device with those on all."""
     rng = np.random.default_rng(0)
-    batch = {"image": rng.uniform(-1, 1, (BATCH, 8, 8, 3))}
+    index = rng.permutation(100)[:BATCH]
+    index[-1] = index[0]  # an image that occurs on two devices
+    batch = {"image": rng.uniform(-1, 1, (BATCH, 8, 8, 3)), "index": index}
     weights = {
         "online": rng.normal(size=(192, EMBEDDING)),
         "target": rng.normal(size=(192, EMBEDDING)),
@@ -72,9 +82,10 @@ def compare(task: Task) -> dict[str, Any]:
 
     # The batch is divided over all devices, the state over pairs of them.
     devices = mesh.make_mesh(fsdp=2)
-    state = weights, memory
-    state = jax.device_put(state, mesh.state_sharding(devices, state))
-    found = step(*state, mesh.put_batch(devices, batch))
+    shard_memory = mesh.row_sharding if task.shards_memory else mesh.state_sharding
+    weights = jax.device_put(weights, mesh.state_sharding(devices, weights))
+    memory = jax.device_put(memory, shard_memory(devices, memory))
+    found = step(weights, memory, mesh.put_batch(devices, batch))
 
     differences = []
     for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):

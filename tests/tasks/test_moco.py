@@ -78,15 +78,39 @@ def test_the_queue_starts_as_different_rows_of_length_one():
     assert np.abs(queue - other).max() > 0.1
 
 
-@pytest.mark.parametrize("queue", [1, 3])
-def test_a_queue_that_does_not_hold_a_batch_is_refused(queue: int):
-    task, rows = MoCo(queue=queue), jnp.zeros((4, 3))
+@pytest.mark.parametrize("queue", [1, 3, 5, 9])
+def test_a_queue_of_any_size_keeps_the_newest_keys(queue: int):
+    """Four keys enter it at each of two steps."""
+    task, memory = MoCo(queue=queue), rows_at(*range(100, 100 + queue))
+    entered = list(range(100, 100 + queue))
+    for newest in ((0, 10, 20, 30), (40, 50, 60, 70)):
+        memory = loss_of(task, rows_at(1, 2, 3, 4), rows_at(*newest), memory).memory
+        entered = [*newest, *entered][:queue]
+        np.testing.assert_allclose(memory, rows_at(*entered), atol=1e-6)
 
-    def value(rows: jax.Array) -> jax.Array:
-        return task.loss(Outputs(rows, rows), None, jnp.zeros((queue, 3))).value
 
-    with pytest.raises(UserError, match=f"task.queue is {queue}: it must hold the 4 keys"):
-        jax.eval_shape(value, rows)
+@pytest.mark.parametrize(("images", "queue", "temperature"), [(2, 3, 1.0), (3, 7, 0.2)])
+def test_symmetric_is_the_mean_of_both_directions(x64, images, queue, temperature):
+    rng = np.random.default_rng(0)
+    queries, keys = references.unit_rows(rng.normal(size=(4 * images, 4))).reshape(2, -1, 4)
+    memory = references.unit_rows(rng.normal(size=(queue, 4)))
+    forward = references.info_nce(queries[0::2], keys[1::2], memory, temperature)
+    backward = references.info_nce(queries[1::2], keys[0::2], memory, temperature)
+
+    task = MoCo(queue=queue, temperature=temperature, symmetric=True)
+    found = loss_of(task, queries, keys, memory)
+    expected = (np.mean(forward[0]) + np.mean(backward[0])) / 2
+    np.testing.assert_allclose(found.value, expected, rtol=1e-12)
+    hits = np.mean([*forward[1], *backward[1]])
+    np.testing.assert_allclose(found.metrics["accuracy"], hits, rtol=1e-12)
+    entered = np.concatenate([keys, memory])[:queue]
+    np.testing.assert_allclose(found.memory, entered, rtol=1e-12)
+
+
+def test_symmetric_both_networks_see_both_views():
+    task = MoCo(symmetric=True)
+    assert task.online_views == (0, 1)
+    assert task.target(1000).views == (0, 1)
 
 
 @pytest.mark.parametrize("images", [0, 1])
@@ -96,6 +120,16 @@ def test_a_batch_without_another_image_is_refused(images: int):
 
     with pytest.raises(UserError, match=f"'moco' .* got {images}: use at least 2"):
         jax.eval_shape(value, jnp.zeros((images, 3)))
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_two_views_of_one_image_are_still_one_image(images: int):
+    def value(rows: jax.Array) -> jax.Array:
+        task = MoCo(queue=4, symmetric=True)
+        return task.loss(Outputs(rows, rows), None, jnp.zeros((4, 3))).value
+
+    with pytest.raises(UserError, match=f"'moco' .* got {images}: use at least 2"):
+        jax.eval_shape(value, jnp.zeros((2 * images, 3)))
 
 
 def test_the_network_sees_view_0_and_the_target_network_view_1():
@@ -122,7 +156,7 @@ def test_the_head_is_a_projector_without_batch_norm():
 
 
 def test_the_defaults_are_the_published_ones():
-    assert MoCo() == MoCo(0, 2048, 128, 0.2, 65536, 0.999)
+    assert MoCo() == MoCo(0, 2048, 128, 0.2, 65536, 0.999, False)
 
 
 @pytest.mark.parametrize(

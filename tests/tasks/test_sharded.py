@@ -23,7 +23,17 @@ def comparisons() -> dict[str, dict]:
 
 
 @pytest.mark.parametrize(
-    ("task", "inputs_per_device"), [("exemplar", 8), ("simclr", 4), ("moco", 4), ("byol", 4)]
+    ("task", "inputs_per_device"),
+    [
+        ("exemplar", 8),
+        ("simclr", 4),
+        ("moco", 4),
+        ("moco, symmetric", 4),
+        ("byol", 4),
+        ("barlow_twins", 4),
+        ("pirl", 4),
+        ("pirl, info_nce", 4),
+    ],
 )
 def test_eight_devices_compute_what_one_does(comparisons, task: str, inputs_per_device: int):
     found = comparisons[task]

@@ -8,13 +8,16 @@ import pytest
 
 from lens_jax import tasks
 from lens_jax.errors import UserError
+from lens_jax.models.heads import ImageAndPatches
 from lens_jax.ops.augment import Augmented
 from lens_jax.tasks import TASKS, make_task
+from lens_jax.tasks.barlow_twins import BarlowTwins
 from lens_jax.tasks.base import Augment, Batch, DataFacts, Loss, Outputs, Task, Views
 from lens_jax.tasks.byol import BYOL
 from lens_jax.tasks.exemplar import Exemplar
 from lens_jax.tasks.jigsaw import Jigsaw
 from lens_jax.tasks.moco import MoCo
+from lens_jax.tasks.pirl import PIRL
 from lens_jax.tasks.relative_patch_location import RelativePatchLocation
 from lens_jax.tasks.rotation import Rotation
 from lens_jax.tasks.simclr import SimCLR
@@ -30,11 +33,13 @@ TWO_VIEWS = {
     "simclr": SimCLR(hidden=8, embedding=5),
     "moco": MoCo(hidden=8, embedding=5, queue=9),
     "byol": BYOL(hidden=8, embedding=5),
+    "barlow_twins": BarlowTwins(hidden=8, embedding=5),
 }
 OTHERS = {
     "rotation": Rotation(),
     "exemplar": Exemplar(copies=3, size=4, embedding=6),
     "supervised": Supervised(3),
+    "pirl": PIRL(100, cell=2, patch=2, hidden=8, embedding=5, negatives=9),
 }
 SMALL = PATCHES | TWO_VIEWS | OTHERS
 FACTS = DataFacts(num_classes=7, size=100)
@@ -55,6 +60,9 @@ def outputs_of(task: Task, views: Views) -> Outputs:
     """What untrained heads make of the pixels; the target network's is the same head."""
     key = jax.random.key(0)
     features = views.inputs.reshape(len(views.inputs), -1)
+    if isinstance(task, PIRL):
+        # The same features for an image and for nine patches of it.
+        features = ImageAndPatches(features[0::2], jnp.repeat(features[1::2], 9, axis=0))
     head, target = task.head(jnp.float32), task.target(total_steps=10)
     online, variables = head.init_with_output(key, features, views.context, train=False)
     if target is None:
@@ -140,7 +148,7 @@ def test_images_are_augmented_before_they_are_turned(all_rotations: bool):
     assert (found.inputs != plain.inputs).any()
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if name != "exemplar"])
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in ("exemplar", "pirl")])
 def test_the_views_of_an_image_lie_side_by_side_and_are_augmented_once(name: str):
     batch, calls = random_batch(5), []
 
@@ -154,7 +162,7 @@ def test_the_views_of_an_image_lie_side_by_side_and_are_augmented_once(name: str
         assert len(array) % 5 == 0
 
     # No two images share a color, so that those of a view tell whose it is; crops of the exemplar
-    # task would blend them.
+    # task and of PIRL would blend them.
     per_image = len(views.inputs) // 5
     for i, view in enumerate(views.inputs):
         image = np.asarray(batch["image"][i // per_image])
@@ -205,6 +213,8 @@ def test_views_other_than_patches_are_pictures_as_they_are(name: str):
         ("simclr", (8, 5)),
         ("moco", (4, 5)),
         ("byol", (8, 5)),
+        ("barlow_twins", (8, 5)),
+        ("pirl", (8, 5)),
     ],
 )
 def test_every_task_has_a_loss_of_what_its_head_puts_out(name: str, shape: tuple[int, int]):
@@ -224,7 +234,7 @@ def test_every_task_has_a_loss_of_what_its_head_puts_out(name: str, shape: tuple
     assert 0 <= loss.metrics.get("accuracy", 0) <= 1
     assert jax.tree.map(jnp.shape, loss.memory) == jax.tree.map(jnp.shape, task.memory(key))
 
-    has_classes = name not in ("exemplar", *TWO_VIEWS)
+    has_classes = name not in ("exemplar", "pirl", *TWO_VIEWS)
     hits = task.hits(outputs, views.labels)
     assert task.has_classes == (hits is not None) == has_classes
     if has_classes:
@@ -259,6 +269,8 @@ PATCH_OPTIONS = {"cell": 4, "patch": 3, "jitter": False, "embedding": 5, "hidden
         ({"name": "simclr", "size": 8, "temperature": 0.5}, SimCLR(size=8, temperature=0.5)),
         ({"name": "moco", "queue": 64}, MoCo(queue=64)),
         ({"name": "byol", "momentum": 0.99}, BYOL(momentum=0.99)),
+        ({"name": "barlow_twins", "hidden": 8}, BarlowTwins(hidden=8)),
+        ({"name": "pirl", "negatives": 9}, PIRL(100, negatives=9)),
     ],
 )
 def test_a_task_takes_its_options(options: dict, task: Task):

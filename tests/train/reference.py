@@ -31,6 +31,8 @@ TASKS = {
     "simclr": {"hidden": 5, "embedding": 4},
     "moco": {"hidden": 5, "embedding": 4, "queue": 9},
     "byol": {"hidden": 5, "embedding": 4},
+    "barlow_twins": {"hidden": 5, "embedding": 4},
+    "pirl": {"cell": 3, "patch": 3, "hidden": 5, "embedding": 4, "negatives": 7},
 }
 ByKind = dict[str, Any]
 
@@ -64,7 +66,8 @@ def make_case(
     images = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (IMAGES, SIDE, SIDE, 3)))
 
     def make_views(images: jax.Array) -> Views:
-        return system.task.views(keys_of(0)(Purpose.VIEWS), {"image": images}, augment)
+        batch = {"image": images, "index": jnp.arange(IMAGES)}
+        return system.task.views(keys_of(0)(Purpose.VIEWS), batch, augment)
 
     @jax.jit
     def compute(state: TrainState, seed: int = 0) -> tuple[Gradients, Carried]:

@@ -69,6 +69,10 @@ def check_passes(case: Case) -> None:
         ("byol", 0.5, 1.0, "joint", "full", "images"),
         ("byol", 1.0, 0.5, "split", "full", "views"),
         ("byol", 1.0, 0.0, "joint", "reconstruction", "views"),
+        ("barlow_twins", 0.5, 1.0, "split", "full", "views"),
+        ("barlow_twins", 1.0, 0.5, "joint", "full", "images"),
+        ("pirl", 0.5, 1.0, "split", "full", "images"),
+        ("pirl", 1.0, 0.5, "joint", "full", "views"),
     ],
 )
 def test_one_pass_gives_the_gradients_of_two_separate_passes(

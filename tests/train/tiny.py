@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from lens_jax.models.network import Network
+from lens_jax.models.network import JigsawNetwork
 from lens_jax.tasks.base import DataFacts
 from lens_jax.train.durations import Clock
 from lens_jax.train.optimizers import extractor_optimizer, lens_optimizer
@@ -37,6 +37,18 @@ class TinyExtractor(nn.Module):
         return {"pre_logits": nn.tanh(x)}
 
 
+class TinyConvolution(nn.Module):
+    """For inputs of several sizes: a convolution, BatchNorm, and the mean over all places."""
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
+        x = nn.Conv(6, (2, 2), dtype=self.dtype)(images)
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x)
+        return {"pre_logits": jnp.mean(nn.tanh(x), axis=(1, 2))}
+
+
 class TinyLens(nn.Module):
     """Two dense layers on the colors of each pixel; like the U-Net, it starts as the identity."""
 
@@ -50,7 +62,9 @@ class TinyLens(nn.Module):
 
 def with_tiny_networks(system: System, dtype: Any = jnp.float32) -> System:
     """The system with the networks above in place of its own; task and head stay what they are."""
-    network = Network(TinyExtractor(dtype), system.network.head, system.network.standardize)
+    several_sizes = isinstance(system.network, JigsawNetwork)
+    extractor = TinyConvolution(dtype) if several_sizes else TinyExtractor(dtype)
+    network = system.network.clone(extractor=extractor)
     lens_network = None if system.lens_network is None else TinyLens(dtype)
     return system._replace(network=network, lens_network=lens_network)
 

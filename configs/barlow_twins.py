@@ -1,0 +1,61 @@
+"""Barlow Twins (Zbontar et al., 2021): alike in each number, the numbers unlike each other.
+
+    python -m lens_jax.main --config=configs/barlow_twins.py:glyphs --workdir=runs/barlow_twins
+    python -m lens_jax.main --config=configs/barlow_twins.py --workdir=gs://BUCKET/RUN
+
+- glyphs, digits, fashion_mnist, photo_crops: minutes on a laptop, see
+  `lens_jax.recipes.on_a_laptop`.
+- imagenet2012 (default), youtube8m, places205: views, projector and loss as published (arXiv
+  2103.03230) and in the authors' code, and 100 epochs of batch 1024, by SGD at 0.1 x batch / 256
+  where the paper has LARS. Not run here: no score.
+- cifar10, image_folder: the same views, without blur on 32 px, 8 epochs, on one GPU; on CIFAR-10
+  the projector and the scale of solo-learn's config, 2048 wide and 0.1.
+
+There is no lens unless asked for, with --config.lens.kind=network; its objective is `full`.
+"""
+
+from ml_collections import ConfigDict
+
+from lens_jax.recipes import LAPTOP, LARGE, base_config, on_a_laptop, two_views
+
+
+def get_config(variant: str = "imagenet2012") -> ConfigDict:
+    """The config for one of `lens_jax.defaults.DATASETS`, locked."""
+    config = base_config(variant)
+    config.task = ConfigDict(
+        {
+            "name": "barlow_twins",
+            "size": 0,
+            "hidden": 8192,
+            "embedding": 8192,
+            "off_diagonal": 0.0051,
+            "scale": 0.024,
+        }
+    )
+    two_views(config)
+    blurs = config.data.image_size > 32
+    config.augment.update(
+        {
+            "area": (0.08, 1.0),
+            "flip": 0.5,
+            "jitter": 0.8,
+            "jitter_kind": "torchvision",
+            "brightness": 0.4,
+            "contrast": 0.4,
+            "saturation": 0.2,
+            "hue": 0.1,
+            "gray": 0.2,
+            "blur": 1.0 if blurs else 0.0,
+            "later": {"blur": 0.1 if blurs else 0.0, "solarize": 0.2},
+        }
+    )
+    if variant in LARGE:
+        config.dtype = "bfloat16"
+        config.data.batch_size = 1024
+        config.train.duration = "100 epochs"
+        config.optimizer.warmup = "10 epochs"
+    if variant == "cifar10":
+        config.task.update({"hidden": 2048, "embedding": 2048, "scale": 0.1})
+    if variant in LAPTOP:
+        on_a_laptop(config, variant)
+    return config.lock()

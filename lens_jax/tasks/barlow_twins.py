@@ -1,0 +1,60 @@
+"""Barlow Twins: alike in each number, the numbers unlike (Zbontar et al., 2021, 2103.03230)."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+
+from lens_jax.losses.barlow_twins import barlow_twins
+from lens_jax.models.heads import MLP
+from lens_jax.tasks.base import Loss, Outputs, check_images, check_option, split_views
+from lens_jax.tasks.two_views import TwoViews
+
+
+@dataclasses.dataclass(frozen=True)
+class BarlowTwins(TwoViews):
+    """Each number of a view's embedding follows that of the other view, and no other number.
+
+    The embeddings of each view are standardized over the whole batch, as by BatchNorm without
+    scale and shift. Two things differ from the authors' code: both views go through the network
+    together, so that its own BatchNorm sees them as one batch, where theirs are two; and the last
+    layer of the projector has a bias, which the standardization takes away again.
+
+    Attributes:
+        hidden: width of the projector's two hidden layers.
+        embedding: length of the embeddings; their correlations take its square in memory.
+        off_diagonal: weight of the correlations that should be 0; lambda in the paper.
+        scale: multiplies the loss; the authors' default until they took it out, for learning rates
+            of the other methods' size.
+
+    """
+
+    hidden: int = 8192
+    embedding: int = 8192
+    off_diagonal: float = 0.0051
+    scale: float = 0.024
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("hidden", self.hidden, self.hidden >= 1, "at least 1")
+        check_option("embedding", self.embedding, self.embedding >= 2, "at least 2")
+        check_option("off_diagonal", self.off_diagonal, self.off_diagonal >= 0, "at least 0")
+        check_option("scale", self.scale, self.scale > 0, "greater than 0")
+
+    def head(self, dtype: Any) -> nn.Module:
+        """The projector: dense, BatchNorm, ReLU, the same again, dense."""
+        return MLP((self.hidden, self.hidden, self.embedding), dtype)
+
+    def loss(self, outputs: Outputs, labels: Any, memory: Any) -> Loss:
+        """The loss over the pairs of views, [2B, f], see `losses.barlow_twins`.
+
+        Metrics are "invariance", the mean correlation of a number with itself in the other view,
+        and "redundancy", the root mean square of its correlations with the other numbers.
+        """
+        del labels  # the other view is known from its place
+        first, second = split_views(outputs.online, 2)
+        check_images("barlow_twins", len(first))
+
+        found = barlow_twins(first, second, self.off_diagonal, self.scale)
+        metrics = {"invariance": found.invariance, "redundancy": found.redundancy}
+        return Loss(found.value, metrics, memory)

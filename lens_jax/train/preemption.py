@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from jax.experimental import multihost_utils
@@ -52,3 +52,9 @@ def watch() -> Iterator[Callable[[int], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def end_early(step: int) -> NoReturn:
+    """Ends a training that was told to, once its state is being saved."""
+    print(f"preempted: saving at step {step} and ending; start again to go on", flush=True)
+    raise SystemExit(EXIT_STATUS)

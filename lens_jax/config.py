@@ -9,7 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from lens_jax.command_line import ALIASES
-from lens_jax.defaults import DEFAULTS, RANGES
+from lens_jax.defaults import DEFAULTS, EARLIER, RANGES
 from lens_jax.errors import UserError, check_choice, check_range
 from lens_jax.lens.lens import Lens
 from lens_jax.models.resnet import ARCHITECTURES, STEMS
@@ -18,6 +18,7 @@ from lens_jax.ops.shortcuts import SHORTCUTS
 from lens_jax.tasks import TASKS
 
 DTYPES = ("float32", "bfloat16")
+ON_COLLAPSE = ("warn", "stop")
 OPTIMIZERS = ("sgd", "lars")
 SCHEDULES = ("cosine", "step", "constant")
 
@@ -32,6 +33,7 @@ FREE = (
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.log_every",
+    "train.on_collapse",
     "train.rollbacks",
 )
 
@@ -126,6 +128,7 @@ def check(config: ConfigDict) -> None:
     check_choice("dtype", config.dtype, DTYPES)
     check_choice("optimizer", config.optimizer.name, OPTIMIZERS)
     check_choice("schedule", config.optimizer.schedule, SCHEDULES)
+    check_choice("train.on_collapse", config.train.on_collapse, ON_COLLAPSE)
     check_choice("classes", data.classes, CLASSES)
     check_choice("crop", data.crop, CROPS)
     check_choice("evaluation crop", data.eval_crop, EVAL_CROPS)
@@ -175,13 +178,13 @@ def from_json(values: dict[str, Any]) -> ConfigDict:
 
 
 def complete(values: dict[str, Any]) -> dict[str, Any]:
-    """A stored config with the defaults of all keys that came after it was stored.
+    """A stored config with the values that the keys which came later had before.
 
-    A key whose default would change what an older run computed raises the format's number instead,
-    see `workdir.files.FORMAT`.
+    Those are their defaults, or what `EARLIER` has. A key whose default would change what an older
+    run computed raises the format's number instead, see `workdir.files.FORMAT`.
     """
     defaults = to_json(ConfigDict(DEFAULTS))
-    return _with_defaults(defaults, values)
+    return _with_defaults(_with_defaults(defaults, EARLIER), values)
 
 
 def _with_defaults(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,8 @@ TRAIN = {
     "checkpoint_every": "1 epochs",
     "keep_checkpoints": 3,
     "rollbacks": 0,  # returns to the last checkpoint from a number that is not finite
+    "monitors": True,  # watch embeddings and features, with a probe and neighbors where labels are
+    "on_collapse": "warn",  # when all embeddings have become alike: warn, or stop
 }
 
 DEFAULTS = {
@@ -108,6 +110,9 @@ DEFAULTS = {
     "optimizer": OPTIMIZER,
     "train": TRAIN,
 }
+
+# What keys stand for in a config from before they were there, if not for the default.
+EARLIER = {"train": {"monitors": False}}
 
 # The least and the largest legal value of the numbers above. Those of "lens", "augment", "task" and
 # "data.depth" stand in the classes that are made of them, which check themselves.

@@ -53,10 +53,15 @@ class Network(nn.Module):
         return self.head.target(features, context, train)
 
     def taps(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
-        """Images [N, h, w, 3] in [-1, 1] -> the extractor's taps by name."""
+        """Images [N, h, w, 3] in [-1, 1] -> the extractor's taps by name.
+
+        "pre_logits" is also Flax's intermediate "features", for who wants to see what a head reads.
+        """
         if self.standardize:
             images = standardized(images)
-        return self.extractor(images, train)
+        taps = self.extractor(images, train)
+        self.sow("intermediates", "features", taps["pre_logits"])
+        return taps
 
 
 class JigsawNetwork(Network):

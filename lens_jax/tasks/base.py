@@ -156,6 +156,14 @@ class Task:
         logits = self.logits(outputs)
         return None if logits is None else jnp.argmax(logits, axis=-1) == labels
 
+    def embeddings(self, outputs: Outputs) -> Sequence[jax.Array]:
+        """The embeddings that the loss compares, for whoever watches a training.
+
+        One array [B, f] for each view of an image, the first two of views that should be alike;
+        none for a task that compares no embeddings.
+        """
+        return ()
+
     def target(self, total_steps: int) -> Target | None:
         """The target network in a training of `total_steps`; None: there is none."""
         return None

@@ -1,9 +1,11 @@
 """BYOL: predict the other view's embedding in a target network (Grill et al., 2020, 2006.07733)."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -47,6 +49,12 @@ class BYOL(TwoViews):
         """The target network sees both views."""
         fade = optax.cosine_decay_schedule(1 - self.momentum, max(1, total_steps))
         return Target((0, 1), lambda step: 1 - fade(step))
+
+    def embeddings(self, outputs: Outputs) -> Sequence[jax.Array]:
+        """The predictions of the first view, and what they should be."""
+        prediction, _ = split_views(outputs.online, 2)
+        _, projection = split_views(outputs.target, 2)
+        return prediction, projection
 
     def loss(self, outputs: Outputs, labels: Any, memory: Any) -> Loss:
         """The sum over both directions of 2 - 2 cos(prediction, projection), averaged over images.

@@ -1,6 +1,7 @@
 """Exemplar: which crops are of one image? (Dosovitskiy et al., 2014, arXiv 1406.6909)."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -20,6 +21,7 @@ from lens_jax.tasks.base import (
     Views,
     check_images,
     check_option,
+    split_views,
 )
 
 
@@ -76,6 +78,10 @@ class Exemplar(Task):
     def head(self, dtype: Any) -> nn.Module:
         """A linear layer to the embedding."""
         return LinearHead(self.embedding, dtype)
+
+    def embeddings(self, outputs: Outputs) -> Sequence[jax.Array]:
+        """Those of each crop."""
+        return split_views(outputs.online, self.copies)
 
     def loss(self, outputs: Outputs, labels: jax.Array, memory: Any) -> Loss:
         """The mean over all pairs of an image of max(0, margin + |a-p|^2 - |a-n|^2).

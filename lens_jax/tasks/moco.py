@@ -1,6 +1,7 @@
 """MoCo v2: find the key of one's image among a queue of others (Chen et al., 2020, 2003.04297)."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -76,6 +77,10 @@ class MoCo(TwoViews):
     def memory(self, key: jax.Array) -> jax.Array:
         """The queue: random rows of length 1, [queue, embedding], until keys take their places."""
         return normalize(jax.random.normal(key, (self.queue, self.embedding)))
+
+    def embeddings(self, outputs: Outputs) -> Sequence[jax.Array]:
+        """The queries and their keys."""
+        return outputs.online, outputs.target
 
     def loss(self, outputs: Outputs, labels: Any, memory: jax.Array) -> Loss:
         """InfoNCE of the queries with their keys and the queue, see `info_nce`.

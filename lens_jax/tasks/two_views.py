@@ -1,11 +1,21 @@
 """Two augmented views of each image: what the contrastive methods compare."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 
 from lens_jax.ops import crop
-from lens_jax.tasks.base import Augment, Batch, Task, Views, check_option, join_views
+from lens_jax.tasks.base import (
+    Augment,
+    Batch,
+    Outputs,
+    Task,
+    Views,
+    check_option,
+    join_views,
+    split_views,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +44,10 @@ class TwoViews(Task):
         second = augment(images, view=1, size=self.size)
         inputs = join_views(first.images, second.images)
         return Views(inputs, context=join_views(first.parameters, second.parameters))
+
+    def embeddings(self, outputs: Outputs) -> Sequence[jax.Array]:
+        """Those of both views."""
+        return split_views(outputs.online, 2)
 
     def crops(self, images: jax.Array) -> jax.Array:
         """The whole images in the size of the views."""

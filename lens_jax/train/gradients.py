@@ -14,21 +14,14 @@ import jax.numpy as jnp
 
 from lens_jax.lens.attacks import Gradient, attack
 from lens_jax.lens.lens import LENSED, Lens
-from lens_jax.tasks.base import Loss, Outputs, Views
-from lens_jax.train.division import (
-    ByKind,
-    Division,
-    MakeViews,
-    choose_views,
-    divide,
-    divide_kinds,
-    join_kinds,
-)
+from lens_jax.tasks.base import Loss, Outputs
+from lens_jax.train.division import ByKind, Division, MakeViews, divide
+from lens_jax.train.forward import Keys, Pass, online_outputs, target_outputs
+from lens_jax.train.monitors import Observed, monitor_step
 from lens_jax.train.state import TrainState
 from lens_jax.train.system import Purpose, System
 
 Metrics = dict[str, jax.Array]
-Keys = Callable[[Purpose], jax.Array]
 
 
 class Gradients(NamedTuple):
@@ -37,6 +30,7 @@ class Gradients(NamedTuple):
     params: Any
     lens_params: Any
     metrics: Metrics
+    probe: Any = None
 
 
 class Carried(NamedTuple):
@@ -47,17 +41,13 @@ class Carried(NamedTuple):
     memory: ByKind
 
 
-class Pass(NamedTuple):
-    """What stays the same in one pass over a batch."""
-
-    system: System
-    state: TrainState
-    division: Division
-    keys: Keys
-
-
 def compute_gradients(
-    system: System, state: TrainState, images: jax.Array, make_views: MakeViews, keys: Keys
+    system: System,
+    state: TrainState,
+    images: jax.Array,
+    make_views: MakeViews,
+    keys: Keys,
+    labels: jax.Array | None = None,
 ) -> tuple[Gradients, Carried]:
     """The gradients of the pretext loss and of L_lens, and what the pass leaves behind.
 
@@ -68,7 +58,8 @@ def compute_gradients(
     5. the adversarial loss, pulled back through 3 to the inputs and, with lambda for the change,
        through 1 to the lens's parameters
 
-    The network never receives the lens's gradient, nor the lens the network's.
+    The network never receives the lens's gradient, nor the lens the network's. The classes of the
+    images, `labels`, are only watched, see `monitors.monitor_step`.
     """
     lens = system.lens
     division = divide(lens, images, make_views)
@@ -83,7 +74,7 @@ def compute_gradients(
 
     # 3. The network's outputs by kind.
     forward = partial(online_outputs, this)
-    outputs, pull_network, batch_stats = jax.vjp(forward, state.params, inputs, has_aux=True)
+    outputs, pull_network, left = jax.vjp(forward, state.params, inputs, has_aux=True)
 
     # 4. The network's gradient.
     pretext = partial(pretext_loss, this, targets)
@@ -94,9 +85,14 @@ def compute_gradients(
     if division.original is not None:
         metrics["lens_reconstruction"] = change
     memory = state.memory | {kind: loss.memory for kind, loss in losses.items()}
-    carried = Carried(batch_stats, target_stats, memory)
+    carried = Carried(left.stats, target_stats, memory)
+
+    # What is watched beside; none of it reaches the network.
+    observed = Observed(outputs, targets, left.features)
+    probe_gradient, watched = monitor_step(system, state, observed, labels)
+    metrics |= watched
     if not lens.trains:
-        return Gradients(params_gradient, {}, metrics), carried
+        return Gradients(params_gradient, {}, metrics, probe_gradient), carried
 
     # 5. The lens's gradient.
     adversarial = partial(adversarial_loss, this, targets)
@@ -111,7 +107,7 @@ def compute_gradients(
     lens_gradient = when_updated(lens, state, pull_to_lens)
     metrics["lens_adversarial"] = adversarial_value
     metrics["lens_penalty"] = state.lens_penalty
-    return Gradients(params_gradient, lens_gradient, metrics), carried
+    return Gradients(params_gradient, lens_gradient, metrics, probe_gradient), carried
 
 
 def make_alter(this: Pass) -> Callable[[Any], jax.Array]:
@@ -159,69 +155,6 @@ def lensed_inputs(
     inputs[LENSED] = division.to_inputs(altered)
     change = jnp.mean((original - altered) ** 2)
     return inputs, change
-
-
-def target_outputs(this: Pass, inputs: ByKind) -> tuple[ByKind, Any]:
-    """The target network's outputs by kind, without a gradient, and its new statistics."""
-    target = this.system.target
-    if target is None:
-        return {}, {}
-    params, stats = this.state.target_params, this.state.target_stats
-    outputs, stats = apply_network(this, params, stats, inputs, target.views, method="target")
-    return jax.lax.stop_gradient(outputs), stats
-
-
-def online_outputs(this: Pass, params: Any, inputs: ByKind) -> tuple[ByKind, Any]:
-    """The trained network's outputs by kind, and its new statistics."""
-    stats = this.state.batch_stats
-    return apply_network(this, params, stats, inputs, this.system.task.online_views)
-
-
-def apply_network(
-    this: Pass,
-    params: Any,
-    stats: Any,
-    inputs: ByKind,
-    chosen: tuple[int, ...] | None,
-    method: str | None = None,
-) -> tuple[ByKind, Any]:
-    """Outputs by kind for the chosen views of each image, and the new statistics.
-
-    One pass over all kinds, so that BatchNorm sees them together; or one for each kind, where its
-    statistics are split.
-    """
-    network = this.system.network
-    division = this.division
-
-    def apply(stats: Any, views: Views) -> tuple[Any, Any]:
-        outputs, updated = network.apply(
-            {"params": params, "batch_stats": stats},
-            views.inputs,
-            views.context,
-            train=True,
-            method=method,
-            mutable=["batch_stats"],
-            rngs={"dropout": this.keys(Purpose.DROPOUT)},
-        )
-        return outputs, updated.get("batch_stats", {})
-
-    # The views that this network sees, and of how many images they are.
-    views_by_kind = {}
-    images = {}
-    for kind, kind_inputs in inputs.items():
-        views = division.views[kind]._replace(inputs=kind_inputs, labels=None)
-        views_by_kind[kind] = choose_views(views, chosen, division.per_image)
-        images[kind] = len(kind_inputs) // division.per_image
-
-    if not this.system.lens.split:
-        outputs, stats = apply(stats, join_kinds(views_by_kind))
-        return divide_kinds(outputs, images), stats
-
-    outputs = {}
-    new_stats = dict(stats)
-    for kind, views in views_by_kind.items():
-        outputs[kind], new_stats[kind] = apply(stats[kind], views)
-    return outputs, new_stats
 
 
 def pretext_loss(this: Pass, targets: ByKind, outputs: ByKind) -> tuple[jax.Array, dict[str, Loss]]:

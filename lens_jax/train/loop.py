@@ -1,10 +1,9 @@
 """The training story, from config to last checkpoint."""
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,12 +17,12 @@ from lens_jax.data.decode import read_decoding
 from lens_jax.devices import cache, distributed, mesh
 from lens_jax.train import compiling, finite, preemption, same_data, warm_start
 from lens_jax.train.claim import claim_workdir
-from lens_jax.train.gradients import Metrics
-from lens_jax.train.progress import report_progress, timing
+from lens_jax.train.progress import Window, report_progress, timing
 from lens_jax.train.setup import Setup, make_setup
 from lens_jax.train.state import TrainState
+from lens_jax.train.watch import Watch
 from lens_jax.workdir import checkpoints, files, lock
-from lens_jax.workdir.metrics import open_metrics
+from lens_jax.workdir.metrics import Scalars, open_metrics
 
 # The device has these to do while the host reads; with more, batches would fill its memory.
 STEPS_AHEAD = 2
@@ -43,6 +42,7 @@ class Training(NamedTuple):
     manager: Any
     skipped: Skipped
     began: float
+    watch: Watch
 
 
 class Progress(NamedTuple):
@@ -58,15 +58,6 @@ class Progress(NamedTuple):
     rollbacks: int
 
 
-@dataclasses.dataclass
-class Window:
-    """The steps since metrics were last written."""
-
-    metrics: list[Metrics] = dataclasses.field(default_factory=list)
-    began: float = dataclasses.field(default_factory=time.monotonic)
-    waited: float = 0.0
-
-
 def train(
     config: ConfigDict, workdir: str, *, init: str = "", allow_changed_data: bool = False
 ) -> None:
@@ -79,8 +70,8 @@ def train(
 
     Raises `UserError` for a config that cannot be run, for a `workdir` of another config, of
     another run that is still training, or that cannot be written or read again, for data that has
-    changed since unless `allow_changed_data`, for too many unreadable images, and at the first
-    number that is not finite.
+    changed since unless `allow_changed_data`, for too many unreadable images, at the first number
+    that is not finite, and at a collapse where `train.on_collapse` says so.
     """
     with preemption.watch() as preempted, open_training(config, workdir, init) as training:
         progress = start(training, allow_changed_data)
@@ -91,6 +82,7 @@ def train(
             step_fn, seconds = compiling.compile_step(training.setup.traced.step)
             devices = f"{training.devices.size} {jax.default_backend()} device(s)"
             print(f"compiled the step in {seconds:.1f} s for {devices}", flush=True)
+            training.watch.compile(progress.state)
         while progress.step < total:
             progress = train_or_roll_back(training, progress, step_fn, preempted)
     print(f"trained to step {progress.step}; checkpoints, metrics and config are in {workdir}")
@@ -108,12 +100,13 @@ def open_training(config: ConfigDict, workdir: str, init: str) -> Iterator[Train
     setup = make_setup(config, devices)
     if jax.process_index() == 0:
         print(*setup.source.notes, sep="\n", flush=True)
+    watch = Watch(config, setup, devices)
     with lock.hold(workdir):
         init = claim_workdir(config, workdir, init)
         cache.use_cache(workdir)
         with checkpoints.open_for_training(workdir, config.train.keep_checkpoints) as manager:
             skipped = Skipped(setup.source)
-            yield Training(config, workdir, init, devices, setup, manager, skipped, began)
+            yield Training(config, workdir, init, devices, setup, manager, skipped, began, watch)
 
 
 def start(training: Training, allow_changed_data: bool = False) -> Progress:
@@ -221,15 +214,15 @@ def train_to_the_end(
                 continue
 
             # Metrics are fetched from the devices, which waits for this step to end.
-            scalars = finite.mean(window.metrics, step, training.workdir)
-            seconds = time.monotonic() - window.began
-            steps = len(window.metrics)
-            scalars |= timing(setup.clock, step, steps, seconds, window.waited)
+            scalars = summarize(training, window, step)
+            if saves and not stops:
+                scalars |= training.watch.measure(state)
             scalars["seconds"] = progress.seconds + time.monotonic() - training.began
             window = Window()
             write(step, scalars)
             if is_first_process:
                 report_progress(step, total, scalars)
+            training.watch.check(step, scalars)
             distributed.check_skipped(training.skipped, training.config.data.max_skipped)
 
             if saves:
@@ -237,8 +230,16 @@ def train_to_the_end(
                 record = run_record(training.config, setup, reached)
                 checkpoints.save(training.manager, step, state, record)
             if stops and step < total:
-                end_early(step)
+                preemption.end_early(step)
     return progress._replace(step=total)
+
+
+def summarize(training: Training, window: Window, step: int) -> Scalars:
+    """The mean metrics of the steps up to `step`, and how fast they were."""
+    scalars = finite.mean(window.metrics, step, training.workdir)
+    seconds = time.monotonic() - window.began
+    steps = len(window.metrics)
+    return scalars | timing(training.setup.clock, step, steps, seconds, window.waited)
 
 
 def save_untrained(training: Training, progress: Progress) -> None:
@@ -254,12 +255,6 @@ def next_batch(training: Training, batches: Batches, window: Window) -> Any:
     batch = next(batches)
     window.waited += time.monotonic() - began
     return mesh.put_batch(training.devices, batch)
-
-
-def end_early(step: int) -> NoReturn:
-    """Ends a training that was told to, once its state is being saved."""
-    print(f"preempted: saving at step {step} and ending; start again to go on", flush=True)
-    raise SystemExit(preemption.EXIT_STATUS)
 
 
 def run_record(config: ConfigDict, setup: Setup, progress: Progress) -> dict[str, Any]:

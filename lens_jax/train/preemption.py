@@ -82,6 +82,12 @@ def _handling(numbers: tuple[int, ...], handle: Callable[[int, Any], None]) -> I
             signal.signal(number, handler)
 
 
+def end_early(step: int) -> NoReturn:
+    """Ends a training that was told to, once its state is being saved."""
+    print(f"preempted: saving at step {step} and ending; start again to go on", flush=True)
+    raise SystemExit(EXIT_STATUS)
+
+
 def _announce_save() -> None:
     print("interrupted: saving; once more ends at once", flush=True)
 

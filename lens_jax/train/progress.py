@@ -1,15 +1,27 @@
 """How fast a training is, and the line of progress that it prints."""
 
+import dataclasses
 import math
 import sys
+import time
 
 from lens_jax.train.durations import Clock
+from lens_jax.train.gradients import Metrics
 from lens_jax.workdir.metrics import Scalars
 
 SHOWN = ("loss", "accuracy_lensed", "accuracy_raw", "lens_reconstruction")
 BAR_LENGTH = 20
 # The fraction of the time spent in waiting for images from which on it is worth a look.
 NOTABLE_WAIT = 0.02
+
+
+@dataclasses.dataclass
+class Window:
+    """The steps since metrics were last written."""
+
+    metrics: list[Metrics] = dataclasses.field(default_factory=list)
+    began: float = dataclasses.field(default_factory=time.monotonic)
+    waited: float = 0.0
 
 
 def timing(clock: Clock, step: int, steps: int, seconds: float, waited: float) -> Scalars:

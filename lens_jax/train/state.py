@@ -1,5 +1,6 @@
 """What training carries from step to step."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import flax.struct
@@ -30,6 +31,7 @@ class TrainState:
       lens_opt_state: of the optimizer of `lens_params`.
       lens_penalty: lambda at the next step.
       memory: what the task remembers, by kind of inputs.
+      probe: "params" and "opt_state" of the online probe; empty without one.
 
     """
 
@@ -43,6 +45,7 @@ class TrainState:
     lens_opt_state: Any
     lens_penalty: jax.Array
     memory: Any
+    probe: Any
 
 
 def init_state(
@@ -68,6 +71,12 @@ def init_state(
         lens_key = make_key(config.seed, 0, Purpose.LENS)
         lens_params = system.lens_network.init(lens_key, altered)["params"]
 
+    probe = {}
+    if system.probe is not None:
+        taps = partial(system.network.apply, train=False, method="taps")
+        features = jax.eval_shape(taps, variables, views.inputs)["pre_logits"]
+        probe = system.probe.init(features.shape[-1])
+
     memory_key = make_key(config.seed, 0, Purpose.MEMORY)
     has_target = system.target is not None
     return TrainState(
@@ -81,6 +90,7 @@ def init_state(
         lens_opt_state=lens_optimizer.init(lens_params),
         lens_penalty=jnp.float32(system.lens.first_penalty()),
         memory={kind: system.task.memory(memory_key) for kind in system.lens.kinds},
+        probe=probe,
     )
 
 

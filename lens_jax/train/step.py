@@ -37,7 +37,7 @@ def make_step(
             return make_views(system, batch | {"image": images}, config.seed, tick)
 
         keys = partial(make_key, config.seed, tick)
-        return compute_gradients(system, state, batch["image"], views_of, keys)
+        return compute_gradients(system, state, batch["image"], views_of, keys, batch["label"])
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         gradients, carried = accumulate(compute, config.train.accumulate, state, batch)
@@ -50,6 +50,9 @@ def make_step(
         lens_penalty = state.lens_penalty
         if system.lens.trains:
             lens_penalty = system.lens.next_penalty(lens_penalty, metrics["lens_reconstruction"])
+        probe = state.probe
+        if system.probe is not None:
+            probe = system.probe.update(probe, gradients.probe)
 
         state = state.replace(
             step=state.step + 1,
@@ -59,6 +62,7 @@ def make_step(
             lens_params=lens_params,
             lens_opt_state=lens_opt_state,
             lens_penalty=lens_penalty,
+            probe=probe,
             **carried._asdict(),
         )
         return state, metrics

@@ -15,6 +15,7 @@ from lens_jax.ops import color, shortcuts
 from lens_jax.ops.augment import Augmentation, Augmented, make_augmentations
 from lens_jax.tasks import make_task
 from lens_jax.tasks.base import Augment, Batch, DataFacts, Target, Task, Views
+from lens_jax.train.probe import Probe, make_probe
 
 if TYPE_CHECKING:  # the step runs on machines that have no ml_collections
     from ml_collections import ConfigDict
@@ -42,6 +43,8 @@ class System(NamedTuple):
       lens: what alters the inputs.
       lens_network: the network that does so; None where something else does, or nothing.
       augmentations: one for the first view of an image, one for all later views.
+      monitored: whether the step also computes what is watched.
+      probe: the linear classifier that learns beside the network; None without labels.
 
     """
 
@@ -51,6 +54,8 @@ class System(NamedTuple):
     lens: Lens
     lens_network: UNet | None
     augmentations: tuple[Augmentation, ...]
+    monitored: bool
+    probe: Probe | None
 
 
 def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> System:
@@ -94,6 +99,8 @@ def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> Sys
         lens=lens,
         lens_network=lens.make_network(dtype, config.remat),
         augmentations=make_augmentations(config.augment),
+        monitored=config.train.monitors,
+        probe=make_probe(facts.num_classes) if config.train.monitors else None,
     )
 
 

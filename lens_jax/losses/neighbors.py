@@ -1,0 +1,45 @@
+"""Classification by the nearest neighbors among features whose labels are known."""
+
+import jax
+import jax.numpy as jnp
+
+from lens_jax.losses.contrastive import normalize
+
+_PRECISION = jax.lax.Precision.HIGHEST
+
+
+def weighted_neighbors(
+    bank: jax.Array,
+    bank_labels: jax.Array,
+    queries: jax.Array,
+    *,
+    classes: int,
+    neighbors: int,
+    temperature: float,
+) -> jax.Array:
+    """The weight of each class among the nearest neighbors of each query, [M, classes].
+
+    Of the k rows of the bank that are most similar to a query by the cosine s, each gives its class
+    the weight exp(s / t); the largest sum wins. Wu et al. (2018, arXiv 1805.01978) take k = 200 and
+    t = 0.07, DINO (Caron et al., 2021, arXiv 2104.14294) k = 20 at the same t.
+
+    Args:
+      bank: features [N, f].
+      bank_labels: their classes, int [N]; rows with a label below 0 have none and are left out.
+      queries: features [M, f].
+      classes: how many classes there are.
+      neighbors: k; all of the bank where it has fewer rows.
+      temperature: t, above 0.
+
+    """
+    bank = normalize(bank)
+    queries = normalize(queries)
+    similarities = jnp.matmul(queries, bank.T, precision=_PRECISION)
+    similarities = jnp.where(bank_labels >= 0, similarities, -jnp.inf)
+    nearest, rows = jax.lax.top_k(similarities, min(neighbors, len(bank)))
+
+    # exp((s - 1) / t) is the same but for a factor, and is never too large.
+    weights = jnp.exp((nearest - 1) / temperature)
+    totals = jnp.zeros((len(queries), classes), weights.dtype)
+    query = jnp.arange(len(queries))[:, None]
+    return totals.at[query, bank_labels[rows]].add(weights)

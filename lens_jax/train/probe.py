@@ -1,0 +1,100 @@
+"""A linear classifier that learns beside the network, on features that no gradient reaches."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+_ADAM = optax.scale_by_adam()
+_LEAST_VARIANCE = 1e-5
+
+
+class Probe(NamedTuple):
+    """The classifier: one logit a class, from the features of an image.
+
+    It learns by Adam at a learning rate of 1 / f, for f features of standard deviation 1: a step
+    changes a logit by 1 or less, however many features there are.
+
+    Attributes:
+      classes: number of classes; labels below 0 say that an image has none.
+
+    """
+
+    classes: int
+
+    def init(self, size: int) -> dict[str, Any]:
+        """What is kept of it in a `TrainState`, for features [N, size].
+
+        Zeros will do: the loss is convex.
+        """
+        kernel = jnp.zeros((size, self.classes))
+        bias = jnp.zeros(self.classes)
+        params = {"kernel": kernel, "bias": bias}
+        return {"params": params, "opt_state": _ADAM.init(params)}
+
+    def gradient(
+        self, params: Any, features: jax.Array, labels: jax.Array
+    ) -> tuple[Any, jax.Array]:
+        """The gradient of the mean cross-entropy, and the accuracy before the update.
+
+        Both over the images that have a label; zeros where none has. Nothing flows back through the
+        features.
+
+        Args:
+          params: of the classifier.
+          features: [N, f].
+          labels: int [N].
+
+        """
+        inputs = standardize(jax.lax.stop_gradient(features))
+        labeled = labels >= 0
+        count = jnp.maximum(jnp.sum(labeled), 1)
+        # Of class 0 where there is none, which does not count.
+        targets = jnp.maximum(labels, 0)
+
+        def loss(params: Any) -> tuple[jax.Array, jax.Array]:
+            logits = apply(params, inputs)
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+            return jnp.sum(losses * labeled) / count, accuracy(logits, labels)
+
+        return jax.grad(loss, has_aux=True)(params)
+
+    def update(self, state: dict[str, Any], gradient: Any) -> dict[str, Any]:
+        """What is kept of it after a step with this gradient."""
+        params = state["params"]
+        learning_rate = 1 / len(params["kernel"])
+        updates, opt_state = _ADAM.update(gradient, state["opt_state"])
+        steps = jax.tree.map(lambda update: -learning_rate * update, updates)
+        params = optax.apply_updates(params, steps)
+        return {"params": params, "opt_state": opt_state}
+
+
+def make_probe(num_classes: int) -> Probe | None:
+    """The probe for data with so many classes; None where there is nothing to tell apart."""
+    return Probe(num_classes) if num_classes >= 2 else None
+
+
+def standardize(features: jax.Array) -> jax.Array:
+    """Each column of [N, f] with mean 0 and, unless it is constant, standard deviation 1.
+
+    The statistics are those of these very rows: there is nothing to keep for evaluation.
+    """
+    mean = jnp.mean(features, axis=0)
+    variance = jnp.var(features, axis=0)
+    return (features - mean) * jax.lax.rsqrt(variance + _LEAST_VARIANCE)
+
+
+def apply(params: Any, inputs: jax.Array) -> jax.Array:
+    """The logits [N, classes] of standardized features [N, f]."""
+    return inputs @ params["kernel"] + params["bias"]
+
+
+def accuracy(scores: jax.Array, labels: jax.Array) -> jax.Array:
+    """The fraction of rows whose highest score, of [N, classes], is that of their label.
+
+    Rows with a label below 0 do not count; 0 where all are such.
+    """
+    hits = jnp.argmax(scores, axis=-1) == labels
+    count = jnp.sum(labels >= 0)
+    return jnp.sum(hits, dtype=scores.dtype) / jnp.maximum(count, 1)

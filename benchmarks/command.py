@@ -14,14 +14,14 @@ from lens_jax.errors import UserError
 DEFAULT_CONFIG = "configs/rotation.py:glyphs"
 
 
-def run(main: Callable[[], None]) -> None:
-    """Runs `main` as `cli.run` does, with `--config=DEFAULT_CONFIG` where no config is given.
+def run(main: Callable[[], None], default_config: str = DEFAULT_CONFIG) -> None:
+    """Runs `main` as `cli.run` does, with a `--config` where none is given.
 
     A flag's default would not do: it is loaded before `cli.run` can explain a mistyped key.
     """
     named = [word for word in sys.argv if re.match("--?config(=|$)", word)]
     if not named:
-        sys.argv.insert(1, f"--config={DEFAULT_CONFIG}")
+        sys.argv.insert(1, f"--config={default_config}")
     cli.run(main)
 
 

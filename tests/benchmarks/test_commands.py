@@ -14,7 +14,9 @@ def refuse(*words: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("name", ["step", "peer_torch", "conv", "memory", "chaos", "baselines"])
+@pytest.mark.parametrize(
+    "name", ["step", "peer_torch", "augment", "conv", "memory", "chaos", "baselines"]
+)
 def test_every_benchmark_answers_help_with_its_command_line_and_flags(name: str):
     ended = run(sys.executable, "-m", f"benchmarks.{name}", "--help")
     assert ended.returncode == 0, ended.stderr
@@ -52,13 +54,16 @@ def test_a_mistake_ends_a_benchmark_in_one_line_before_anything_starts(
     assert refuse("-m", f"benchmarks.{name}", flag).startswith(f"error: {message}")
 
 
-def test_without_pytorch_the_peer_explains_how_to_get_it():
+@pytest.mark.parametrize(
+    ("name", "packages"), [("peer_torch", "torch"), ("augment", "torch torchvision")]
+)
+def test_without_pytorch_a_peer_explains_how_to_get_it(name: str, packages: str):
     code = (
         "import runpy, sys; sys.modules['torch'] = None; "
-        "runpy.run_module('benchmarks.peer_torch', run_name='__main__', alter_sys=True)"
+        f"runpy.run_module('benchmarks.{name}', run_name='__main__', alter_sys=True)"
     )
     line = refuse("-c", code)
-    assert line.endswith("PyTorch, which is not installed: run `pip install torch`")
+    assert line.endswith(f"not installed: run `pip install {packages}`")
 
 
 @pytest.mark.parametrize(

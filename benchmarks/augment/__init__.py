@@ -1,0 +1,1 @@
+"""What augmentations cost, batched on the device, beside torchvision's."""

@@ -10,6 +10,8 @@
   global, where theirs are of a GPU each and shuffled. Not run here: no score.
 - cifar10, image_folder: the same views, without blur on 32 px, 8 epochs, 4,096 keys, on one GPU.
 
+With --config.task.symmetric=True each view is both query and key, for twice the time of a step.
+
 There is no lens unless asked for, with --config.lens.kind=network; its objective is `full`.
 """
 
@@ -30,6 +32,7 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
             "temperature": 0.2,
             "queue": 65536 if variant in LARGE else 4096,
             "momentum": 0.999 if variant in LARGE else 0.99,
+            "symmetric": False,
         }
     )
     two_views(config)

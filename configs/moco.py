@@ -21,8 +21,11 @@
 None of the published ones was run here. In place of shuffled keys on 8 GPUs, BatchNorm has groups
 of as many images as theirs had a GPU, and those of the keys hold other images than those of the
 queries, see `model.batch_norm_group`; on ImageNet-100 the number of GPUs is our guess. The
-published networks normalize after each convolution, ours before. There is no lens unless asked
-for, with --config.lens.kind=network; its objective is `full`.
+published networks normalize after each convolution, ours before.
+
+With --config.task.symmetric=True each view is both query and key, for twice the time of a step.
+
+There is no lens unless asked for, with --config.lens.kind=network; its objective is `full`.
 """
 
 from ml_collections import ConfigDict
@@ -42,6 +45,7 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
             "temperature": 0.2,
             "queue": 65536 if variant in LARGE else 4096,
             "momentum": 0.999 if variant in LARGE else 0.99,
+            "symmetric": False,
         }
     )
     two_views(config)

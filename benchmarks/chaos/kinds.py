@@ -37,7 +37,9 @@ KINDS = {
     "exemplar": Kind("exemplar", ("--config.task.embedding=16",)),
     "jigsaw": Kind("jigsaw", ("--config.task.embedding=16", "--config.task.hidden=32")),
     "queue": Kind("moco", (*LENS, "--config.task.queue=32")),
+    "memory bank": Kind("pirl", (*LENS, "--config.task.negatives=64")),
     "target network": Kind("byol", LENS),
+    "cross-correlation": Kind("barlow_twins", LENS),
     "rolled back": Kind("supervised", ("--config.train.rollbacks=1",), poisoned=True),
 }
 

@@ -31,7 +31,7 @@ from lens_jax.recipes import base_config
 from lens_jax.tasks.base import DataFacts
 from lens_jax.train import compiling
 from lens_jax.train.durations import Clock
-from lens_jax.train.setup import check_memory, facts_of
+from lens_jax.train.setup import facts_of
 
 LEAST_MEMORY = 2e9  # bytes, as all of these
 LEAST_DISK = 1e9
@@ -209,7 +209,6 @@ def one_step(config: ConfigDict, with_data: bool) -> str:
         source = _open_train_source(config)
         facts = facts_of(source)
     traced = _trace(config, facts, devices)
-    check_memory(config.task.name, traced.state.memory)
     step, compile_seconds = compiling.compile_step(traced.step)
     black = compiling.black_batch(config)
     batch = mesh.put_batch(devices, black)

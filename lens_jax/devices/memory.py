@@ -1,7 +1,11 @@
-"""How much memory a device has."""
+"""How much memory a device has, and what would not fit."""
+
+import math
+from typing import Any
 
 import jax
-import psutil
+
+from lens_jax.errors import UserError
 
 
 def bytes_per_device() -> int:
@@ -15,4 +19,28 @@ def bytes_per_device() -> int:
     limit = statistics.get("bytes_limit")
     if limit is not None:
         return limit
+
+    # Only here, as machines whose accelerators are measured need not have it.
+    import psutil
+
     return psutil.virtual_memory().available // len(devices)
+
+
+def check_fits(what: str, arrays: Any) -> None:
+    """Raises `UserError` where arrays would take more than all of a device.
+
+    Args:
+      what: begins the message, such as "what task 'moco' remembers".
+      arrays: their shapes, types and sharding, before any of them is made.
+
+    """
+    needed = 0
+    for array in jax.tree.leaves(arrays):
+        shape = array.sharding.shard_shape(array.shape)
+        needed += math.prod(shape) * array.dtype.itemsize
+    limit = bytes_per_device()
+    if needed > limit:
+        raise UserError(
+            f"{what} takes {needed:,} bytes on each device, which has {limit:,}: make "
+            "task.embedding or task.queue smaller, or take more devices"
+        )

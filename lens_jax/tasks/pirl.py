@@ -170,8 +170,8 @@ class PIRL(Task):
         """The mean of the losses of images and jigsaws, [2B, f], against the memory.
 
         After that, an image's row becomes the average of itself and of the whole image's embedding,
-        at length 1. The metric "accuracy" is the fraction of embeddings that are more similar to
-        their own row than to all that were drawn.
+        at length 1. The metrics "accuracy" and "accuracy_jigsaw" are the fractions of images and of
+        jigsaws that are more similar to their own row than to all that were drawn.
 
         Raises `UserError` for fewer than two images.
         """
@@ -189,8 +189,10 @@ class PIRL(Task):
         of_images = self._contrast(images, rows, log_mean)
 
         value = (of_jigsaws.value + of_images.value) / 2
-        hits = jnp.stack([of_jigsaws.hits, of_images.hits])
-        metrics = {"accuracy": jnp.mean(hits, dtype=value.dtype)}
+        metrics = {
+            "accuracy": jnp.mean(of_images.hits, dtype=value.dtype),
+            "accuracy_jigsaw": jnp.mean(of_jigsaws.hits, dtype=value.dtype),
+        }
         updated = average_rows(memory.rows, labels.index, images, self.momentum)
         measured = jnp.ones_like(memory.measured)
         return Loss(value, metrics, Bank(updated, log_mean, measured))

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lens_jax.devices import mesh
+from lens_jax.devices import memory, mesh
 from lens_jax.devices.compiler import compiler_options
 from lens_jax.tasks import make_task
 from lens_jax.tasks.base import DataFacts, Task
@@ -57,13 +57,14 @@ def make_functions(
 def trace(config: "ConfigDict", facts: DataFacts, clock: Clock, devices: Mesh) -> Traced:
     """Traces the step for all devices; nothing is computed.
 
-    Raises `UserError` for what cannot be.
+    Raises `UserError` for what cannot be, and for a queue or a bank that would not fit on a device.
     """
     init, step = make_functions(config, facts, clock)
     shapes = jax.eval_shape(init)
     task = make_task(config.task, facts)
     sharding = state_sharding(task, devices, shapes)
     state = mesh.with_sharding(shapes, sharding)
+    memory.check_fits(f"what task {config.task.name!r} remembers", state.memory)
     batch = mesh.put_batch(devices, black_batch(config))
 
     jitted = jax.jit(

@@ -1,16 +1,12 @@
 """What a config comes to before anything is trained: data, durations, and the traced step."""
 
-import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from lens_jax.data.records import Source
 from lens_jax.data.source import open_split
-from lens_jax.devices import memory
-from lens_jax.errors import UserError
 from lens_jax.tasks.base import DataFacts
 from lens_jax.train import compiling
 from lens_jax.train.durations import Clock
@@ -39,31 +35,9 @@ def make_setup(config: ConfigDict, devices: Mesh) -> Setup:
     log_every = max(1, log_steps)
     save_every = max(1, save_steps)
     traced = compiling.trace(config, facts_of(source), clock, devices)
-    check_memory(config.task.name, traced.state.memory)
     return Setup(source, clock, log_every, save_every, traced)
 
 
 def facts_of(source: Source) -> DataFacts:
     """What a task may know of a source."""
     return DataFacts(source.num_classes, len(source))
-
-
-def check_memory(task: str, remembered: Any) -> None:
-    """Raises `UserError` where what a task remembers would not fit on a device.
-
-    Args:
-      task: its name.
-      remembered: the shapes, types and sharding of its arrays, before any is made.
-
-    """
-    needed = 0
-    for array in jax.tree.leaves(remembered):
-        shape = array.sharding.shard_shape(array.shape)
-        needed += math.prod(shape) * array.dtype.itemsize
-    limit = memory.bytes_per_device()
-    if needed > limit:
-        raise UserError(
-            f"what task {task!r} remembers, its queue or bank, takes {needed:,} bytes on each "
-            f"device, which has {limit:,}: make task.embedding or task.queue smaller, take more "
-            "devices, or use a method without a memory"
-        )

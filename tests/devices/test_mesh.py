@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, PartitionSpec
 
-from lens_jax.devices.mesh import make_mesh, put_batch, state_sharding
+from lens_jax.devices.mesh import make_mesh, put_batch, row_sharding, state_sharding
 from tests.fake_devices import fake_devices
 
 TRAJECTORY = """
@@ -104,6 +104,24 @@ def test_a_large_array_is_sharded_along_its_longest_axis_that_the_devices_divide
         "kernel": PartitionSpec(None, None, None, "fsdp"),
         "uneven": PartitionSpec("fsdp"),
         "odd": PartitionSpec(),
+        "small": PartitionSpec(),
+        "number": PartitionSpec(),
+    }
+
+
+def test_rows_are_divided_over_all_devices_where_these_divide_them():
+    shape = jax.ShapeDtypeStruct
+    mesh = jax.sharding.AbstractMesh((2, 4), ("data", "fsdp"))
+    tree = {
+        "bank": shape((1024, 16), jnp.float32),
+        "uneven": shape((1025, 16), jnp.float32),
+        "small": shape((64, 4), jnp.float32),
+        "number": shape((), jnp.float32),
+    }
+    specs = {name: sharding.spec for name, sharding in row_sharding(mesh, tree).items()}
+    assert specs == {
+        "bank": PartitionSpec(("data", "fsdp")),
+        "uneven": PartitionSpec(),
         "small": PartitionSpec(),
         "number": PartitionSpec(),
     }

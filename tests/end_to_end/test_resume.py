@@ -22,7 +22,8 @@ OPTIONS = (
     "--config.train.keep_checkpoints=9",
 )
 # The steps fill this queue of keys more than once.
-MOCO = ("--config.task.hidden=16", "--config.task.embedding=8", "--config.task.queue=128")
+SMALL_HEADS = ("--config.task.hidden=16", "--config.task.embedding=8")
+MOCO = (*SMALL_HEADS, "--config.task.queue=128")
 
 
 class Preempted(NamedTuple):
@@ -84,7 +85,16 @@ def check_equal(one: Frozen, other: Frozen) -> None:
         np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
 
 
-@pytest.mark.parametrize(("config", "options"), [("rotation", ()), ("moco", MOCO)])
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        ("rotation", ()),
+        ("moco", MOCO),
+        ("moco", (*MOCO, "--config.task.symmetric=True")),
+        ("barlow_twins", SMALL_HEADS),
+        ("pirl", (*SMALL_HEADS, "--config.lens.kind=network")),
+    ],
+)
 def test_a_killed_run_goes_on_and_ends_bit_equal_to_an_unbroken_one(
     config: str, options: tuple[str, ...], unbroken, tmp_path, data
 ):

@@ -16,8 +16,9 @@ from lens_jax.tasks.barlow_twins import BarlowTwins
 from lens_jax.tasks.base import Outputs, Task
 from lens_jax.tasks.byol import BYOL
 from lens_jax.tasks.exemplar import Exemplar
+from lens_jax.tasks.memory_bank import Bank
 from lens_jax.tasks.moco import MoCo
-from lens_jax.tasks.pirl import PIRL
+from lens_jax.tasks.pirl import PIRL, Draws
 from lens_jax.tasks.simclr import SimCLR
 from tests.tasks.samples import take_views
 
@@ -101,10 +102,37 @@ def compare(task: Task) -> dict[str, Any]:
     }
 
 
+def bank_bytes() -> dict[str, int]:
+    """What a large bank takes in all, and what a loss against it takes on each device."""
+    devices = mesh.make_mesh(fsdp=2)
+    task = PIRL(100_000, embedding=EMBEDDING, negatives=50)
+    shapes = jax.eval_shape(task.memory, jax.random.key(0))
+    sharding = mesh.row_sharding(devices, shapes)
+    bank = mesh.with_sharding(shapes, sharding)
+    labels = Draws(np.arange(BATCH), np.zeros(BATCH, np.uint32))
+    batch = mesh.put_batch(devices, labels._asdict() | {"rows": np.ones((2 * BATCH, EMBEDDING))})
+    rows = batch.pop("rows")
+
+    def loss(rows: jax.Array, labels: Draws, bank: Bank) -> tuple[jax.Array, Bank]:
+        found = task.loss(Outputs(rows), labels, bank)
+        return found.value, found.memory
+
+    gradient = jax.jit(
+        jax.grad(loss, has_aux=True), donate_argnums=2, out_shardings=(None, sharding)
+    )
+    memory = gradient.lower(rows, Draws(**batch), bank).compile().memory_analysis()
+    return {
+        "bank": shapes.rows.size * shapes.rows.dtype.itemsize,
+        "state": memory.argument_size_in_bytes,
+        "temporaries": memory.temp_size_in_bytes,
+    }
+
+
 def main() -> None:
-    """Prints the comparison of every task."""
+    """Prints the comparison of every task, and the bytes of a large bank."""
     jax.config.update("jax_disable_most_optimizations", True)
-    print(json.dumps({name: compare(task) for name, task in TASKS.items()}))
+    comparisons = {name: compare(task) for name, task in TASKS.items()}
+    print(json.dumps(comparisons | {"bytes": bank_bytes()}))
 
 
 if __name__ == "__main__":

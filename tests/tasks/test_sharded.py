@@ -41,3 +41,9 @@ def test_eight_devices_compute_what_one_does(comparisons, task: str, inputs_per_
     assert found["inputs_per_device"] == inputs_per_device
     assert found["loss"] > 0.1
     assert found["difference"] < 1e-12
+
+
+def test_each_of_eight_devices_holds_an_eighth_of_a_bank_and_gathers_none_of_the_rest(comparisons):
+    found = comparisons["bytes"]
+    assert found["state"] < 1.01 * found["bank"] / 8
+    assert found["temporaries"] < found["bank"] / 8

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lens_jax.ops import color
+from lens_jax.tasks.base import DataFacts
 from tests.train.tiny import Built, build, random_batch, with_own_networks
 
 
@@ -52,6 +53,64 @@ def test_a_network_overfits_a_few_images(tiny_config, kind: str, most: float):
         state, metrics = built.step(state, batch)
     assert metrics["accuracy_raw"] > 0.95
     assert metrics["loss"] < most
+
+
+SMALL_PIRL = {
+    "name": "pirl",
+    **{"cell": 5, "patch": 4, "hidden": 32, "embedding": 16, "negatives": 64, "temperature": 0.2},
+}
+
+
+@pytest.mark.parametrize(("form", "learning_rate"), [("nce", 0.1), ("info_nce", 0.4)])
+def test_pirl_learns_to_tell_a_few_images_apart_by_their_shuffled_patches(
+    tiny_config, form: str, learning_rate: float
+):
+    """Sixteen images, of which other patches are drawn at each step."""
+    overrides = {
+        "data.batch_size": 16,
+        "model.width": 8,
+        "optimizer.learning_rate": learning_rate,
+        "optimizer.warmup": "20 steps",
+        "lens.kind": "none",
+    }
+    config = tiny_config(overrides, SMALL_PIRL | {"form": form})
+    built = build(config, with_own_networks, DataFacts(3, 16))
+    state, batch = built.init(), blocks(16)
+    _, first = built.step(state, batch)
+    for _ in range(200):
+        state, metrics = built.step(state, batch)
+    assert metrics["loss"] < 0.6 * first["loss"]
+    assert first["accuracy_jigsaw_raw"] < 0.3
+    assert metrics["accuracy_jigsaw_raw"] > 0.4
+    assert metrics["accuracy_raw"] > 0.9
+
+
+def test_barlow_twins_learns_embeddings_that_mirroring_does_not_change_and_that_are_not_alike(
+    tiny_config,
+):
+    task = {"name": "barlow_twins", "hidden": 32, "embedding": 8, "off_diagonal": 0.1, "scale": 1.0}
+    overrides = {
+        "data.batch_size": 16,
+        "model.width": 8,
+        "optimizer.learning_rate": 0.1,
+        "lens.kind": "none",
+        "augment.flip": 0.5,
+    }
+    built = build(tiny_config(overrides, task), with_own_networks)
+    state, batch = built.init(), blocks(16)
+    _, first = built.step(state, batch)
+    for _ in range(200):
+        state, metrics = built.step(state, batch)
+    assert first["invariance_raw"] < 0.9
+    assert metrics["invariance_raw"] > 0.95
+    assert metrics["redundancy_raw"] < 0.5 * first["redundancy_raw"]
+
+
+def blocks(count: int) -> dict[str, np.ndarray]:
+    """Images of 4x4 blocks, each of a random color."""
+    batch = random_batch(count, side=4)
+    enlarged = batch["image"].repeat(4, axis=1).repeat(4, axis=2)
+    return batch | {"image": enlarged}
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ EVERY_METRIC = {"loss", "lens_adversarial", "lens_reconstruction", "lens_penalty
         ({"name": "moco", "queue": 9, **TWO_VIEWS}, {"accuracy"}, ("target_params", "memory")),
         ({"name": "byol", **TWO_VIEWS}, {"cosine"}, ("target_params", "target_stats")),
         ({"name": "barlow_twins", **TWO_VIEWS}, {"invariance", "redundancy"}, ()),
-        ({"name": "pirl", **PIRL}, {"accuracy"}, ("memory",)),
+        ({"name": "pirl", **PIRL}, {"accuracy", "accuracy_jigsaw"}, ("memory",)),
     ],
 )
 def test_a_step_is_a_pure_function_of_state_and_batch_and_moves_all_of_the_state(

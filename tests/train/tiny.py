@@ -79,11 +79,13 @@ class Built(NamedTuple):
 
 
 def build(
-    config: ConfigDict, shrink: Callable[[System, Any], System] = with_tiny_networks
+    config: ConfigDict,
+    shrink: Callable[[System, Any], System] = with_tiny_networks,
+    facts: DataFacts = FACTS,
 ) -> Built:
     """Builds a config, with tiny networks unless `shrink` does something else."""
-    system = shrink(make_system(config, FACTS, TOTAL_STEPS), jnp.dtype(config.dtype))
-    clock = Clock(config.data.batch_size, FACTS.size, TOTAL_STEPS)
+    system = shrink(make_system(config, facts, TOTAL_STEPS), jnp.dtype(config.dtype))
+    clock = Clock(config.data.batch_size, facts.size, TOTAL_STEPS)
     optimizers = (extractor_optimizer(config, clock), lens_optimizer(config))
     init = jax.jit(partial(init_state, config, system, *optimizers))
     return Built(system, optimizers, init, jax.jit(make_step(config, system, *optimizers)))

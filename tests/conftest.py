@@ -22,6 +22,7 @@ TINY = {
     "data.batch_size": 4,
     "data.threads": 2,
     "model.width": 4,
+    "train.monitors": False,
     "lens.widths": (8, 8),
 }
 COLORS = np.array([[230, 30, 30], [30, 220, 40], [40, 40, 225]], np.uint8)

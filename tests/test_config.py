@@ -42,6 +42,7 @@ def test_a_difference_names_the_key_and_both_values(name: str, tiny_config):
         "train.checkpoint_every",
         "train.keep_checkpoints",
         "train.log_every",
+        "train.on_collapse",
         "train.rollbacks",
     )
     assert configs.difference(old, new) == (None if name in free else expected)
@@ -63,6 +64,16 @@ def test_a_key_that_only_one_of_two_configs_has_stands_for_its_default(
     assert configs.from_json(old).lens.blocks == 1
 
 
+def test_a_run_from_before_there_were_monitors_goes_on_without_them(tiny_config):
+    old = configs.to_json(tiny_config())
+    del old["train"]["monitors"], old["train"]["on_collapse"]
+    assert configs.from_json(old).train.monitors is False
+    assert configs.from_json(old).train.on_collapse == "warn"
+    new = configs.to_json(changed(tiny_config(), "train.monitors", True))
+    expected = "train.monitors was False and is now True"
+    assert configs.difference(old, new) == expected
+
+
 @pytest.mark.parametrize(
     ("name", "value", "legal"),
     [
@@ -76,6 +87,7 @@ def test_a_key_that_only_one_of_two_configs_has_stands_for_its_default(
         ("model.stem", "root", "patch"),
         ("shortcut", "cross", "chromatic"),
         ("dtype", "float16", "bfloat16"),
+        ("train.on_collapse", "end", "warn, stop"),
         ("optimizer.schedule", "linear", "cosine, step, constant"),
         ("data.crop", "circle", "random, central, none"),
         ("data.eval_crop", "random", "central, none"),

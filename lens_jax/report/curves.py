@@ -23,6 +23,27 @@ PANELS = (
     PanelMetrics("pretext accuracy, %", "linear", {"accuracy_lensed": "-", "accuracy_raw": "--"}),
     PanelMetrics("mean squared change of images", "log", {"lens_reconstruction": "-"}),
     PanelMetrics("lambda, the weight of the change", "log", {"lens_penalty": "-"}),
+    PanelMetrics(
+        "class accuracy: online probe, and neighbors of features (dashed), %",
+        "linear",
+        {"probe_accuracy": "-", "knn_accuracy": "--"},
+    ),
+    PanelMetrics(
+        "standard deviation of embeddings, and of features (dashed)",
+        "linear",
+        {"embedding_std": "-", "feature_std": "--"},
+    ),
+    PanelMetrics(
+        "effective rank of embeddings, and RankMe of features (dashed)",
+        "log",
+        {"embedding_rank": "-", "rankme": "--"},
+    ),
+    PanelMetrics(
+        "alignment and uniformity (dashed) of embeddings",
+        "linear",
+        {"alignment": "-", "uniformity": "--"},
+    ),
+    PanelMetrics("alpha-ReQ of features", "linear", {"alpha_req": "-"}),
 )
 
 
@@ -37,7 +58,7 @@ def curve_pictures(runs: list[TrainedRun]) -> list[Picture]:
 
     caption = "Measured on training images."
     if any(run.kind != "none" for run in runs):
-        caption += " Accuracy: solid on altered images, dashed on images as they are."
+        caption += " Pretext accuracy: solid on altered images, dashed on images as they are."
 
     alt = "training curves: pretext loss, pretext accuracy, and how much images are changed"
     png = draw_curves(rows_by_run)
@@ -73,7 +94,7 @@ def draw_curves(rows_by_run: dict[str, Rows]) -> bytes:
 def _lines(series: int, rows: Rows, metric: str, style: str) -> list[Line]:
     """The line of a metric of one run; none where it was not logged."""
     # Accuracies are drawn in percent.
-    factor = 100 if metric.startswith("accuracy") else 1
+    factor = 100 if "accuracy" in metric else 1
     epochs = []
     values = []
     for row in rows:

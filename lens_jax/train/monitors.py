@@ -4,7 +4,7 @@ Pure functions. Nothing here has a gradient that reaches the network, and nothin
 through it in a step.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,11 @@ import jax.numpy as jnp
 from lens_jax.lens.lens import LENSED, RAW
 from lens_jax.losses import embeddings
 from lens_jax.losses.neighbors import weighted_neighbors
-from lens_jax.tasks.base import Batch, Outputs
+from lens_jax.ops import color
+from lens_jax.tasks.base import Outputs
 from lens_jax.train.probe import Probe, accuracy, apply, standardize
 from lens_jax.train.state import TrainState
-from lens_jax.train.system import System, prepare
-
-if TYPE_CHECKING:  # the step runs on machines that have no ml_collections
-    from ml_collections import ConfigDict
+from lens_jax.train.system import System
 
 NEIGHBORS = 20
 TEMPERATURE = 0.07
@@ -101,16 +99,14 @@ def describe(rows: jax.Array, partners: jax.Array | None = None) -> dict[str, ja
     return metrics
 
 
-def compute_features(
-    config: "ConfigDict", system: System, state: TrainState, batch: Batch
-) -> jax.Array:
+def compute_features(system: System, state: TrainState, images: jax.Array) -> jax.Array:
     """Images uint8 [B, h, w, 3] -> features [B, f], as evaluation has them.
 
-    The mean over the task's crops, by running statistics. The images are raw, unless the extractor
-    never sees such: then the lens comes first.
+    The mean over the task's crops, by running statistics, without a planted shortcut. The images
+    are raw, unless the extractor never sees such: then the lens comes first.
     """
     task, network = system.task, system.network
-    images = prepare(config, batch)["image"]
+    images = color.to_unit(images)
     kind = system.lens.kinds[-1]
 
     # The lens comes before the cropping or after it, as in training.

@@ -10,6 +10,8 @@ from lens_jax.train.gradients import Metrics
 from lens_jax.workdir.metrics import Scalars
 
 SHOWN = ("loss", "accuracy_lensed", "accuracy_raw", "lens_reconstruction")
+# Of what is watched, the first of these that there is.
+WATCHED = ("probe_accuracy", "embedding_std")
 BAR_LENGTH = 20
 # The fraction of the time spent in waiting for images from which on it is worth a look.
 NOTABLE_WAIT = 0.02
@@ -65,6 +67,10 @@ def describe_progress(step: int, total: int, scalars: Scalars) -> str:
     for name in SHOWN:
         if name in scalars:
             fields.append(f"{name} {scalars[name]:.4g}")
+    for name in WATCHED:
+        if name in scalars:
+            fields.append(f"{name} {scalars[name]:.4g}")
+            break
     if scalars["input_wait"] >= NOTABLE_WAIT:
         fields.append(f"{scalars['input_wait']:.0%} waiting for images")
     return "  ".join(fields)

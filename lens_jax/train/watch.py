@@ -83,7 +83,7 @@ class Watch:
         replicated = mesh.replicated(self._devices)
 
         # A batch to its features, of which every process gets all.
-        compute = partial(compute_batch, self._config, self._system)
+        compute = partial(compute_batch, self._system)
         options = compiler_options()
         jitted = jax.jit(compute, out_shardings=replicated, compiler_options=options)
         batch = next(self._open(self._train))
@@ -203,11 +203,9 @@ def open_test(config: ConfigDict, system: System) -> Source | None:
         return None
 
 
-def compute_batch(
-    config: ConfigDict, system: System, state: TrainState, batch: Batch
-) -> dict[str, jax.Array]:
+def compute_batch(system: System, state: TrainState, batch: Batch) -> dict[str, jax.Array]:
     """The features of a batch of images, with the labels and the mask that came with them."""
-    features = compute_features(config, system, state, batch)
+    features = compute_features(system, state, batch["image"])
     return {"features": features, "label": batch["label"], "mask": batch["mask"]}
 
 

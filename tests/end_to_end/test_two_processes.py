@@ -30,6 +30,7 @@ OPTIONS = (
     "--config.lens.learning_rate=5e-5",
 )
 LOSSES = ("loss", "lens_adversarial")
+MONITORS = ("embedding_std", "embedding_rank", "uniformity", "feature_std", "rankme", "alpha_req")
 
 
 def on_devices(number: int, workdir: pathlib.Path, data: pathlib.Path) -> str:
@@ -84,6 +85,12 @@ def assert_equal_losses(actual: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
 
 
+def monitors(workdir: pathlib.Path) -> np.ndarray:
+    """What was watched at the first checkpoint: later ones add what rounding did until then."""
+    (row,) = [row for row in read_metrics(str(workdir)) if row["step"] == 5]
+    return np.array([row[name] for name in MONITORS])
+
+
 def cut_short(source: pathlib.Path, target: pathlib.Path, step: int) -> pathlib.Path:
     """A copy of a run as it was just after a checkpoint."""
     shutil.copytree(source, target)
@@ -94,10 +101,10 @@ def cut_short(source: pathlib.Path, target: pathlib.Path, step: int) -> pathlib.
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, data):
-    """The losses on one device."""
+    """A run on one device."""
     workdir = tmp_path_factory.mktemp("alone")
     on_devices(1, workdir, data)
-    return losses(workdir)
+    return workdir
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +122,21 @@ def two(tmp_path_factory, data):
 
 
 def test_eight_devices_train_as_one(eight, alone):
-    assert_equal_losses(losses(eight), alone)
+    assert_equal_losses(losses(eight), losses(alone))
+
+
+@pytest.mark.parametrize("several", ["eight", "two"])
+def test_several_devices_or_processes_watch_the_same_as_one(several: str, alone, request):
+    workdir = request.getfixturevalue(several)
+    np.testing.assert_allclose(monitors(workdir), monitors(alone), rtol=1e-2)
+    (row, expected) = (read_metrics(str(each))[4] for each in (workdir, alone))
+    # Rounding may turn a few of the 256 test images.
+    for name in ("knn_accuracy", "probe_test_accuracy"):
+        assert abs(row[name] - expected[name]) < 0.02, name
 
 
 def test_two_processes_train_as_one_and_only_the_first_writes_metrics(two, alone):
-    assert_equal_losses(losses(two), alone)
+    assert_equal_losses(losses(two), losses(alone))
     # The process that wrote them is part of their names.
     events = [path.name for path in two.glob("events.out.tfevents.*")]
     writers = {re.search(r"\.(\d+)\.\d+(\.v2)?$", name).group(1) for name in events}
@@ -137,7 +154,7 @@ def test_what_eight_devices_saved_goes_on_on_four_in_two_processes_and_on_one(
     on_one = cut_short(in_two, tmp_path / "one", 15)
     assert "going on from checkpoint 15" in on_devices(1, on_one, data)
     for workdir in (on_four, in_two, on_one):
-        assert_equal_losses(losses(workdir), alone)
+        assert_equal_losses(losses(workdir), losses(alone))
 
 
 @pytest.mark.slow

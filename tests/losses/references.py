@@ -186,3 +186,88 @@ def gradient(value: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
         below[place] -= step
         found[place] = (value(above) - value(below)) / (2 * step)
     return found
+
+
+def standard_deviation(rows: np.ndarray) -> float:
+    """sqrt(f) times the mean of the columns' standard deviations, of rows of length 1."""
+    columns = unit_rows(rows).T
+    total = 0.0
+    for column in columns:
+        mean = sum(column) / len(column)
+        variance = sum((x - mean) ** 2 for x in column) / len(column)
+        total += math.sqrt(variance)
+    return math.sqrt(len(columns)) * total / len(columns)
+
+
+def alignment(first: np.ndarray, second: np.ndarray) -> float:
+    """The mean squared distance of partners, of rows of length 1."""
+    pairs = zip(unit_rows(first), unit_rows(second), strict=True)
+    distances = [squared_distance(a, b) for a, b in pairs]
+    return sum(distances) / len(distances)
+
+
+def uniformity(rows: np.ndarray) -> float:
+    """The logarithm of the mean of exp(-2 distance^2) over all pairs i < j."""
+    units = unit_rows(rows)
+    potentials = []
+    for j, row in enumerate(units):
+        for other in units[:j]:
+            potentials.append(math.exp(-2 * squared_distance(row, other)))
+    return math.log(sum(potentials) / len(potentials))
+
+
+def participation_rank(rows: np.ndarray) -> float:
+    """1 over the mean squared cosine of all pairs, each row with itself among them."""
+    squares = [cosine(row, other) ** 2 for row in rows for other in rows]
+    return len(squares) / sum(squares)
+
+
+def spectrum(rows: np.ndarray) -> list[float]:
+    """The squared singular values, largest first: the eigenvalues of the smaller product."""
+    product = rows.T @ rows if rows.shape[1] < len(rows) else rows @ rows.T
+    return sorted(np.linalg.eigvalsh(product), reverse=True)
+
+
+def rankme(rows: np.ndarray) -> float:
+    """exp of the entropy of the singular values, with 1e-7 added to each part."""
+    singular = [math.sqrt(square) for square in spectrum(rows)]
+    entropy = 0.0
+    for value in singular:
+        part = value / sum(singular) + 1e-7
+        entropy -= part * math.log(part)
+    return math.exp(entropy)
+
+
+def alpha_req(rows: np.ndarray, first: int) -> float:
+    """The slope of -log eigenvalue by log rank, from a rank to the 100th, weighed by 1 / rank."""
+    centered = rows - sum(rows) / len(rows)
+    normal = np.zeros((2, 2))
+    right = np.zeros(2)
+    for rank, eigenvalue in enumerate(spectrum(centered), start=1):
+        if first <= rank <= 100:
+            row = np.array([math.log(rank), 1.0])
+            normal += np.outer(row, row) / rank
+            right += row * -math.log(eigenvalue) / rank
+    slope, _ = np.linalg.solve(normal, right)
+    return slope
+
+
+def weighted_neighbors(
+    bank: np.ndarray,
+    labels: np.ndarray,
+    queries: np.ndarray,
+    classes: int,
+    neighbors: int,
+    temperature: float,
+) -> np.ndarray:
+    """The weight of each class among the nearest labeled rows, of largest cosine."""
+    totals = np.zeros((len(queries), classes))
+    for query, total in zip(queries, totals, strict=True):
+        found = []
+        for row, label in zip(bank, labels, strict=True):
+            if label >= 0:
+                found.append((cosine(query, row), label))
+        found.sort(reverse=True)
+        for similarity, label in found[:neighbors]:
+            total[label] += math.exp(similarity / temperature)
+    return totals

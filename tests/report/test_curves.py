@@ -41,6 +41,20 @@ def test_a_panel_is_there_for_what_any_run_has_logged():
         assert size(draw_curves(runs)) == (840, height)
 
 
+@pytest.mark.parametrize(
+    ("metrics", "panels"),
+    [
+        ({"probe_accuracy": 0.5, "knn_accuracy": 0.6}, 1),
+        ({"embedding_std": 0.5, "embedding_rank": 3.0}, 2),
+        ({"feature_std": 0.5, "rankme": 9.0, "alpha_req": 1.0}, 3),
+        ({"alignment": 0.5, "uniformity": -2.0}, 1),
+    ],
+)
+def test_what_is_watched_has_panels_of_its_own(metrics: dict[str, float], panels: int):
+    rows = [{"epoch": epoch, "loss": 1.0, **metrics} for epoch in (1, 2)]
+    assert size(draw_curves({"watched": rows})) == (840, 468 + 384 * panels)
+
+
 def test_a_name_changes_the_legend():
     assert draw_curves({"_old": PLAIN}) != draw_curves({"": PLAIN})
 

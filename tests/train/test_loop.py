@@ -21,6 +21,7 @@ from lens_jax.train.compiling import Traced
 from lens_jax.train.durations import Clock
 from lens_jax.train.finite import NotFiniteError
 from lens_jax.train.setup import Setup
+from lens_jax.train.watch import Watch
 from lens_jax.workdir import checkpoints
 from lens_jax.workdir.metrics import read_metrics
 
@@ -62,7 +63,10 @@ def train(tiny_config, colorful, tmp_path) -> Callable[..., checkpoints.Restored
         with checkpoints.open_for_training(workdir, keep=20) as manager:
             skipped = Skipped(source)
             began = time.monotonic()
-            training = loop.Training(config, workdir, "", devices, setup, manager, skipped, began)
+            watch = Watch(config, setup, devices)
+            training = loop.Training(
+                config, workdir, "", devices, setup, manager, skipped, began, watch
+            )
             progress = loop.start(training)
             while progress.step < TOTAL:
                 progress = loop.train_or_roll_back(training, progress, step, stop_at.__eq__)

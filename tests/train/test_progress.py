@@ -36,6 +36,17 @@ def test_what_a_run_reached_is_shown_where_it_is_measured():
 
 
 @pytest.mark.parametrize(
+    ("watched", "words"),
+    [
+        ({"embedding_std": 0.51239, "uniformity": -2.0}, "  embedding_std 0.5124"),
+        ({"embedding_std": 0.5, "probe_accuracy": 0.25}, "  probe_accuracy 0.25"),
+    ],
+)
+def test_of_what_is_watched_one_number_is_shown(watched: dict[str, float], words: str):
+    assert describe_progress(50, 200, SCALARS | watched) == LINE + words
+
+
+@pytest.mark.parametrize(
     ("speed", "words"), [(0.34, "0.3 images/s"), (9.94, "9.9 images/s"), (10.0, "10 images/s")]
 )
 def test_a_slow_run_is_not_said_to_stand_still(speed: float, words: str):

@@ -58,4 +58,9 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
         config.task.update({"hidden": 2048, "embedding": 2048, "scale": 0.1})
     if variant in LAPTOP:
         on_a_laptop(config, variant)
+        # Many numbers to correlate, and small batches, which make more steps of an epoch.
+        config.task.embedding = 256
+        config.task.scale = 0.1
+        config.data.batch_size = 64
+        config.optimizer.learning_rate = 0.6
     return config.lock()

@@ -29,6 +29,7 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
             "patch": 64,
             "patch_area": (0.6, 1.0),
             "hidden": 0,
+            "norm": False,
             "embedding": 128,
             "temperature": 0.07,
             "negatives": 32000 if variant in LARGE else 4096,
@@ -63,4 +64,9 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
         config.task.update({"cell": 10, "patch": 8})
     if variant in LAPTOP:
         on_a_laptop(config, variant)
+        # Many small steps, as a row of the memory is as old as an epoch.
+        config.data.batch_size = 64
+        config.task.update(
+            {"norm": True, "form": "info_nce", "temperature": 0.2, "negatives": 1024}
+        )
     return config.lock()

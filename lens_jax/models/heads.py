@@ -157,20 +157,22 @@ class JigsawHead(nn.Module):
     Attributes:
         embedding: length of the embeddings, and of those of a patch.
         hidden: width of the hidden layers; 0: there are none.
-        dtype: of the computation; parameters stay float32.
+        norm: BatchNorm after each hidden layer, as in `MLP`.
+        dtype: of the computation; parameters and statistics stay float32.
 
     """
 
     embedding: int = 128
     hidden: int = 0
+    norm: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, features: ImageAndPatches, context: Any, train: bool) -> jax.Array:
         """Features of B images and of their patches -> [2B, d], an image beside its patches."""
         widths = (self.hidden, self.embedding) if self.hidden else (self.embedding,)
-        of_images = MLP(widths, self.dtype, norm=False, name="images")
-        of_patches = MLP(widths, self.dtype, norm=False, name="patches")
+        of_images = MLP(widths, self.dtype, self.norm, name="images")
+        of_patches = MLP(widths, self.dtype, self.norm, name="patches")
         images = of_images(features.images, context, train)
         patches = of_patches(features.patches, context, train)
 

@@ -77,6 +77,8 @@ class PIRL(Task):
         patch: side of the patches, in pixels; three of them are at most as long as the whole view.
         patch_area: least and largest fraction of the image that the patches are taken from.
         hidden: width of the heads' hidden layers; 0: there are none, as in the paper.
+        norm: BatchNorm after each hidden layer. The authors have none. Small networks need it: all
+            their images have nearly one embedding at first, and the memory fills with that.
         embedding: length of the embeddings that are compared.
         temperature: divides the cosine similarities.
         negatives: how many rows of the memory are drawn at a step, with replacement.
@@ -95,6 +97,7 @@ class PIRL(Task):
     patch: int = 64
     patch_area: tuple[float, float] = (0.6, 1.0)
     hidden: int = 0
+    norm: bool = False
     embedding: int = 128
     temperature: float = 0.07
     negatives: int = 32000
@@ -105,6 +108,8 @@ class PIRL(Task):
         patches.check_patch(self.cell, self.patch)
         check_option("size", self.size, self.size >= 0, "a number of pixels, or 0 for the images'")
         check_option("hidden", self.hidden, self.hidden >= 0, "at least 0")
+        normed = not self.norm or self.hidden > 0
+        check_option("norm", self.norm, normed, "False where task.hidden is 0")
         check_option("embedding", self.embedding, self.embedding >= 1, "at least 1")
         check_option("temperature", self.temperature, self.temperature > 0, "greater than 0")
         check_option("negatives", self.negatives, self.negatives >= 1, "at least 1")
@@ -156,7 +161,7 @@ class PIRL(Task):
 
     def head(self, dtype: Any) -> nn.Module:
         """The heads of images and patches, whose embeddings lie side by side."""
-        return JigsawHead(self.embedding, self.hidden, dtype)
+        return JigsawHead(self.embedding, self.hidden, self.norm, dtype)
 
     def network(self, extractor: nn.Module, head: nn.Module, **options: Any) -> Network:
         """A network that cuts the patches out again."""

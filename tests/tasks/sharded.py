@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lens_jax.devices import mesh
+from lens_jax.devices import distributed, mesh
 from lens_jax.ops.augment import Augmented
 from lens_jax.tasks.barlow_twins import BarlowTwins
 from lens_jax.tasks.base import Outputs, Task
@@ -86,20 +86,28 @@ def compare(task: Task) -> dict[str, Any]:
     shard_memory = mesh.row_sharding if task.shards_memory else mesh.state_sharding
     weights = jax.device_put(weights, mesh.state_sharding(devices, weights))
     memory = jax.device_put(memory, shard_memory(devices, memory))
-    found = step(weights, memory, mesh.put_batch(devices, batch))
+    found = step(weights, memory, mesh.put_batch(devices, own_rows(batch)))
+    gather = jax.jit(lambda tree: tree, out_shardings=mesh.replicated(devices))
 
     differences = []
-    for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+    for one, other in zip(*map(jax.tree.leaves, (expected, gather(found))), strict=True):
         difference = np.abs(np.asarray(one, np.float64) - np.asarray(other, np.float64))
         differences.append(float(np.max(difference)))
     inputs = found[1].inputs
     return {
         "devices": len(inputs.sharding.device_set),
         "inputs_per_device": inputs.sharding.shard_shape(inputs.shape)[0],
-        "loss": float(found[0].value),
+        "loss": float(expected[0].value),
         "dtype": str(found[0].value.dtype),
         "difference": max(differences),
     }
+
+
+def own_rows(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The rows of a batch that this process puts on its devices."""
+    count = BATCH // jax.process_count()
+    start = jax.process_index() * count
+    return {name: rows[start : start + count] for name, rows in batch.items()}
 
 
 def bank_bytes() -> dict[str, int]:
@@ -110,17 +118,19 @@ def bank_bytes() -> dict[str, int]:
     sharding = mesh.row_sharding(devices, shapes)
     bank = mesh.with_sharding(shapes, sharding)
     labels = Draws(np.arange(BATCH), np.zeros(BATCH, np.uint32))
-    batch = mesh.put_batch(devices, labels._asdict() | {"rows": np.ones((2 * BATCH, EMBEDDING))})
-    rows = batch.pop("rows")
+    views = np.ones((BATCH, 2 * EMBEDDING))
+    batch = mesh.put_batch(devices, own_rows(labels._asdict() | {"views": views}))
+    views = batch.pop("views")
 
-    def loss(rows: jax.Array, labels: Draws, bank: Bank) -> tuple[jax.Array, Bank]:
+    def loss(views: jax.Array, labels: Draws, bank: Bank) -> tuple[jax.Array, Bank]:
+        rows = views.reshape(2 * BATCH, EMBEDDING)
         found = task.loss(Outputs(rows), labels, bank)
         return found.value, found.memory
 
     gradient = jax.jit(
         jax.grad(loss, has_aux=True), donate_argnums=2, out_shardings=(None, sharding)
     )
-    memory = gradient.lower(rows, Draws(**batch), bank).compile().memory_analysis()
+    memory = gradient.lower(views, Draws(**batch), bank).compile().memory_analysis()
     return {
         "bank": shapes.rows.size * shapes.rows.dtype.itemsize,
         "state": memory.argument_size_in_bytes,
@@ -131,6 +141,7 @@ def bank_bytes() -> dict[str, int]:
 def main() -> None:
     """Prints the comparison of every task, and the bytes of a large bank."""
     jax.config.update("jax_disable_most_optimizations", True)
+    distributed.start()
     comparisons = {name: compare(task) for name, task in TASKS.items()}
     print(json.dumps(comparisons | {"bytes": bank_bytes()}))
 

@@ -222,8 +222,9 @@ def test_an_image_and_its_concatenated_patches_are_embedded_by_weights_of_their_
         np.testing.assert_allclose(found[2 * b + 1], jigsaw, atol=1e-6)
 
 
-def test_a_hidden_layer_stands_before_each_embedding():
-    head = PIRL(5, hidden=8, embedding=3).head(jnp.bfloat16)
+@pytest.mark.parametrize("norm", [True, False])
+def test_a_hidden_layer_stands_before_each_embedding(norm: bool):
+    head = PIRL(5, hidden=8, norm=norm, embedding=3).head(jnp.bfloat16)
     features = ImageAndPatches(np.ones((2, 4), np.float32), np.ones((18, 4), np.float32))
     init = partial(head.init_with_output, train=False)
     outputs, variables = jax.eval_shape(init, jax.random.key(0), features, None)
@@ -233,10 +234,11 @@ def test_a_hidden_layer_stands_before_each_embedding():
         assert shapes[branch]["Dense_0"]["kernel"] == (4, 8)
         assert shapes[branch]["Dense_1"]["kernel"] == (8, 3)
     assert shapes["Dense_0"]["kernel"] == (27, 3)
+    assert ("batch_stats" in variables) == norm
 
 
 def test_the_defaults_are_those_of_the_authors_code():
-    expected = PIRL(10, 0, 85, 64, (0.6, 1.0), 0, 128, 0.07, 32000, 0.5, "nce")
+    expected = PIRL(10, 0, 85, 64, (0.6, 1.0), 0, False, 128, 0.07, 32000, 0.5, "nce")
     assert make_task({"name": "pirl"}, DataFacts(0, 10)) == expected
 
 
@@ -276,6 +278,7 @@ def test_a_batch_without_another_image_is_refused(images: int):
     [
         ({"cell": 60}, "patch of 64 px .* cell of 60 px"),
         ({"size": -1}, "task.size is -1: it must be a number of pixels"),
+        ({"norm": True}, "task.norm is True: it must be False where task.hidden is 0"),
         ({"hidden": -1}, "task.hidden is -1: it must be at least 0"),
         ({"embedding": 0}, "task.embedding is 0: it must be at least 1"),
         ({"temperature": 0.0}, "task.temperature is 0.0: it must be greater than 0"),

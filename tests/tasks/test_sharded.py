@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -9,32 +10,50 @@ import pytest
 from tests.fake_devices import fake_devices
 
 ROOT = pathlib.Path(__file__).parents[2]
+TASKS = {
+    "exemplar": 8,
+    "simclr": 4,
+    "moco": 4,
+    "moco, symmetric": 4,
+    "byol": 4,
+    "barlow_twins": 4,
+    "pirl": 4,
+    "pirl, info_nce": 4,
+}
 
 
-@pytest.fixture(scope="module")
-def comparisons() -> dict[str, dict]:
-    """What sharded.py prints, with eight devices and in float64."""
-    environment = os.environ | fake_devices(8) | {"JAX_ENABLE_X64": "1"}
+def compare(processes: int) -> dict[str, dict]:
+    """What sharded.py prints, with eight devices in so many processes and in float64."""
+    environment = os.environ | fake_devices(8 // processes) | {"JAX_ENABLE_X64": "1"}
     words = [sys.executable, "-m", "tests.tasks.sharded"]
-    output = subprocess.run(
-        words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return json.loads(output.stdout.splitlines()[-1])
+    if processes > 1:
+        with socket.create_server(("localhost", 0)) as server:
+            address = f"localhost:{server.getsockname()[1]}"
+        cluster = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(processes)}
+        environment |= cluster
+
+    started = []
+    for number in range(processes):
+        if processes > 1:
+            environment = environment | {"JAX_PROCESS_ID": str(number)}
+        started.append(
+            subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        )
+    try:
+        outputs = [process.communicate(timeout=400)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0] * processes
+    return json.loads(outputs[0].splitlines()[-1])
 
 
-@pytest.mark.parametrize(
-    ("task", "inputs_per_device"),
-    [
-        ("exemplar", 8),
-        ("simclr", 4),
-        ("moco", 4),
-        ("moco, symmetric", 4),
-        ("byol", 4),
-        ("barlow_twins", 4),
-        ("pirl", 4),
-        ("pirl, info_nce", 4),
-    ],
-)
+@pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
+def comparisons(request: pytest.FixtureRequest) -> dict[str, dict]:
+    return compare(request.param)
+
+
+@pytest.mark.parametrize(("task", "inputs_per_device"), TASKS.items())
 def test_eight_devices_compute_what_one_does(comparisons, task: str, inputs_per_device: int):
     found = comparisons[task]
     assert (found["devices"], found["dtype"]) == (8, "float64")

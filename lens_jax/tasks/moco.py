@@ -79,8 +79,11 @@ class MoCo(TwoViews):
         return normalize(jax.random.normal(key, (self.queue, self.embedding)))
 
     def embeddings(self, outputs: Outputs) -> Sequence[jax.Array]:
-        """The queries and their keys."""
-        return outputs.online, outputs.target
+        """The queries of the first view and their keys."""
+        queries, keys = outputs.online, self._partners(outputs.target)
+        if not self.symmetric:
+            return queries, keys
+        return split_views(queries, 2)[0], split_views(keys, 2)[0]
 
     def loss(self, outputs: Outputs, labels: Any, memory: jax.Array) -> Loss:
         """InfoNCE of the queries with their keys and the queue, see `info_nce`.

@@ -4,7 +4,7 @@ The details follow the authors' code in VISSL (`pirl_jigsaw_4node_resnet50`, `nc
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -170,6 +170,10 @@ class PIRL(Task):
     def memory(self, key: jax.Array) -> Bank:
         """Random rows of length 1, one for each image and some that stay unused."""
         return random_bank(key, self.images, self.embedding)
+
+    def embeddings(self, outputs: Outputs) -> Sequence[jax.Array]:
+        """Those of the whole images and of their jigsaws."""
+        return split_views(outputs.online, 2)
 
     def loss(self, outputs: Outputs, labels: Draws, memory: Bank) -> Loss:
         """The mean of the losses of images and jigsaws, [2B, f], against the memory.

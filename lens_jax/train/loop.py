@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -133,11 +134,16 @@ def resume(
     """
     shapes = training.setup.traced.state
     sharding = jax.tree.map(lambda array: array.sharding, shapes)
-    restored = checkpoints.restore_newest(training.manager, shapes, sharding)
+    check = partial(
+        same_data.check,
+        source=training.setup.source,
+        workdir=training.workdir,
+        allowed=allow_changed_data,
+    )
+    restored = checkpoints.restore_newest(training.manager, shapes, sharding, check)
     if restored is None:
         return None
     step, state, run = restored
-    same_data.check(run, training.setup.source, training.workdir, allowed=allow_changed_data)
     if rollbacks is None:
         rollbacks = run["rollbacks"]
     batches = open_batches(training, rollbacks)

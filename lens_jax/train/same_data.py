@@ -65,7 +65,10 @@ def _list(names: list[str]) -> str:
 
 
 def check(run: dict[str, Any], source: Source, workdir: str, *, allowed: bool) -> None:
-    """Raises `UserError` where the data is not what a run began with, unless that is `allowed`."""
+    """Raises `UserError` where the data is not what a run began with, unless that is `allowed`.
+
+    A run cannot go on with another number of classes, which its networks are made for.
+    """
     changed = difference(run, source)
     if changed is None:
         return
@@ -74,5 +77,11 @@ def check(run: dict[str, Any], source: Source, workdir: str, *, allowed: bool) -
         raise UserError(
             f"{line}; restore it, give another --workdir, or go on with lens_jax.main and "
             "--allow_changed_data"
+        )
+    before, now = len(run["class_names"]), len(source.class_names)
+    if before != now:
+        raise UserError(
+            f"{line}; a run goes on with {before} classes only, not with {now}: restore them, or "
+            f"give another --workdir, with --init={workdir} to begin with its networks"
         )
     print(f"{line}; going on, as it is allowed", flush=True)

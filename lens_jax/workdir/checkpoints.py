@@ -7,7 +7,7 @@ unnoticed.
 """
 
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from jax.experimental import multihost_utils
 
 from lens_jax.errors import UserError, reason
 from lens_jax.workdir import digests, files
+from lens_jax.workdir.shapes import describe_arrays
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -162,7 +163,13 @@ def read_run(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     return _read_run(manager, step)
 
 
-def restore(manager: ocp.CheckpointManager, step: int, like: Any, sharding: Any = None) -> Restored:
+def restore(
+    manager: ocp.CheckpointManager,
+    step: int,
+    like: Any,
+    sharding: Any = None,
+    check: Callable[[dict[str, Any]], None] | None = None,
+) -> Restored:
     """Reads one checkpoint.
 
     Args:
@@ -170,6 +177,7 @@ def restore(manager: ocp.CheckpointManager, step: int, like: Any, sharding: Any 
       step: which of them.
       like: the arrays of the state, or their shapes and types.
       sharding: the sharding of each array, a tree like `like`; None puts all on one device.
+      check: raises for a `run` object that must not be read on, before any array is.
 
     Raises:
       DamagedError: it is not as it was written.
@@ -180,6 +188,8 @@ def restore(manager: ocp.CheckpointManager, step: int, like: Any, sharding: Any 
     # What cannot be right is refused before the arrays are read.
     check_intact(manager, step, ".")
     run = _read_run(manager, step)
+    if check is not None:
+        check(run)
     _check_fits(manager, step, like)
 
     if sharding is None:
@@ -197,7 +207,10 @@ def restore(manager: ocp.CheckpointManager, step: int, like: Any, sharding: Any 
 
 
 def restore_newest(
-    manager: ocp.CheckpointManager, like: Any, sharding: Any = None
+    manager: ocp.CheckpointManager,
+    like: Any,
+    sharding: Any = None,
+    check: Callable[[dict[str, Any]], None] | None = None,
 ) -> Restored | None:
     """Reads the newest checkpoint that is intact, see `restore`; None where there is no checkpoint.
 
@@ -211,7 +224,7 @@ def restore_newest(
     steps = sorted(manager.all_steps(), reverse=True)
     for step in steps:
         try:
-            restored = restore(manager, step, like, sharding)
+            restored = restore(manager, step, like, sharding, check)
         except DamagedError as error:
             damaged[step] = error
             continue
@@ -269,28 +282,13 @@ def _check_fits(manager: ocp.CheckpointManager, step: int, like: Any) -> None:
     """Raises `UserError` unless a checkpoint has the arrays of `like`."""
     metadata = manager.item_metadata(step)["state"]
     tree = ocp.tree.serialize_tree(like, keep_empty_nodes=True)
-    saved = _describe(metadata.tree)
-    wanted = _describe(tree)
+    saved = describe_arrays(metadata.tree)
+    wanted = describe_arrays(tree)
     for name in sorted(saved.keys() | wanted.keys()):
         found = saved.get(name, "absent")
         expected = wanted.get(name, "absent")
         if found != expected:
             raise UserError(
                 f"checkpoint {step} in {manager.directory} does not fit its config: {name} is "
-                f"{found}, not {expected}; use the code that wrote it"
+                f"{found}, not {expected}; use the code and the data that it was saved with"
             )
-
-
-def _describe(tree: Any) -> dict[str, str]:
-    """Type and shape of each array by its path, such as "params/head/bias": "float32[4]"."""
-
-    def is_array(node: Any) -> bool:
-        return hasattr(node, "dtype")
-
-    arrays = {}
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_array)
-    for path, array in leaves:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        shape = list(array.shape)
-        arrays[name] = f"{array.dtype}{shape}"
-    return arrays

@@ -66,4 +66,8 @@ def test_noise_is_tested_on_images_that_were_not_trained_on_and_changed_images_a
     (line,) = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
     assert "the data has changed since" in line
     assert "a new class 'c'" in line
+    # Three classes are one too many for a run that began with two.
+    refused = run(*train(workdir, moved, "--allow_changed_data"))
+    assert "2 classes only, not with 3" in refused.stderr
+    (moved / "test" / "b").rename(moved / "test" / "c")
     assert "going on" in succeed(*train(workdir, moved, "--allow_changed_data"))

@@ -47,6 +47,12 @@ def test_what_has_changed_is_said_in_one_line_and_refused_unless_allowed(
     assert words in capsys.readouterr().out
 
 
+def test_another_number_of_classes_is_refused_even_where_changes_are_allowed(source):
+    more = dataclasses.replace(source, class_names=("red", "green", "blue", "lime"))
+    with pytest.raises(UserError, match=r"3 classes only, not with 4: .* --init=run"):
+        same_data.check(RUN, more, "run", allowed=True)
+
+
 def test_of_many_classes_three_are_named(source):
     names = tuple("abcde")
     text = same_data.difference(RUN, dataclasses.replace(source, class_names=names))

@@ -15,7 +15,8 @@ class Bank(NamedTuple):
     """What is remembered.
 
     Attributes:
-      rows: [M, f] of length 1, row i an average of the embeddings of image i.
+      rows: [M, f] of length 1, row i an average of the embeddings of image i; or of zeros, before
+        the image was first seen.
       log_mean: a scalar, the constant of noise-contrastive estimation, see `nce`.
       measured: a bool, whether the constant has been measured yet.
 
@@ -28,9 +29,15 @@ class Bank(NamedTuple):
 
 def random_bank(key: jax.Array, images: int, embedding: int) -> Bank:
     """Random rows of length 1 for so many images, and up to `ROWS_MULTIPLE` that stay unused."""
+    empty = empty_bank(images, embedding)
+    rows = jax.random.normal(key, empty.rows.shape)
+    return empty._replace(rows=normalize(rows))
+
+
+def empty_bank(images: int, embedding: int) -> Bank:
+    """A bank like `random_bank`'s with rows of zeros, to which no embedding is similar."""
     multiples = -(-images // ROWS_MULTIPLE)
-    shape = (multiples * ROWS_MULTIPLE, embedding)
-    rows = normalize(jax.random.normal(key, shape))
+    rows = jnp.zeros((multiples * ROWS_MULTIPLE, embedding))
     return Bank(rows, log_mean=jnp.zeros(()), measured=jnp.zeros((), bool))
 
 

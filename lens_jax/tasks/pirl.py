@@ -30,7 +30,7 @@ from lens_jax.tasks.base import (
     join_views,
     split_views,
 )
-from lens_jax.tasks.memory_bank import Bank, average_rows, random_bank
+from lens_jax.tasks.memory_bank import Bank, average_rows, empty_bank, random_bank
 
 FORMS = ("nce", "info_nce")
 
@@ -65,10 +65,12 @@ class PIRL(Task):
     """Each image, and nine patches of it in a random order, find its row in a memory of all images.
 
     A view that is cut anew for the patches is divided into 3x3 cells; each cell gives a patch at a
-    random place, with an augmentation of its own, `augment.later`. Three things differ from the
+    random place, with an augmentation of its own, `augment.later`. Four things differ from the
     authors' code: all images of a batch share their negatives, which costs one product of matrices
     where every image had some of its own; an image's own row is no negative of it when it is drawn,
-    which happens often where the data is small; and ImgPilRandomPhotometric is left out.
+    which happens often where the data is small; ImgPilRandomPhotometric is left out; and with
+    "info_nce" the memory starts as zeros, where random rows would be what the images are drawn to
+    throughout the first epoch, and half of what their rows are made of after it.
 
     Attributes:
         images: number of images in the data set.
@@ -168,7 +170,9 @@ class PIRL(Task):
         return JigsawNetwork(extractor, head, patch=self.patch, **options)
 
     def memory(self, key: jax.Array) -> Bank:
-        """Random rows of length 1, one for each image and some that stay unused."""
+        """Rows for all images and some that stay unused, at random in the NCE form or of zeros."""
+        if self.form == "info_nce":
+            return empty_bank(self.images, self.embedding)
         return random_bank(key, self.images, self.embedding)
 
     def embeddings(self, outputs: Outputs) -> Sequence[jax.Array]:

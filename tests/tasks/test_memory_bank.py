@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lens_jax.tasks.memory_bank import ROWS_MULTIPLE, average_rows, random_bank
+from lens_jax.tasks.memory_bank import ROWS_MULTIPLE, average_rows, empty_bank, random_bank
 from tests.losses.references import unit_rows
 
 average = jax.jit(average_rows)
@@ -61,3 +61,11 @@ def test_a_bank_starts_as_different_rows_of_length_one():
     assert np.abs(bank.rows - other.rows).max() > 0.1
     assert len(np.unique(np.asarray(bank.rows)[:, 0])) > 1000
     assert not bank.measured
+
+
+def test_a_row_of_zeros_becomes_the_first_embedding(x64):
+    bank = empty_bank(20, 3)
+    embeddings = unit_rows(np.random.default_rng(0).normal(size=(2, 3)))
+    found = average(bank.rows, np.array([4, 1]), embeddings, 0.5)
+    np.testing.assert_allclose(found[np.array([4, 1])], embeddings, atol=1e-14)
+    assert not found[np.array([0, 2, 3])].any()

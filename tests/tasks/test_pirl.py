@@ -121,6 +121,14 @@ def test_the_memory_takes_up_the_whole_images_and_not_their_jigsaws(x64):
     np.testing.assert_array_equal(found[:2], bank.rows[:2])
 
 
+@pytest.mark.parametrize(("form", "length"), [("nce", 1.0), ("info_nce", 0.0)])
+def test_the_memory_starts_at_random_or_empty(form: str, length: float):
+    bank = PIRL(20, embedding=8, form=form).memory(jax.random.key(0))
+    assert bank.rows.shape == (1024, 8)
+    lengths = np.linalg.norm(bank.rows, axis=1)
+    np.testing.assert_allclose(lengths, np.full(1024, length), rtol=1e-5)
+
+
 def test_rows_that_stand_for_no_image_are_never_drawn():
     task = PIRL(6, negatives=500)
     assert set(drawn_rows(task).tolist()) == set(range(6))

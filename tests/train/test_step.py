@@ -156,11 +156,19 @@ def test_the_penalty_is_fixed_or_none_or_steered(
 
 
 @pytest.mark.parametrize("kind", ["network", "fgsm", "pgd"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"name": "exemplar", "copies": 2, "embedding": 8},
+        {"name": "barlow_twins", **TWO_VIEWS},
+        {"name": "pirl", **PIRL},
+    ],
+    ids=lambda task: task["name"],
+)
 def test_an_objective_that_the_task_cannot_have_is_refused_before_a_step_is_made(
-    tiny_config, kind: str
+    tiny_config, kind: str, task: dict
 ):
-    exemplar = {"name": "exemplar", "copies": 2, "embedding": 8}
-    config = tiny_config({"lens.kind": kind, "lens.objective": "least_likely"}, exemplar)
+    config = tiny_config({"lens.kind": kind, "lens.objective": "least_likely"}, task)
     with pytest.raises(UserError, match="'least_likely' needs a task with classes") as caught:
         make_system(config, FACTS, TOTAL_STEPS)
     assert "choose full" in str(caught.value)

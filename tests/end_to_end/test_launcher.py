@@ -11,7 +11,7 @@ CONFIG = "--config=configs/rotation.py:digits"
     ("words", "status"),
     [
         (("main", "--help"), 0),
-        (("main", CONFIG, "--workdir=run", "--config.lens.lambda=10"), 1),
+        (("main", CONFIG, "--workdir=run", "--config.lens.lamda=10"), 1),
         (("main", CONFIG, "--workdir=run", "--config.data.image_size=36"), 1),
         (("linear_eval", "--checkpoint=nowhere", "--follow", "--once"), 1),
         (("sweep", CONFIG, "--workdir=runs", "--grid=seed=0,1", "--dry_run"), 0),

@@ -4,7 +4,9 @@
     python -m lens_jax.main --config=configs/barlow_twins.py --workdir=gs://BUCKET/RUN
 
 - glyphs, digits, fashion_mnist, photo_crops: minutes on a laptop, see
-  `lens_jax.recipes.on_a_laptop`.
+  `lens_jax.recipes.on_a_laptop`. On glyphs after 6 epochs a linear classifier on the features is
+  right for 33 % of the letters (`linear_eval --examples=5000`, seed 0), on those of a random
+  network for 14 %.
 - imagenet2012 (default), youtube8m, places205: views, projector and loss as published (arXiv
   2103.03230) and in the authors' code, and 100 epochs of batch 1024, by SGD at 0.1 x batch / 256
   where the paper has LARS. Not run here: no score.

@@ -90,6 +90,7 @@ def to_double(leaf: jax.Array) -> jax.Array:
 
 def distance(one: np.ndarray, other: np.ndarray) -> float:
     """Relative to the largest number of the array."""
+    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
     largest = max(1e-3, float(np.abs(one).max()))
     return float(np.abs(one - other).max()) / largest
 

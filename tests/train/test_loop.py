@@ -57,7 +57,9 @@ def train(tiny_config, colorful, tmp_path) -> Callable[..., checkpoints.Restored
         init = partial(Toy, jnp.zeros(()), jnp.zeros(()))
         step = jax.jit(finite.watched(partial(toy_step, trap)))
         clock = Clock(4, len(source), TOTAL)
-        setup = Setup(source, clock, 2, SAVE_EVERY, Traced(init, step, jax.eval_shape(init)))
+        shapes = jax.eval_shape(init)
+        state = mesh.with_sharding(shapes, mesh.state_sharding(devices, shapes))
+        setup = Setup(source, clock, 2, SAVE_EVERY, Traced(init, step, state))
         workdir = str(tmp_path / name)
         pathlib.Path(workdir).mkdir(exist_ok=True)
         with checkpoints.open_for_training(workdir, keep=20) as manager:

@@ -29,9 +29,9 @@ def main() -> None:
 
     write_report(
         WORKDIR.value,
-        output=OUTPUT.value or WORKDIR.value,
         examples=EXAMPLES.value,
         data_dir=DATA_DIR.value,
+        output=OUTPUT.value,
     )
 
 

@@ -11,14 +11,14 @@ from lens_jax.report.runs import Numbers, TrainedRun
 from lens_jax.workdir import files
 
 
-def write_report(workdir: str, *, output: str, examples: int, data_dir: str | None) -> None:
+def write_report(workdir: str, *, examples: int, data_dir: str | None, output: str = "") -> None:
     """Writes the page on the run or runs in `workdir`, and prints its path and their numbers.
 
     Args:
       workdir: folder of a run, or of runs; the latter get a summary.json too.
-      output: folder to write into.
       examples: number of images to show through each lens.
       data_dir: where the data is now; None for where it was in training.
+      output: folder to write into; empty for `workdir`.
 
     Raises:
       UserError: no run there, a lens run without checkpoint, data that cannot be read, or a folder
@@ -45,6 +45,7 @@ def write_report(workdir: str, *, output: str, examples: int, data_dir: str | No
         print(line)
 
     # The page, its pictures and the summary.
+    output = output or workdir
     root = epath.Path(output)
     folder = root / files.REPORT_FOLDER
     parts = sections.all_sections(workdir, found, lenses, numbers, recoveries)

@@ -114,8 +114,15 @@ def random_state(built: Built) -> TrainState:
     state = random_like(jax.eval_shape(built.init))
     optimizers = (state.opt_state, state.lens_opt_state)
     opt_state, lens_opt_state = jax.tree.map(jnp.zeros_like, optimizers)
+    probe = state.probe
+    if probe:
+        still = jax.tree.map(jnp.zeros_like, probe["opt_state"])
+        probe = probe | {"opt_state": still}
     return state.replace(
-        opt_state=opt_state, lens_opt_state=lens_opt_state, lens_penalty=jnp.asarray(7.0)
+        opt_state=opt_state,
+        lens_opt_state=lens_opt_state,
+        lens_penalty=jnp.asarray(7.0),
+        probe=probe,
     )
 
 

@@ -17,6 +17,8 @@ TINY = (
     "--config.data.batch_size=32",
     "--config.data.threads=1",
     "--config.train.log_every=2 steps",
+    # Their programs take as long to compile as the step; those that are about them switch them on.
+    "--config.train.monitors=False",
 )
 # Processes that run commands in forks of their own, see launcher.py, by what JAX was told in its
 # variables, which it reads when it is imported; each is started by the first command that needs it.

@@ -14,7 +14,11 @@ from lens_jax.workdir.metrics import read_metrics
 
 from .commands import REPOSITORY, command, run, succeed, train
 
-OPTIONS = ("--config.train.duration=8 steps", "--config.train.checkpoint_every=4 steps")
+OPTIONS = (
+    "--config.train.duration=8 steps",
+    "--config.train.checkpoint_every=4 steps",
+    "--config.train.monitors=True",
+)
 
 
 @pytest.fixture(scope="module")

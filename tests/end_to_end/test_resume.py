@@ -90,8 +90,10 @@ def check_equal(one: Frozen, other: Frozen) -> None:
     [
         ("rotation", ()),
         ("moco", MOCO),
-        ("moco", (*MOCO, "--config.task.symmetric=True")),
-        ("barlow_twins", SMALL_HEADS),
+        pytest.param(
+            "moco", (*MOCO, "--config.task.symmetric=True"), marks=pytest.mark.slow, id="symmetric"
+        ),
+        pytest.param("barlow_twins", SMALL_HEADS, marks=pytest.mark.slow, id="barlow_twins"),
         ("pirl", (*SMALL_HEADS, "--config.lens.kind=network")),
     ],
 )

@@ -18,6 +18,7 @@ from .commands import REPOSITORY, succeed, train
 
 STEPS = 20
 OPTIONS = (
+    "--config.train.monitors=True",
     f"--config.train.duration={STEPS} steps",
     "--config.train.checkpoint_every=5 steps",
     "--config.train.keep_checkpoints=9",

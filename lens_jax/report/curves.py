@@ -24,22 +24,22 @@ PANELS = (
     PanelMetrics("mean squared change of images", "log", {"lens_reconstruction": "-"}),
     PanelMetrics("lambda, the weight of the change", "log", {"lens_penalty": "-"}),
     PanelMetrics(
-        "class accuracy: online probe, and neighbors of features (dashed), %",
+        "accuracy of probe, and of kNN (dashed), %",
         "linear",
         {"probe_accuracy": "-", "knn_accuracy": "--"},
     ),
     PanelMetrics(
-        "standard deviation of embeddings, and of features (dashed)",
+        "std of embeddings, and features (dashed)",
         "linear",
         {"embedding_std": "-", "feature_std": "--"},
     ),
     PanelMetrics(
-        "effective rank of embeddings, and RankMe of features (dashed)",
+        "rank of embeddings, and features (dashed)",
         "log",
         {"embedding_rank": "-", "rankme": "--"},
     ),
     PanelMetrics(
-        "alignment and uniformity (dashed) of embeddings",
+        "alignment, and uniformity (dashed)",
         "linear",
         {"alignment": "-", "uniformity": "--"},
     ),

@@ -65,12 +65,13 @@ class PIRL(Task):
     """Each image, and nine patches of it in a random order, find its row in a memory of all images.
 
     A view that is cut anew for the patches is divided into 3x3 cells; each cell gives a patch at a
-    random place, with an augmentation of its own, `augment.later`. Four things differ from the
+    random place, with an augmentation of its own, `augment.later`. Five things differ from the
     authors' code: all images of a batch share their negatives, which costs one product of matrices
     where every image had some of its own; an image's own row is no negative of it when it is drawn,
-    which happens often where the data is small; ImgPilRandomPhotometric is left out; and with
-    "info_nce" the memory starts as zeros, where random rows would be what the images are drawn to
-    throughout the first epoch, and half of what their rows are made of after it.
+    which happens often where the data is small; ImgPilRandomPhotometric is left out; an image that
+    is twice in a batch enters its row once, by the mean, whatever the devices; and with "info_nce"
+    the memory starts as zeros, where random rows would be what the images are drawn to throughout
+    the first epoch, and half of what their rows are made of after it.
 
     Attributes:
         images: number of images in the data set.
@@ -256,7 +257,13 @@ class PIRL(Task):
 def shuffle(key: jax.Array, cut: jax.Array) -> jax.Array:
     """The nine patches of each image, [9B, p, p, 3], in a random order of its own."""
     by_image = cut.reshape(-1, patches.PLACES, *cut.shape[1:])
-    in_order = jnp.tile(jnp.arange(patches.PLACES), (len(by_image), 1))
+
+    # Each row is permuted by itself: an order an image.
+    places = jnp.arange(patches.PLACES)
+    in_order = jnp.tile(places, (len(by_image), 1))
     orders = jax.random.permutation(key, in_order, axis=1, independent=True)
-    shuffled = jnp.take_along_axis(by_image, orders[:, :, None, None, None], axis=1)
+
+    over_pixels = (2, 3, 4)
+    chosen = jnp.expand_dims(orders, over_pixels)
+    shuffled = jnp.take_along_axis(by_image, chosen, axis=1)
     return shuffled.reshape(cut.shape)

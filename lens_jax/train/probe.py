@@ -56,16 +56,19 @@ class Probe(NamedTuple):
         def loss(params: Any) -> tuple[jax.Array, jax.Array]:
             logits = apply(params, inputs)
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-            return jnp.sum(losses * labeled) / count, accuracy(logits, labels)
+            total = jnp.sum(losses * labeled)
+            return total / count, accuracy(logits, labels)
 
         return jax.grad(loss, has_aux=True)(params)
 
     def update(self, state: dict[str, Any], gradient: Any) -> dict[str, Any]:
         """What is kept of it after a step with this gradient."""
         params = state["params"]
-        learning_rate = 1 / len(params["kernel"])
         updates, opt_state = _ADAM.update(gradient, state["opt_state"])
-        steps = jax.tree.map(lambda update: -learning_rate * update, updates)
+
+        # Wider features add up to larger logits.
+        learning_rate = 1 / len(params["kernel"])
+        steps = optax.tree_utils.tree_scale(-learning_rate, updates)
         params = optax.apply_updates(params, steps)
         return {"params": params, "opt_state": opt_state}
 

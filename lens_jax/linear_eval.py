@@ -115,6 +115,9 @@ def print_linear(result: dict[str, Any]) -> None:
     print(f"  classifiers learned on {result['train_split']}, {result['train_examples']:,} images")
     for tap, accuracy in result["taps"].items():
         print(f"  linear accuracy on {tap:<12} {accuracy:7.2%}", flush=True)
+    if "knn_accuracy" in result:
+        print(f"  nearest neighbors, {tap:<12} {result['knn_accuracy']:7.2%}")
+        print(f"  effective rank,    {tap:<12} {result['rankme']:6.1f}", flush=True)
 
 
 def print_pretext(step: int, pretext: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from lens_jax.data.records import Source
 from lens_jax.data.source import open_source
 from lens_jax.errors import UserError, check_choice
-from lens_jax.eval import features, linear
+from lens_jax.eval import features, geometry, linear
 from lens_jax.eval.frozen import Frozen, choose_network, pretext_accuracy
 from lens_jax.ops.shortcuts import SHORTCUTS
 from lens_jax.train.system import System
@@ -63,7 +63,11 @@ def evaluate(frozen: Frozen, options: Options, pretext: Results) -> Results:
 
 
 def linear_results(frozen: Frozen, options: Options) -> Results:
-    """The test accuracy, 0 to 1, of a linear classifier on each tap, and how it was measured."""
+    """The test accuracy, 0 to 1, of a linear classifier on each tap, and how it was measured.
+
+    The solver "lbfgs" has the features of all images at hand, and adds `describe_features` of the
+    last tap.
+    """
     frozen = choose_network(frozen, options.network)
     config, system = frozen.config, frozen.system
     train, test = open_sources(config, options)
@@ -75,10 +79,14 @@ def linear_results(frozen: Frozen, options: Options) -> Results:
     # Both solvers learn one classifier a tap, from the same features.
     compute = features.make_features(frozen, representation, taps)
     if options.solver == "lbfgs":
-        accuracies = linear.logistic_regression(frozen, train, test, compute)
+        learned = extract_classes(frozen, train, compute)
+        tested = features.extract(frozen, test, compute)
+        accuracies = linear.logistic_regression(learned, tested)
+        others = describe_features(learned, tested, taps[-1])
     else:
         epochs = options.epochs
         accuracies = linear.sgd_heads(frozen, train, test, compute, epochs=epochs)
+        others = {}
 
     # What was measured comes with what it was measured on.
     return {
@@ -91,7 +99,27 @@ def linear_results(frozen: Frozen, options: Options) -> Results:
         # In the order of the options, which a jitted function's dictionary does not keep.
         "taps": {tap: accuracies[tap] for tap in taps},
         "linear_accuracy": accuracies[taps[-1]],
+        **others,
     }
+
+
+def extract_classes(frozen: Frozen, train: Source, compute: features.Features) -> features.Rows:
+    """The rows to learn from; raises `UserError` where all are of one class."""
+    rows = features.extract(frozen, train, compute)
+    if len(set(rows.labels)) < 2:
+        raise UserError(
+            f"all images to learn the classifiers on, {len(rows.labels)} of split {train.split!r}, "
+            "are of one class: give more --examples, or a --train_split with images of two classes"
+        )
+    return rows
+
+
+def describe_features(train: features.Rows, test: features.Rows, tap: str) -> Results:
+    """What a tap tells without learning: kNN accuracy, 0 to 1, and RankMe of the test images."""
+    knn_accuracy = geometry.neighbors_accuracy(
+        train.taps[tap], train.labels, test.taps[tap], test.labels
+    )
+    return {"knn_accuracy": knn_accuracy, "rankme": geometry.effective_rank(test.taps[tap])}
 
 
 def pretext_results(frozen: Frozen, options: Options) -> Results:

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -22,6 +23,13 @@ MAX_FEATURES = 9000
 
 Taps = dict[str, jax.Array]
 Features = Callable[[TrainState, jax.Array], Taps]
+
+
+class Rows(NamedTuple):
+    """Features [n, d] of n images by tap, and the labels of the images, [n]."""
+
+    taps: dict[str, np.ndarray]
+    labels: np.ndarray
 
 
 def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) -> Features:
@@ -109,10 +117,8 @@ def adaptive_max_pool(x: jax.Array) -> jax.Array:
     return flat.astype(jnp.float32)
 
 
-def extract(
-    frozen: Frozen, source: Source, features: Features
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Features [n, d] by tap, and labels [n], of one pass of central crops over `source`.
+def extract(frozen: Frozen, source: Source, features: Features) -> Rows:
+    """Features and labels of one pass of central crops over `source`.
 
     Only images that do not decode are missing.
     """
@@ -134,4 +140,4 @@ def extract(
     joined = {}
     for tap, parts in rows.items():
         joined[tap] = np.concatenate(parts)
-    return joined, np.concatenate(labels)
+    return Rows(joined, np.concatenate(labels))

@@ -13,8 +13,7 @@ from lens_jax.data.decode import read_decoding
 from lens_jax.data.records import Source
 from lens_jax.devices import distributed, mesh
 from lens_jax.devices.compiler import compiler_options
-from lens_jax.errors import UserError
-from lens_jax.eval.features import Features, Taps, extract
+from lens_jax.eval.features import Features, Rows, Taps
 from lens_jax.eval.frozen import Frozen
 from lens_jax.eval.passes import linear_size, replicate, round_up_to_devices, run_pass
 from lens_jax.ops.augment import Augmentation
@@ -29,24 +28,15 @@ SGD_BATCH_SIZE = 512
 Heads = dict[str, dict[str, jax.Array]]
 
 
-def logistic_regression(
-    frozen: Frozen, train: Source, test: Source, features: Features
-) -> dict[str, float]:
+def logistic_regression(train: Rows, test: Rows) -> dict[str, float]:
     """Test accuracy by tap of scikit-learn's multinomial logistic regression (L-BFGS).
 
-    One pass of central crops; features are standardized by the training examples' mean and standard
-    deviation, and the L2 strength is fixed (C = 0.1, our choice: the paper's is not known).
+    Features are standardized by the training examples' mean and standard deviation, and the L2
+    strength is fixed (C = 0.1, our choice: the paper's is not known).
     """
-    rows, labels = extract(frozen, train, features)
-    if len(np.unique(labels)) < 2:
-        raise UserError(
-            f"all images to learn the classifiers on, {len(labels)} of split {train.split!r}, are "
-            "of one class: give more --examples, or a --train_split with images of two classes"
-        )
-    test_rows, test_labels = extract(frozen, test, features)
     accuracies = {}
-    for tap, train_rows in rows.items():
-        accuracies[tap] = _logistic_accuracy(train_rows, labels, test_rows[tap], test_labels)
+    for tap, features in train.taps.items():
+        accuracies[tap] = _logistic_accuracy(features, train.labels, test.taps[tap], test.labels)
     return accuracies
 
 

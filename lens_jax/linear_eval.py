@@ -117,7 +117,8 @@ def print_linear(result: dict[str, Any]) -> None:
         print(f"  linear accuracy on {tap:<12} {accuracy:7.2%}", flush=True)
     if "knn_accuracy" in result:
         print(f"  nearest neighbors, {tap:<12} {result['knn_accuracy']:7.2%}")
-        print(f"  effective rank,    {tap:<12} {result['rankme']:6.1f}", flush=True)
+        print(f"  effective rank,    {tap:<12} {result['rankme']:6.1f}")
+        print(f"  mean color, R2,    {tap:<12} {result['color_r2']:7.2%}", flush=True)
 
 
 def print_pretext(step: int, pretext: dict[str, Any]) -> None:

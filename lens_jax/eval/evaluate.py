@@ -115,11 +115,17 @@ def extract_classes(frozen: Frozen, train: Source, compute: features.Features) -
 
 
 def describe_features(train: features.Rows, test: features.Rows, tap: str) -> Results:
-    """What a tap tells without learning: kNN accuracy, 0 to 1, and RankMe of the test images."""
-    knn_accuracy = geometry.neighbors_accuracy(
-        train.taps[tap], train.labels, test.taps[tap], test.labels
-    )
-    return {"knn_accuracy": knn_accuracy, "rankme": geometry.effective_rank(test.taps[tap])}
+    """What a tap tells beside its linear accuracy.
+
+    "knn_accuracy" in [0, 1], "rankme" of the test images, and "color_r2", how much of an image's
+    mean color a linear regression finds, see `eval.geometry`.
+    """
+    learned, tested = train.taps[tap], test.taps[tap]
+    return {
+        "knn_accuracy": geometry.neighbors_accuracy(learned, train.labels, tested, test.labels),
+        "rankme": geometry.effective_rank(tested),
+        "color_r2": geometry.regression_r2(learned, train.colors, tested, test.colors),
+    }
 
 
 def pretext_results(frozen: Frozen, options: Options) -> Results:

@@ -1,4 +1,4 @@
-"""What frozen features tell without a classifier that learns: neighbors, and effective rank."""
+"""What frozen features tell beside the linear accuracy: neighbors, effective rank, and color."""
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ from lens_jax.losses.neighbors import weighted_neighbors
 QUERIES = 1024
 # RankMe is published of so many images, and hardly changes beyond.
 RANKME_IMAGES = 25_600
+# Of ridge regression, of which the best is found by leaving one training image out.
+PENALTIES = np.logspace(-2, 5, 8)
 
 
 def neighbors_accuracy(
@@ -46,3 +48,28 @@ def effective_rank(features: np.ndarray) -> float:
     count = min(len(features), RANKME_IMAGES)
     rows = np.linspace(0, len(features) - 1, count).round().astype(int)
     return float(rankme(features[rows]))
+
+
+def regression_r2(
+    train: np.ndarray, values: np.ndarray, test: np.ndarray, test_values: np.ndarray
+) -> float:
+    """How much of some values of test images a ridge regression on their features explains.
+
+    R2 is 1 for all of it, and 0 for no more than the mean explains; the mean over the values.
+
+    Args:
+      train: features [N, f].
+      values: of the same images, [N, v].
+      test: features [M, f].
+      test_values: [M, v].
+
+    """
+    # Imported only now, as training does without it.
+    from sklearn.linear_model import RidgeCV
+    from sklearn.metrics import r2_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
+    model.fit(train, values)
+    return float(r2_score(test_values, model.predict(test)))

@@ -108,7 +108,7 @@ def _table_results(job: Job, evaluations: dict[Options, Results]) -> dict[str, f
         column = f"linear_accuracy_{options.representation}"
         results[column] = evaluation["taps"][last_tap]
         # An older evaluation, and one by SGD, has not these.
-        for name in ("knn_accuracy", "rankme"):
+        for name in ("knn_accuracy", "rankme", "color_r2"):
             if name in evaluation:
                 results[f"{name}_{options.representation}"] = evaluation[name]
 

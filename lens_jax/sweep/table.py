@@ -21,6 +21,7 @@ LINEAR = {f"linear_accuracy_{name}": f"linear {name}" for name in REPRESENTATION
 COLUMNS = LINEAR | {
     "knn_accuracy_raw": "kNN raw",
     "rankme_raw": "RankMe raw",
+    "color_r2_raw": "color raw",
     "pretext_accuracy_clean": "pretext clean",
     "pretext_accuracy_clean_lensed": "pretext clean lensed",
     "pretext_accuracy_shortcut": "pretext shortcut",
@@ -29,7 +30,8 @@ COLUMNS = LINEAR | {
 }
 CAPTION = (
     "Mean ± standard error over seeds; accuracies in percent, kNN by 20 neighbors; RankMe is an "
-    "effective rank; seconds of training. Bold: the best, "
+    "effective rank; color: R2 of the mean color, regressed from the features; seconds of "
+    "training. Bold: the best, "
     f"where it differs from the second best at p < {SIGNIFICANT} (Welch's t-test)."
 )
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lens_jax.eval import geometry
-from lens_jax.eval.geometry import effective_rank, neighbors_accuracy
+from lens_jax.eval.geometry import effective_rank, neighbors_accuracy, regression_r2
 
 
 def by_loops(train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels) -> float:
@@ -46,3 +46,20 @@ def test_the_rank_of_many_images_is_that_of_an_evenly_spaced_part(monkeypatch):
     # One direction, however many images.
     line = np.outer(np.arange(1, 6), np.arange(1, 4)).astype(np.float32)
     assert effective_rank(line) == pytest.approx(1, abs=0.01)
+
+
+def test_what_features_hold_linearly_is_explained_and_what_they_do_not_is_not():
+    rng = np.random.default_rng(2)
+    features = rng.normal(size=(400, 6)).astype(np.float32)
+    linear = features @ rng.normal(size=(6, 3)) + 5
+    nothing = rng.normal(size=(400, 3))
+    train, test = slice(0, 300), slice(300, 400)
+
+    def r2(values: np.ndarray) -> float:
+        return regression_r2(features[train], values[train], features[test], values[test])
+
+    assert r2(linear) == pytest.approx(1, abs=1e-3)
+    assert abs(r2(nothing)) < 0.1
+    # Noise of the same variance as what can be known.
+    noise = rng.normal(size=linear.shape) * linear.std(axis=0)
+    assert r2(linear + noise) == pytest.approx(0.5, abs=0.15)

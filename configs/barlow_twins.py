@@ -18,7 +18,14 @@ There is no lens unless asked for, with --config.lens.kind=network; its objectiv
 
 from ml_collections import ConfigDict
 
-from lens_jax.recipes import LAPTOP, LARGE, base_config, on_a_laptop, two_views
+from lens_jax.recipes import (
+    LAPTOP,
+    LARGE,
+    asymmetric_views,
+    base_config,
+    on_a_laptop,
+    two_views,
+)
 
 
 def get_config(variant: str = "imagenet2012") -> ConfigDict:
@@ -35,22 +42,7 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
         }
     )
     two_views(config)
-    blurs = config.data.image_size > 32
-    config.augment.update(
-        {
-            "area": (0.08, 1.0),
-            "flip": 0.5,
-            "jitter": 0.8,
-            "jitter_kind": "torchvision",
-            "brightness": 0.4,
-            "contrast": 0.4,
-            "saturation": 0.2,
-            "hue": 0.1,
-            "gray": 0.2,
-            "blur": 1.0 if blurs else 0.0,
-            "later": {"blur": 0.1 if blurs else 0.0, "solarize": 0.2},
-        }
-    )
+    asymmetric_views(config)
     if variant in LARGE:
         config.dtype = "bfloat16"
         config.data.batch_size = 1024

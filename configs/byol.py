@@ -31,7 +31,16 @@ unless asked for, with --config.lens.kind=network; its objective is `full`.
 
 from ml_collections import ConfigDict
 
-from lens_jax.recipes import LAPTOP, LARGE, LETTERS, base_config, on_a_laptop, two_views, use_lars
+from lens_jax.recipes import (
+    LAPTOP,
+    LARGE,
+    LETTERS,
+    asymmetric_views,
+    base_config,
+    on_a_laptop,
+    two_views,
+    use_lars,
+)
 
 
 def get_config(variant: str = "imagenet2012") -> ConfigDict:
@@ -41,22 +50,7 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
         {"name": "byol", "size": 0, "hidden": 4096, "embedding": 256, "momentum": 0.99}
     )
     two_views(config)
-    blurs = config.data.image_size > 32
-    config.augment.update(
-        {
-            "area": (0.08, 1.0),
-            "flip": 0.5,
-            "jitter": 0.8,
-            "jitter_kind": "torchvision",
-            "brightness": 0.4,
-            "contrast": 0.4,
-            "saturation": 0.2,
-            "hue": 0.1,
-            "gray": 0.2,
-            "blur": 1.0 if blurs else 0.0,
-            "later": {"blur": 0.1 if blurs else 0.0, "solarize": 0.2},
-        }
-    )
+    asymmetric_views(config)
     if variant in LARGE:
         _imagenet(config)
     if variant == "imagenet100":

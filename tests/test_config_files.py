@@ -158,7 +158,7 @@ def test_every_config_file_trains_a_step_in_miniature(path: pathlib.Path):
 
 
 @pytest.mark.parametrize("variant", ["imagenet2012", "imagenet100", "cifar10"])
-@pytest.mark.parametrize("name", ["simclr", "moco", "byol"])
+@pytest.mark.parametrize("name", ["simclr", "moco", "byol", "barlow_twins"])
 def test_every_published_recipe_trains_a_step_in_miniature(name: str, variant: str):
     """With its own optimizer, heads and groups of statistics, on tiny networks."""
     (path,) = (path for path in FILES if path.stem == name)

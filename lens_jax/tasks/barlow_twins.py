@@ -24,8 +24,9 @@ class BarlowTwins(TwoViews):
         hidden: width of the projector's two hidden layers.
         embedding: length of the embeddings; their correlations take its square in memory.
         off_diagonal: weight of the correlations that should be 0; lambda in the paper.
-        scale: multiplies the loss; the authors' default until they took it out, for learning rates
-            of the other methods' size.
+        scale: multiplies the loss, so that SGD can have a learning rate of the other methods' size;
+            with LARS it only multiplies the rate of biases. The default is that of the authors'
+            published network; later they took it out, for `optimizer.bias_factor` in its place.
 
     """
 

@@ -4,6 +4,7 @@ A method is one file with one frozen dataclass: three methods to write (`views`,
 and defaults for the rest. docs/adding_a_method.md walks through one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -209,10 +210,10 @@ def check_least(task: Task, least: float, *names: str) -> None:
 
 
 def check_positive(task: Task, *names: str) -> None:
-    """Raises `UserError` for the first of the options of a task that is not above 0."""
+    """Raises `UserError` for the first of the options of a task that is not finite and above 0."""
     for name in names:
         value = getattr(task, name)
-        check_option(name, value, value > 0, "greater than 0")
+        check_option(name, value, 0 < value < math.inf, "greater than 0 and finite")
 
 
 def check_weights(task: Task, *names: str) -> None:

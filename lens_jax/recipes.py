@@ -93,6 +93,31 @@ def two_views(config: ConfigDict) -> None:
         config.data.linear_crop = "central"
 
 
+def asymmetric_views(config: ConfigDict) -> None:
+    """The augmentations of BYOL (Grill et al., 2020, arXiv 2006.07733, appendix B, table 6).
+
+    Barlow Twins (arXiv 2103.03230) has the same. Colors change half as much as for SimCLR. The
+    first view is always blurred, the second one seldom, and it alone is solarized. Images of 32 px
+    are not blurred.
+    """
+    blurs = config.data.image_size > 32
+    config.augment.update(
+        {
+            "area": (0.08, 1.0),
+            "flip": 0.5,
+            "jitter": 0.8,
+            "jitter_kind": "torchvision",
+            "brightness": 0.4,
+            "contrast": 0.4,
+            "saturation": 0.2,
+            "hue": 0.1,
+            "gray": 0.2,
+            "blur": 1.0 if blurs else 0.0,
+            "later": {"blur": 0.1 if blurs else 0.0, "solarize": 0.2},
+        }
+    )
+
+
 def use_lars(config: ConfigDict, learning_rate: float, weight_decay: float) -> None:
     """LARS as contrastive methods train large batches with it (SimCLR, BYOL and Barlow Twins).
 

@@ -11,7 +11,15 @@ import optax
 
 from lens_jax.losses.contrastive import negative_cosine
 from lens_jax.models.heads import MLP, PredictorHead
-from lens_jax.tasks.base import Loss, Outputs, Target, check_images, check_option, split_views
+from lens_jax.tasks.base import (
+    Loss,
+    Outputs,
+    Target,
+    check_images,
+    check_least,
+    check_weights,
+    split_views,
+)
 from lens_jax.tasks.two_views import TwoViews
 
 
@@ -36,9 +44,8 @@ class BYOL(TwoViews):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("hidden", self.hidden, self.hidden >= 1, "at least 1")
-        check_option("embedding", self.embedding, self.embedding >= 1, "at least 1")
-        check_option("momentum", self.momentum, 0 <= self.momentum <= 1, "between 0 and 1")
+        check_least(self, 1, "hidden", "embedding")
+        check_weights(self, "momentum")
 
     def head(self, dtype: Any) -> nn.Module:
         """Projector and predictor, of one shape; the target network stops at the projector."""

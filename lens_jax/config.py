@@ -159,6 +159,11 @@ def check(config: ConfigDict) -> None:
 
     for key, (low, high) in RANGES.items():
         check_range(key, get(config, key), low, high)
+    if config.train.on_collapse == "stop" and not config.train.monitors:
+        raise UserError(
+            "train.on_collapse is 'stop' and train.monitors is False: nothing would see a "
+            "collapse; switch the monitors on, or choose train.on_collapse=warn"
+        )
     if data.dir == "None":
         raise UserError("data.dir is 'None': give a folder, or leave it away for the default")
     _check_batch(config)

@@ -1,6 +1,7 @@
 """Barlow Twins: alike in each number, the numbers unlike (Zbontar et al., 2021, 2103.03230)."""
 
 import dataclasses
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -12,6 +13,7 @@ from lens_jax.tasks.base import (
     Outputs,
     check_images,
     check_least,
+    check_option,
     check_positive,
     split_views,
 )
@@ -46,8 +48,9 @@ class BarlowTwins(TwoViews):
         super().__post_init__()
         check_least(self, 1, "hidden")
         check_least(self, 2, "embedding")
-        check_least(self, 0, "off_diagonal")
         check_positive(self, "scale")
+        weight = self.off_diagonal
+        check_option("off_diagonal", weight, 0 <= weight < math.inf, "at least 0 and finite")
 
     def head(self, dtype: Any) -> nn.Module:
         """The projector: dense, BatchNorm, ReLU, the same again, dense."""

@@ -67,11 +67,9 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
         _small_set(config, "1000 epochs")
     if variant in LAPTOP:
         on_a_laptop(config, variant)
-        # Many numbers to correlate, and small batches, which make more steps of an epoch.
+        # Many numbers to correlate.
         config.task.embedding = 256
         config.task.scale = 0.1
-        config.data.batch_size = 64
-        config.optimizer.learning_rate = 0.6
     return config.lock()
 
 

@@ -82,8 +82,6 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
         _cifar10(config)
     if variant in LAPTOP:
         on_a_laptop(config, variant)
-        # Many small steps, as a row of the memory is as old as an epoch.
-        config.data.batch_size = 64
         config.task.update(
             {"norm": True, "form": "info_nce", "temperature": 0.2, "negatives": 1024}
         )

@@ -14,7 +14,11 @@ from lens_jax.errors import UserError
 
 # The configurations of each data set that this project makes: the first is the default, and "" the
 # only one of a data set without.
-_OWN = {"glyphs": ("32", "48", "64", "96", "128"), "digits": ("",)}
+_OWN = {
+    "glyphs": ("32", "48", "64", "96", "128"),
+    "glyph_scenes": ("96", "64", "128"),
+    "digits": ("",),
+}
 _PREPARED = ("cifar10", "imagenet2012", "imagenet100", "places205", preparation.FRAMES)
 # Those of the data sets that `lens_jax.prepare` makes of files that users bring; likewise.
 _BROUGHT = {
@@ -41,7 +45,7 @@ def open_split(data: ConfigDict, split: str) -> Source:
 def open_source(name: str, split: str, data_dir: str = "", classes: str = "folder") -> Source:
     """Opens a split of a data set.
 
-    "glyphs" and "digits" are prepared in `data_dir` where they are not yet; other processes that
+    The glyphs and "digits" are prepared in `data_dir` where they are not yet; other processes that
     want the same wait. "cifar10" and "imagenet2012" are read from where TFDS prepared them,
     "places205" and "youtube8m_frames" from where `lens_jax.prepare` did. Of several preparations of
     the latter, one is named like "youtube8m_frames/1fps-256". "tfds:NAME" is any data set that TFDS

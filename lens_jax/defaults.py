@@ -12,6 +12,9 @@ DATA = {
     "classes": "folder",  # of an image folder: the first folder below the split; or the whole path
     "train_split": "train",
     "eval_split": "test",  # "": the first of test, validation and val, or what is held out
+    "boxes": "none",  # an example is an image; or each box in it, or the largest one of it
+    "pairs": "none",  # of one video: two frames, the regions of one object in them, or both
+    "pair_distance": 1,  # frames between the two of a pair
     "image_size": 32,
     "crop": "none",  # of training images: random, central or none
     "eval_crop": "none",
@@ -181,6 +184,7 @@ DATASETS: dict[str, dict[str, Any]] = {
         "lens": {"widths": (32, 64, 128), "patch": 1},
     },
     "glyphs": {"data": {"name": "glyphs"}},
+    "glyph_scenes": {"data": {"name": "glyph_scenes", "image_size": 48}},
     "digits": {"data": {"name": "digits"}},
     "fashion_mnist": {"data": {"name": "fashion_mnist"}},
     "photo_crops": {"data": {"name": "photo_crops", "image_size": 64}},

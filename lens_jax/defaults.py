@@ -123,6 +123,7 @@ UNBOUNDED = float("inf")
 RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "mesh.fsdp": (1, UNBOUNDED),
+    "data.pair_distance": (1, UNBOUNDED),
     "data.image_size": (1, UNBOUNDED),
     "data.linear_size": (0, UNBOUNDED),
     "data.batch_size": (1, UNBOUNDED),
@@ -184,7 +185,7 @@ DATASETS: dict[str, dict[str, Any]] = {
         "lens": {"widths": (32, 64, 128), "patch": 1},
     },
     "glyphs": {"data": {"name": "glyphs"}},
-    "glyph_scenes": {"data": {"name": "glyph_scenes", "image_size": 48}},
+    "glyph_scenes": {"data": {"name": "glyph_scenes", "image_size": 64}},
     "digits": {"data": {"name": "digits"}},
     "fashion_mnist": {"data": {"name": "fashion_mnist"}},
     "photo_crops": {"data": {"name": "photo_crops", "image_size": 64}},

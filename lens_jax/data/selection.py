@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lens_jax.errors import UserError, check_choice, check_range
+from lens_jax.errors import UserError, check_choice
 
 BOXES = ("none", "each", "largest")
 PAIRS = ("none", "frames", "regions", "both")
@@ -45,7 +45,6 @@ class Selection(NamedTuple):
         """Raises `UserError` for a choice that there is none of, or two that exclude each other."""
         check_choice("data.boxes", self.boxes, BOXES)
         check_choice("data.pairs", self.pairs, PAIRS)
-        check_range("data.pair_distance", self.distance, 1)
         if self.boxes != "none" and self.pairs != "none":
             raise UserError(
                 f"data.boxes={self.boxes} and data.pairs={self.pairs} exclude each other: pairs of "

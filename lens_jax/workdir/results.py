@@ -27,7 +27,7 @@ DATA_KEYS = (
 IDENTITY = ("step", "network", "representation", "solver", *DATA_KEYS)
 # Results from before there was a choice are of the trained network, on whole images.
 _OLDER = {"network": "online", "boxes": "none"}
-_BOXES = {"each": "all boxes", "largest": "largest boxes"}
+_BOXES = {"each": "boxes", "largest": "largest boxes"}
 
 
 def read_results(workdir: str) -> list[Result]:

@@ -64,6 +64,7 @@ def test_colors_are_separated_and_confused_where_the_labels_are(
         "dataset": "image_folder",
         "full_name": "image_folder",
         "folder": str(images),
+        "boxes": "none",
         "train_split": "train",
         "test_split": "test",
         "network": "online",

@@ -47,3 +47,15 @@ def find_box(region: Region, height: int, width: int) -> Box:
 def _round_edges(start: float, end: float, length: int) -> tuple[int, int]:
     first = min(round(start * length), length - 1)
     return first, max(first + 1, round(end * length))
+
+
+def overlap(one: Region, other: Region) -> float:
+    """The intersection of two regions of an image over their union, in [0, 1]."""
+    height = min(one.bottom, other.bottom) - max(one.top, other.top)
+    width = min(one.right, other.right) - max(one.left, other.left)
+    shared = max(0.0, height) * max(0.0, width)
+    return shared / (_area(one) + _area(other) - shared)
+
+
+def _area(region: Region) -> float:
+    return (region.bottom - region.top) * (region.right - region.left)

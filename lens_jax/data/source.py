@@ -18,6 +18,7 @@ from lens_jax.errors import UserError
 _OWN = {
     "glyphs": ("32", "48", "64", "96", "128"),
     "glyph_scenes": ("96", "64", "128"),
+    "glyph_videos": ("64", "48", "96"),
     "digits": ("",),
 }
 _PREPARED = ("cifar10", "imagenet2012", "imagenet100", "places205", preparation.FRAMES)

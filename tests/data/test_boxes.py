@@ -13,7 +13,7 @@ from etils import epath
 from lens_jax.data.annotations import find_annotations
 from lens_jax.data.batches import Skipped, eval_batches, train_batches
 from lens_jax.data.records import Source
-from lens_jax.data.regions import Box, Region, find_box
+from lens_jax.data.regions import Box, Region, find_box, overlap
 from lens_jax.data.selection import Selection
 from lens_jax.data.source import open_source
 from lens_jax.data.tfds_table import open_table
@@ -129,6 +129,13 @@ def test_pixels_of_a_region_by_hand():
     # Less than a pixel is one pixel, also at the lower right edge.
     assert find_box(Region(0.5, 0.5, 0.51, 0.51), 10, 10) == Box(5, 5, 1, 1)
     assert find_box(Region(0.99, 0.999, 1, 1), 10, 10) == Box(9, 9, 1, 1)
+
+
+def test_overlap_by_hand():
+    whole = Region(0, 0, 1, 1)
+    assert overlap(whole, whole) == 1
+    assert overlap(Region(0, 0, 0.5, 0.5), Region(0.5, 0.5, 1, 1)) == 0
+    assert overlap(Region(0, 0, 0.5, 1), Region(0, 0, 1, 0.5)) == pytest.approx(1 / 3)
 
 
 def test_boxes_are_found_once_and_kept(folder, tmp_path, capsys):

@@ -2,14 +2,12 @@ import itertools
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from lens_jax.data.builders import glyph_scenes as scenes
 from lens_jax.data.builders import glyphs
-from lens_jax.data.builders.glyph_scenes import Factors, overlap
+from lens_jax.data.builders.glyph_scenes import Factors
 from lens_jax.data.decode import decode
-
-BBox = tfds.features.BBox
+from lens_jax.data.regions import overlap
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +83,6 @@ def test_pixels_have_the_colors_of_what_is_in_front(made):
         front = factors.letters[-1]
         inside = scenes.coverage(front, 96) == 1
         np.testing.assert_allclose(image[inside].mean(axis=0) / 255, front.color, atol=0.02)
-
-
-def test_overlap_by_hand():
-    assert overlap(BBox(0, 0, 1, 1), BBox(0, 0, 1, 1)) == 1
-    assert overlap(BBox(0, 0, 0.5, 0.5), BBox(0.5, 0.5, 1, 1)) == 0
-    assert overlap(BBox(0, 0, 0.5, 1), BBox(0, 0, 1, 0.5)) == pytest.approx(1 / 3)
 
 
 def test_what_is_stored_is_what_was_made(tmp_path, monkeypatch):

@@ -45,6 +45,7 @@ def test_what_is_added_reads_back_the_same_and_is_plain_json(tmp_path):
         {"test_examples": 7},
         {"train_fingerprint": "aa"},
         {"test_fingerprint": "aa"},
+        {"boxes": "each"},
     ],
 )
 def test_another_evaluation_is_added_at_the_end(other: dict, tmp_path):

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from lens_jax.data.builders import glyphs, letters, png
 from lens_jax.data.builders.glyphs import Color
 from lens_jax.data.builders.letters import FONTS, LETTERS
+from lens_jax.data.regions import Region, overlap
 
 SPLITS = {"train": 8_000, "test": 2_000}
 SIZES = (96, 64, 128)
@@ -65,17 +66,17 @@ class Letter:
     visible: float = 1.0
 
     @property
-    def box(self) -> tfds.features.BBox:
+    def box(self) -> Region:
         """The box of all of it, the hidden part too, in fractions of the image's sides."""
         height, width = letters.draw(self.label, self.font, self.tilt).shape
         longer = max(height, width)
         down = self.scale * height / longer / 2
         across = self.scale * width / longer / 2
-        return tfds.features.BBox(
-            ymin=self.y - down,
-            xmin=self.x - across,
-            ymax=self.y + down,
-            xmax=self.x + across,
+        return Region(
+            top=self.y - down,
+            left=self.x - across,
+            bottom=self.y + down,
+            right=self.x + across,
         )
 
 
@@ -162,18 +163,6 @@ def visible_fractions(placed: list[Letter]) -> list[float]:
     return fractions[::-1]
 
 
-def overlap(one: tfds.features.BBox, other: tfds.features.BBox) -> float:
-    """The intersection of two boxes over their union, in [0, 1]."""
-    down = min(one.ymax, other.ymax) - max(one.ymin, other.ymin)
-    across = min(one.xmax, other.xmax) - max(one.xmin, other.xmin)
-    shared = max(0.0, down) * max(0.0, across)
-    return shared / (_area(one) + _area(other) - shared)
-
-
-def _area(box: tfds.features.BBox) -> float:
-    return (box.ymax - box.ymin) * (box.xmax - box.xmin)
-
-
 def _place(rng: np.random.Generator, labels: list[int]) -> list[Letter]:
     """Letters without colors, moved again until none hides too much of another."""
     drawn = [_letter(rng, label) for label in labels]
@@ -203,8 +192,8 @@ def _letter(rng: np.random.Generator, label: int) -> Letter:
 def _move(rng: np.random.Generator, letter: Letter) -> Letter:
     """The letter anywhere in the image."""
     box = letter.box
-    x = glyphs.center(rng.uniform(), box.xmax - box.xmin)
-    y = glyphs.center(rng.uniform(), box.ymax - box.ymin)
+    x = glyphs.center(rng.uniform(), box.right - box.left)
+    y = glyphs.center(rng.uniform(), box.bottom - box.top)
     return dataclasses.replace(letter, x=x, y=y)
 
 
@@ -291,7 +280,8 @@ def example(image: np.ndarray, factors: Factors, index: int) -> dict[str, Any]:
         stored = dataclasses.asdict(letter)
         # The box says where it is.
         del stored["x"], stored["y"]
-        objects.append(stored | {"bbox": letter.box})
+        box = tfds.features.BBox(*letter.box)
+        objects.append(stored | {"bbox": box})
     return {
         "image": png.encode(image),
         "objects": objects,

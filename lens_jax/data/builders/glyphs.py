@@ -100,7 +100,7 @@ def sample_factors(rng: np.random.Generator, label: int) -> Factors:
     x = center(rng.uniform(), across)
     y = center(rng.uniform(), down)
 
-    letter, start, end = _colors(rng)
+    letter, start, end = sample_colors(rng)
     return Factors(
         label=label,
         font=font,
@@ -173,7 +173,7 @@ def contrast(letter: Any, start: Any, end: Any) -> float:
     return max(low - luma, luma - high)
 
 
-def _colors(rng: np.random.Generator) -> list[Color]:
+def sample_colors(rng: np.random.Generator) -> list[Color]:
     """Draws the letter's color and the background's two, again until the letter stands out."""
     while True:
         colors = rng.uniform(size=(3, 3))

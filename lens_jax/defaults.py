@@ -186,6 +186,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     },
     "glyphs": {"data": {"name": "glyphs"}},
     "glyph_scenes": {"data": {"name": "glyph_scenes", "image_size": 64}},
+    "glyph_videos": {"data": {"name": "glyph_videos", "image_size": 64}},
     "digits": {"data": {"name": "digits"}},
     "fashion_mnist": {"data": {"name": "fashion_mnist"}},
     "photo_crops": {"data": {"name": "photo_crops", "image_size": 64}},

@@ -112,3 +112,47 @@ def write_voc(folder: pathlib.Path, images: Sequence[Sequence[Object]]) -> None:
         "objects": tfds.features.Sequence(VOC),
     }
     write(folder, "voc", features, examples)
+
+
+# Frames of each video; one is missing in the second, as where a file was damaged.
+VIDEOS = {"ants": [0, 1, 2, 3, 4], "bees": [0, 1, 3, 4], "crab": [0]}
+KINDS = ["insect", "other"]
+
+
+def write_videos(folder: pathlib.Path, tracked: bool, name: str = "film") -> None:
+    """Frames whose red is 40 for each video, plus the frame's number; with tracks or one box."""
+    examples = []
+    for number, (video, frames) in enumerate(VIDEOS.items()):
+        for frame in frames:
+            example = {
+                "image": picture(40 * number + frame),
+                "label": "other" if video == "crab" else "insect",
+                "video": video,
+                "frame": frame,
+                "seconds": frame / 10,
+            }
+            # One object stays, and another one leaves after the third frame.
+            objects = [(0, 0, 5, 5, "cat"), (5, 5, 10, 10, "dog")][: 2 if frame < 3 else 1]
+            if tracked:
+                stored = objects_of(objects)
+                # In the other order in every second frame.
+                order = 1 if frame % 2 else -1
+                for track, each in enumerate(stored):
+                    each["track"] = 7 + track
+                example["objects"] = stored[::order]
+            else:
+                example["bbox"] = tfds.features.BBox(ymin=0.0, xmin=0.0, ymax=0.5, xmax=0.5)
+            examples.append(example)
+    features = {
+        "image": IMAGE,
+        "label": tfds.features.ClassLabel(names=KINDS),
+        "video": tfds.features.Text(),
+        "frame": tfds.features.Scalar(np.int64),
+        "seconds": tfds.features.Scalar(np.float32),
+    }
+    if tracked:
+        track = {"bbox": tfds.features.BBoxFeature(), "label": COCO["label"]}
+        features["objects"] = tfds.features.Sequence(track | {"track": np.int64})
+    else:
+        features["bbox"] = tfds.features.BBoxFeature()
+    write(folder, name, features, examples)

@@ -149,3 +149,25 @@ def test_what_is_stored_is_what_was_made(tmp_path, monkeypatch):
         assert row["occlusion"] == pytest.approx(hidden)
         for name in ("x", "y", "tilt", "viewpoint", "light", "bar"):
             assert row[name] == pytest.approx(getattr(factors[frame], name), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("factor", "name", "values"),
+    [
+        ("viewpoint", "viewpoint", [-48.0, -24.0, 0.0, 24.0, 48.0]),
+        ("light", "light", [36.0, 108.0, 180.0, 252.0, 324.0]),
+        ("occlusion", "bar", [-0.4, -0.2, 0.0, 0.2, 0.4]),
+    ],
+)
+def test_one_factor_is_swept_and_the_others_stay(factor, name, values):
+    images = videos.sweep(factor, 3, 5, 48)
+    np.testing.assert_array_equal(images, videos.sweep(factor, 3, 5, 48))
+    still = videos.sample_still(3)
+    assert (still.x, still.y, still.tilt, still.viewpoint, still.light) == (0.5, 0.5, 0, 0, 0)
+    for image, value in zip(images, values, strict=True):
+        clean = moved(still, **{name: value, "noise_std": 0.0})
+        expected = frames.render(np.random.default_rng(0), clean, 48)
+        # Nothing but noise is left, of at most 8 of 255.
+        difference = image.astype(float) - expected
+        assert difference.std() < 9
+        assert abs(difference).max() < 50

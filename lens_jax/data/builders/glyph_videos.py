@@ -23,6 +23,14 @@ FRAMES_PER_SECOND = 10
 SIZES = (64, 48, 96)
 SEED = 0
 
+# What `sweep` goes through: which of the factors, from where to where.
+SWEPT = {
+    "viewpoint": ("viewpoint", *glyph_frames.VIEWPOINT_RANGE),
+    "light": ("light", 0.0, 360.0),
+    "occlusion": ("bar", -0.5, 0.5),
+}
+# A bar that is outside of any image.
+_AWAY = 100.0
 # How many turns of its path a factor takes in a video.
 CYCLES_RANGE = (0.4, 1.0)
 
@@ -91,6 +99,41 @@ def sample_factors(rng: np.random.Generator, label: int) -> list[Factors]:
         )
         factors.append(moved)
     return factors
+
+
+def sweep(factor: str, index: int, count: int, size: int, seed: int = SEED) -> np.ndarray:
+    """Images of one letter that differ in one factor alone, and in the noise.
+
+    What is not swept is as in `sample_still`.
+
+    Args:
+      factor: a key of `SWEPT`, whose range the images go through in equal steps.
+      index: which letter; each has a font and colors of its own, that no video has.
+      count: number of images.
+      size: side of the images in pixels.
+      seed: of the videos.
+
+    Returns:
+      Images, uint8 [count, size, size, 3].
+
+    """
+    still = sample_still(index, seed)
+    rng = np.random.default_rng((seed, len(SPLITS), index, 1))
+    name, low, high = SWEPT[factor]
+    images = []
+    for step in range(count):
+        value = low + (high - low) * (step + 0.5) / count
+        factors = dataclasses.replace(still, **{name: value})
+        images.append(render(rng, factors, size))
+    return np.stack(images)
+
+
+def sample_still(index: int, seed: int = SEED) -> Factors:
+    """What is not swept of letter `index`: in the middle, from the front, lit from the right."""
+    # Another stream of numbers than that of any video.
+    rng = np.random.default_rng((seed, len(SPLITS), index))
+    video = _sample_video(rng, label=index % len(LETTERS))
+    return dataclasses.replace(video, bar=_AWAY)
 
 
 def _sample_video(rng: np.random.Generator, label: int) -> Factors:

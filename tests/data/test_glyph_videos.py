@@ -109,8 +109,8 @@ def test_the_bar_hides_what_it_covers(plain):
     np.testing.assert_allclose(bar.sum(axis=1), 64 * 0.5 * 0.25, atol=1)
     assert bar[:, 28:36].min() == 1
     over = moved(plain, bar=0.0)
-    letter = frames.letter_coverage(over, 192)
-    expected = (letter * frames.bar_coverage(over, 192)).sum() / letter.sum()
+    letter = frames.letter_coverage(over, frames.MEASURED_AT)
+    expected = (letter * frames.bar_coverage(over, frames.MEASURED_AT)).sum() / letter.sum()
     assert frames.measure(over)[1] == pytest.approx(expected)
     assert 0.05 < expected < 0.9
     image = frames.render(np.random.default_rng(0), over, 64)

@@ -26,7 +26,7 @@ _CAMERA = 2.0
 # Images are drawn at so many times their size, and averaged.
 _OVERSAMPLED = 3
 # Side of the image that says where the letter is and what of it is hidden.
-_MEASURED_AT = 192
+MEASURED_AT = 96
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,15 +141,15 @@ def brightness(light: float, size: int) -> np.ndarray:
 
 def measure(factors: Factors) -> tuple[tfds.features.BBox, float]:
     """The box of all of the letter, in fractions of the sides, and what fraction the bar hides."""
-    letter = letter_coverage(factors, _MEASURED_AT)
-    bar = bar_coverage(factors, _MEASURED_AT)
+    letter = letter_coverage(factors, MEASURED_AT)
+    bar = bar_coverage(factors, MEASURED_AT)
     rows = np.flatnonzero(letter.any(axis=1))
     columns = np.flatnonzero(letter.any(axis=0))
     box = tfds.features.BBox(
-        ymin=float(rows[0]) / _MEASURED_AT,
-        xmin=float(columns[0]) / _MEASURED_AT,
-        ymax=float(rows[-1] + 1) / _MEASURED_AT,
-        xmax=float(columns[-1] + 1) / _MEASURED_AT,
+        ymin=float(rows[0]) / MEASURED_AT,
+        xmin=float(columns[0]) / MEASURED_AT,
+        ymax=float(rows[-1] + 1) / MEASURED_AT,
+        xmax=float(columns[-1] + 1) / MEASURED_AT,
     )
     hidden = np.sum(letter * bar) / np.sum(letter)
     return box, float(hidden)

@@ -157,4 +157,6 @@ def measure(factors: Factors) -> tuple[tfds.features.BBox, float]:
 
 def _average(image: np.ndarray, size: int) -> np.ndarray:
     """The means of blocks of pixels, [size, size]."""
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+    means = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+    # OpenCV's weights do not add up to 1 exactly.
+    return means.clip(0.0, 1.0)

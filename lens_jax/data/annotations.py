@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from lens_jax.data.tfds_table import Table, measure_areas, read_boxes
+from lens_jax.data.tfds_table import Table, measure_areas, read_boxes, read_text
 from lens_jax.errors import reason
 from lens_jax.workdir import files
 
@@ -45,7 +45,7 @@ class Found(NamedTuple):
 
     tracks: list[int]
     empty: int
-    video: bytes
+    video: str
     frame: int
 
 
@@ -79,9 +79,9 @@ def read_one(table: Table, index: int) -> Found:
     """What one record holds."""
     keys = table.keys
     features = table.features(index)
-    video, frame = b"", 0
+    video, frame = "", 0
     if keys.video:
-        video = features[keys.video].bytes_list.value[0]
+        video = read_text(features, keys.video)
         frame = features[keys.frame].int64_list.value[0]
     if not keys.boxes:
         return Found([], 0, video, frame)
@@ -121,5 +121,10 @@ def to_json(annotations: Annotations) -> dict[str, list[int] | int]:
 
 def from_json(values: dict[str, list[int] | int]) -> Annotations:
     """The annotations that `to_json` gave."""
-    arrays = {name: np.array(value, int) for name, value in values.items()}
-    return Annotations(**arrays)._replace(empty=values["empty"])
+    return Annotations(
+        counts=np.array(values["counts"], int),
+        empty=values["empty"],
+        videos=np.array(values["videos"], int),
+        frames=np.array(values["frames"], int),
+        tracks=np.array(values["tracks"], int),
+    )

@@ -20,12 +20,10 @@ from lens_jax.data.regions import WHOLE, Region
 from lens_jax.errors import UserError, check_choice
 
 Example = dict[str, np.ndarray]
-# (encoded image, its part, side in pixels, random numbers, how values become pixels) -> the image,
-# uint8 [side, side, 3].
-Crop = Callable[[bytes, Region, int, np.random.Generator | None, Decoding], np.ndarray]
-
-# (encoded image, its part) -> the image, likewise.
+# (encoded image, its part) -> uint8 [side, side, 3].
 Cut = Callable[[bytes, Region], np.ndarray]
+# Likewise, with the side in pixels, random numbers, and how values become pixels.
+Crop = Callable[[bytes, Region, int, np.random.Generator | None, Decoding], np.ndarray]
 
 
 def _random(

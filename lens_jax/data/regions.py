@@ -14,6 +14,11 @@ class Region(NamedTuple):
     bottom: float
     right: float
 
+    @property
+    def area(self) -> float:
+        """Its area as a fraction of the image's."""
+        return (self.bottom - self.top) * (self.right - self.left)
+
 
 WHOLE = Region(0.0, 0.0, 1.0, 1.0)
 
@@ -45,17 +50,20 @@ def find_box(region: Region, height: int, width: int) -> Box:
 
 
 def _round_edges(start: float, end: float, length: int) -> tuple[int, int]:
-    first = min(round(start * length), length - 1)
-    return first, max(first + 1, round(end * length))
+    last_pixel = length - 1
+    first = min(round(start * length), last_pixel)
+    behind = round(end * length)
+    return first, max(first + 1, behind)
 
 
 def overlap(one: Region, other: Region) -> float:
     """The intersection of two regions of an image over their union, in [0, 1]."""
-    height = min(one.bottom, other.bottom) - max(one.top, other.top)
-    width = min(one.right, other.right) - max(one.left, other.left)
-    shared = max(0.0, height) * max(0.0, width)
-    return shared / (_area(one) + _area(other) - shared)
-
-
-def _area(region: Region) -> float:
-    return (region.bottom - region.top) * (region.right - region.left)
+    # What they share, which may be less than nothing.
+    top = max(one.top, other.top)
+    left = max(one.left, other.left)
+    bottom = min(one.bottom, other.bottom)
+    right = min(one.right, other.right)
+    if bottom <= top or right <= left:
+        return 0.0
+    shared = Region(top, left, bottom, right).area
+    return shared / (one.area + other.area - shared)

@@ -68,32 +68,36 @@ class Table:
 
     def record(self, index: int, box: int = WHOLE_IMAGE) -> Record:
         """The image of a record or, by its number among those with an area, a box in it."""
+        keys = self.keys
         features = self.features(index)
         record: Record = {
-            "image": features[self.keys.image].bytes_list.value[0],
+            "image": features[keys.image].bytes_list.value[0],
             "label": 0,
             "name": " ".join([f"{self.name}[{index}]", *_titles(features)]),
         }
+        # The image has a label of its own, or none, unless labels are those of boxes.
+        if keys.label and not self.by_box:
+            record["label"] = features[keys.label].int64_list.value[0]
         if box == WHOLE_IMAGE and not self.by_box:
-            if self.keys.label:
-                record["label"] = features[self.keys.label].int64_list.value[0]
             return record
 
-        # The stored boxes, and the one of them that is meant.
-        boxes = read_boxes(features, self.keys)
-        areas = measure_areas(boxes)
-        if box in (WHOLE_IMAGE, LARGEST):
-            chosen = int(np.argmax(areas))
-        else:
-            chosen = int(np.flatnonzero(areas > 0)[box])
-        label = self.keys.box_label if self.by_box else self.keys.label
-        if label:
-            labels = features[label].int64_list.value
-            record["label"] = labels[chosen if self.by_box else 0]
+        boxes = read_boxes(features, keys)
+        chosen = choose_box(boxes, box)
+        if self.by_box:
+            record["label"] = features[keys.box_label].int64_list.value[chosen]
         if box != WHOLE_IMAGE:
             record["region"] = Region(*boxes[chosen].tolist())
             record["name"] += f" box {chosen}"
         return record
+
+
+def choose_box(boxes: np.ndarray, box: int) -> int:
+    """Which of the stored boxes, [n, 4], is meant: one of those with an area, or the largest."""
+    areas = measure_areas(boxes)
+    if box in (WHOLE_IMAGE, LARGEST):
+        return int(np.argmax(areas))
+    with_area = np.flatnonzero(areas > 0)
+    return int(with_area[box])
 
 
 def read_boxes(features: Mapping[str, Any], keys: Keys) -> np.ndarray:
@@ -249,19 +253,20 @@ def _titles(features: Any) -> list[str]:
     titles = []
     for key in ("file_name", "id", "image/filename"):
         if key in features:
-            title = _text(features, key)
+            title = read_text(features, key)
             titles.append(title)
     if "video" in features and "frame" in features:
+        video_id = read_text(features, "video")
+        frame = read_text(features, "frame")
+        titles.append(f"{video_id} frame {frame}")
         # Time finds the frame in the video, its number in the data set.
-        video_id = _text(features, "video")
-        frames = features["frame"].int64_list.value
         seconds = features["seconds"].float_list.value
-        titles.append(f"{video_id} frame {frames[0]} at {seconds[0]:.2f} s")
+        titles += [f"at {each:.2f} s" for each in seconds[:1]]
     return [title for title in titles if title]
 
 
-def _text(features: Any, key: str) -> str:
-    """A text, or a number as one."""
+def read_text(features: Mapping[str, Any], key: str) -> str:
+    """A text of a record, or a number as one; "" where it is empty."""
     feature = features[key]
     values = [*feature.bytes_list.value, *feature.int64_list.value]
     if not values:

@@ -38,8 +38,12 @@ def measure_spread(features: np.ndarray, seed: int = 0) -> Spread:
     """
     sets, count, width = features.shape
     rows = features.reshape(sets * count, width)
-    shuffled = np.random.default_rng(seed).permutation(rows)
-    return Spread(mean_distance(features), mean_distance(shuffled.reshape(features.shape)))
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(rows).reshape(features.shape)
+    return Spread(
+        within=mean_distance(features),
+        shuffled=mean_distance(shuffled),
+    )
 
 
 def mean_distance(features: np.ndarray) -> float:
@@ -50,9 +54,13 @@ def mean_distance(features: np.ndarray) -> float:
     """
     rows = features.astype(np.float64)
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
-    units = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
-    sums = np.sum(np.sum(units, axis=1) ** 2, axis=-1)
-    with_themselves = np.sum(units**2, axis=(1, 2))
+    is_zero = lengths == 0
+    units = rows / np.where(is_zero, 1, lengths)
+
+    # Of each set: all cosines, and those of a row with itself.
+    total = np.sum(units, axis=1)
+    cosines = np.sum(total**2, axis=-1)
+    own = np.sum(units**2, axis=(1, 2))
     count = features.shape[1]
-    cosines = (sums - with_themselves) / (count * (count - 1))
-    return float(1 - np.mean(cosines))
+    pairs = count * (count - 1)
+    return float(1 - np.mean(cosines - own) / pairs)

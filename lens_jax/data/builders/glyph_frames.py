@@ -77,10 +77,10 @@ def render(rng: np.random.Generator, factors: Factors, size: int) -> np.ndarray:
     """The frame that `factors` describe, uint8 [size, size, 3]; `rng` only draws the noise."""
     image = glyphs.gradient(factors.background_colors, factors.gradient_angle, size)
     # The letter before the background, and the bar before both.
-    letter = letter_coverage(factors, size)[..., None]
-    bar = bar_coverage(factors, size)[..., None]
-    image = image + letter * (np.array(factors.letter_color) - image)
-    image = image + bar * (np.array(factors.bar_color) - image)
+    letter = letter_coverage(factors, size)
+    bar = bar_coverage(factors, size)
+    image = glyphs.paint(image, letter, factors.letter_color)
+    image = glyphs.paint(image, bar, factors.bar_color)
 
     lit = image * brightness(factors.light, size)[..., None]
     return glyphs.to_pixels(rng, lit, factors.noise_std)
@@ -92,39 +92,46 @@ def letter_coverage(factors: Factors, size: int) -> np.ndarray:
     height, width = drawn.shape
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
 
-    # Where the camera sees the letter's corners, in pixels of a larger image.
+    # The corners around the letter's center, in sides of the image.
     middle = np.array([width, height]) / 2
-    plane = (corners - middle) * factors.scale / max(height, width)
+    pixel = factors.scale / max(height, width)
+    plane = (corners - middle) * pixel
+
+    # Where the camera sees them, in pixels of a larger image.
     center = np.array([factors.x, factors.y])
     seen = center + project(plane, factors.tilt, factors.viewpoint)
     larger = _OVERSAMPLED * size
-    transform = cv2.getPerspectiveTransform(corners, (seen * larger).astype(np.float32))
+    pixels = np.float32(seen * larger)
+    transform = cv2.getPerspectiveTransform(corners, pixels)
     warped = cv2.warpPerspective(drawn, transform, (larger, larger), flags=cv2.INTER_AREA)
     return _average(warped / 255.0, size)
 
 
 def project(points: np.ndarray, tilt: float, viewpoint: float) -> np.ndarray:
     """Points [n, 2] of the letter's plane, x rightwards and y downwards -> where they are seen."""
-    tilted = math.radians(tilt)
-    cosine, sine = math.cos(tilted), math.sin(tilted)
-    right = cosine * points[:, 0] + sine * points[:, 1]
-    down = cosine * points[:, 1] - sine * points[:, 0]
+    # Rotated in the plane.
+    x, y = points.T
+    angle = math.radians(tilt)
+    right = math.cos(angle) * x + math.sin(angle) * y
+    down = math.cos(angle) * y - math.sin(angle) * x
 
     # Turned about the upright axis, one side comes nearer and the other goes away.
-    turned = math.radians(viewpoint)
-    away = right * math.sin(turned)
+    angle = math.radians(viewpoint)
+    across = math.cos(angle) * right
+    away = math.sin(angle) * right
     shrunk = _CAMERA / (_CAMERA + away)
-    return np.stack([right * math.cos(turned) * shrunk, down * shrunk], axis=1)
+    return np.stack([across * shrunk, down * shrunk], axis=1)
 
 
 def bar_coverage(factors: Factors, size: int) -> np.ndarray:
     """The fraction of each pixel that the bar covers, float [size, size] in [0, 1]."""
     larger = _OVERSAMPLED * size
-    centers = (np.arange(larger) + 0.5) / larger
+    centers = np.arange(larger) + 0.5
+    ramp = centers / larger
     # Distances from the letter's center along the direction of the bar.
     along = math.radians(factors.bar_angle)
-    right = (centers - factors.x) * math.cos(along)
-    down = (centers - factors.y) * math.sin(along)
+    right = math.cos(along) * (ramp - factors.x)
+    down = math.sin(along) * (ramp - factors.y)
     distance = (right + down[:, None]) / factors.scale
     inside = np.abs(distance - factors.bar) <= BAR_WIDTH / 2
     return _average(inside.astype(float), size)
@@ -145,12 +152,9 @@ def measure(factors: Factors) -> tuple[tfds.features.BBox, float]:
     bar = bar_coverage(factors, MEASURED_AT)
     rows = np.flatnonzero(letter.any(axis=1))
     columns = np.flatnonzero(letter.any(axis=0))
-    box = tfds.features.BBox(
-        ymin=float(rows[0]) / MEASURED_AT,
-        xmin=float(columns[0]) / MEASURED_AT,
-        ymax=float(rows[-1] + 1) / MEASURED_AT,
-        xmax=float(columns[-1] + 1) / MEASURED_AT,
-    )
+    edges = np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1])
+    fractions = edges / MEASURED_AT
+    box = tfds.features.BBox(*fractions.tolist())
     hidden = np.sum(letter * bar) / np.sum(letter)
     return box, float(hidden)
 

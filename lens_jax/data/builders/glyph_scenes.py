@@ -139,8 +139,7 @@ def render(rng: np.random.Generator, factors: Factors, size: int) -> np.ndarray:
     image = glyphs.gradient(factors.background_colors, factors.gradient_angle, size)
     for letter in factors.letters:
         cover = coverage(letter, size)
-        difference = np.array(letter.color) - image
-        image = image + cover[..., None] * difference
+        image = glyphs.paint(image, cover, letter.color)
     return glyphs.to_pixels(rng, image, factors.noise_std)
 
 
@@ -201,13 +200,14 @@ def _palette(rng: np.random.Generator, count: int) -> tuple[Color, Color, list[C
     """The background's two colors, and those of the letters, which stand out from all others."""
     while True:
         start, end, *others = rng.uniform(size=(_POOL, 3)).tolist()
-        chosen: list[list[float]] = []
+        chosen: list[Color] = []
         for color in others:
+            nearest = min((math.dist(color, one) for one in chosen), default=MIN_DISTANCE)
             stands_out = glyphs.contrast(color, start, end) >= glyphs.MIN_CONTRAST
-            if stands_out and all(math.dist(color, one) >= MIN_DISTANCE for one in chosen):
-                chosen.append(color)
+            if stands_out and nearest >= MIN_DISTANCE:
+                chosen.append(tuple(color))
         if len(chosen) >= count:
-            return tuple(start), tuple(end), [tuple(color) for color in chosen[:count]]
+            return tuple(start), tuple(end), chosen[:count]
 
 
 @dataclasses.dataclass(eq=False)

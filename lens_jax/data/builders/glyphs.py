@@ -122,12 +122,16 @@ def render(rng: np.random.Generator, factors: Factors, size: int = 32) -> np.nda
         factors.gradient_angle,
         size,
     )
-    letter = np.array(factors.letter_color)
     cover = coverage(factors, size)
-    difference = letter - background
-    image = background + cover[..., None] * difference
+    image = paint(background, cover, factors.letter_color)
     # The noise comes last: it lies over the letter too.
     return to_pixels(rng, image, factors.noise_std)
+
+
+def paint(image: np.ndarray, cover: np.ndarray, color: Color) -> np.ndarray:
+    """The image with a color on the fraction of each pixel, [size, size], that it covers."""
+    difference = np.array(color) - image
+    return image + cover[..., None] * difference
 
 
 def to_pixels(rng: np.random.Generator, image: np.ndarray, noise_std: float) -> np.ndarray:

@@ -146,17 +146,12 @@ def check(config: ConfigDict) -> None:
         check_range(key, get(config, key), low, high)
     if data.dir == "None":
         raise UserError("data.dir is 'None': give a folder, or leave it away for the default")
-    _check_selection(config, selection)
+    _check_pairs(config, selection)
     _check_batch(config)
 
 
-def _check_selection(config: ConfigDict, selection: Any) -> None:
-    """Raises `UserError` for boxes or pairs that the rest of the config cannot be used with."""
-    if selection.by_box and config.data.orient == "always":
-        raise UserError(
-            "data.orient=always turns images, and their boxes lie in them as they are stored: use "
-            "auto or never"
-        )
+def _check_pairs(config: ConfigDict, selection: Any) -> None:
+    """Raises `UserError` for pairs that the rest of the config cannot be used with."""
     if selection.pairs == "none":
         return
     if not TASKS[config.task.name].takes_pairs:

@@ -41,14 +41,22 @@ class Selection(NamedTuple):
         """Whether some examples are boxes."""
         return self.boxes != "none" or self.pairs in ("regions", "both")
 
-    def check(self) -> None:
-        """Raises `UserError` for a choice that there is none of, or two that exclude each other."""
+    def check(self, orient: str) -> None:
+        """Raises `UserError` for an unknown choice, or for two that exclude each other.
+
+        `orient` is the config's key of that name, which says whether images are turned.
+        """
         check_choice("data.boxes", self.boxes, BOXES)
         check_choice("data.pairs", self.pairs, PAIRS)
         if self.boxes != "none" and self.pairs != "none":
             raise UserError(
                 f"data.boxes={self.boxes} and data.pairs={self.pairs} exclude each other: pairs of "
                 "boxes are data.pairs=regions"
+            )
+        if self.by_box and orient == "always":
+            raise UserError(
+                "data.orient=always turns images, and their boxes lie in them as they are stored: "
+                "use auto or never"
             )
 
 

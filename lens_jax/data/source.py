@@ -53,7 +53,7 @@ def open_split(data: ConfigDict, split: str) -> Source:
 def read_selection(data: ConfigDict) -> Selection:
     """What a config's section "data" makes an example of; raises `UserError` as `check` does."""
     selection = Selection(data.boxes, data.pairs, data.pair_distance)
-    selection.check()
+    selection.check(data.orient)
     return selection
 
 

@@ -126,6 +126,7 @@ def open_sources(config: ConfigDict, options: Options) -> tuple[Source, Source]:
     is_own = name == data.name
     test_split = options.test_split or (data.eval_split if is_own else "")
     selection = Selection(boxes=options.boxes or (data.boxes if is_own else "none"))
+    selection.check(data.orient)
     # An empty folder is one too: it is the default of TFDS.
     folder = data.dir if options.data_dir is None else options.data_dir
     train = open_source(name, train_split, folder, data.classes, selection)

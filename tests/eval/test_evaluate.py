@@ -288,5 +288,5 @@ def test_images_or_boxes_are_classified_whatever_a_run_was_trained_on(tiny_confi
     # Another data set need not have boxes.
     write_coco(tmp_path, [[(0, 0, 5, 5, "cat")]], "park")
     assert opened("", "each", "tfds:park").boxes == "none"
-    with pytest.raises(UserError, match="data.orient=always"):
+    with pytest.raises(UserError, match="orient=always turns"):
         opened("each", "none", orient="always")

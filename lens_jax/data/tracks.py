@@ -17,8 +17,9 @@ def make_windows() -> np.ndarray:
     """The windows in which a frame is looked at: top, left, bottom and right, [38, 4]."""
     windows = []
     for side in SIDES:
-        steps = round((1 - side) / (side / 2))
-        starts = np.linspace(0, 1 - side, steps + 1)
+        last = 1 - side
+        steps = round(2 * last / side)
+        starts = np.linspace(0, last, steps + 1)
         for top in starts:
             for left in starts:
                 windows.append((top, left, top + side, left + side))
@@ -47,19 +48,24 @@ def link(features: np.ndarray, max_distance: float) -> np.ndarray:
     units = features / np.where(lengths == 0, 1, lengths)
 
     # Every region begins a track of its own, unless one of the frame before goes on in it.
-    tracks = np.arange(frames * regions).reshape(frames, regions)
-    links = np.zeros(frames * regions, int)
-    sums = np.zeros(frames * regions)
-    for frame in range(frames - 1):
-        distances = 1 - units[frame] @ units[frame + 1].T
-        here, there = mutual_nearest(distances)
-        followed = tracks[frame, here]
-        tracks[frame + 1, there] = followed
+    total = frames * regions
+    tracks = np.arange(total).reshape(frames, regions)
+    links = np.zeros(total, int)
+    sums = np.zeros(total)
+    for frame in range(1, frames):
+        before, now = units[frame - 1 : frame + 1]
+        distances = 1 - before @ now.T
+        rows, columns = mutual_nearest(distances)
+        followed = tracks[frame - 1, rows]
+        tracks[frame, columns] = followed
         links[followed] += 1
-        sums[followed] += distances[here, there]
+        sums[followed] += distances[rows, columns]
 
-    is_kept = (links > 0) & (sums <= max_distance * links)
-    numbers = np.where(is_kept, np.cumsum(is_kept) - 1, NO_TRACK)
+    # Numbers without gaps for the tracks that are left.
+    is_strong = sums <= max_distance * links
+    is_kept = is_strong & (links > 0)
+    numbers = np.cumsum(is_kept) - 1
+    numbers[~is_kept] = NO_TRACK
     return numbers[tracks]
 
 

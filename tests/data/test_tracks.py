@@ -42,7 +42,7 @@ def test_a_region_is_followed_where_it_goes():
     assert tracks[0, 1] == tracks[1, 0] == tracks[2, 0] != NO_TRACK
     assert tracks[0, 0] != tracks[0, 1]
     assert set(np.unique(tracks[:, :2])) == {0, 1}
-    # The third ones are linked, as nothing else is left, at a distance of 1: too far.
+    # The third ones are as far from each other as from all else, and at most linked too weakly.
     assert tracks[:, 2].tolist() == [NO_TRACK] * 3
 
 

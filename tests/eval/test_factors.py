@@ -3,7 +3,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from benchmarks.factors import measure
+from lens_jax.data.builders.glyph_videos import sweep
 from lens_jax.eval.factors import Spread, mean_distance, measure_spread
+from lens_jax.eval.features import make_features
 
 
 def distance_by_loops(features: np.ndarray) -> float:
@@ -50,3 +53,15 @@ def test_half_of_the_variance_within_sets_is_half_of_the_floor():
 def test_features_that_are_all_the_same_have_no_ratio():
     assert np.isnan(measure_spread(np.ones((3, 2, 4))).ratio)
     assert Spread(0.1, 0.4).ratio == pytest.approx(0.25)
+
+
+def test_a_checkpoint_is_measured_along_every_factor(make_frozen):
+    frozen = make_frozen({"data.image_size": 32})
+    spreads = measure(frozen, letters=3, images=2)
+    assert set(spreads) == {"viewpoint", "light", "occlusion"}
+
+    tap = frozen.system.network.extractor.tap_names[-1]
+    features = make_features(frozen, "raw", (tap,))
+    images = np.concatenate([sweep("light", letter, 2, 32) for letter in range(3)])
+    rows = np.asarray(features(frozen.state, images)[tap]).reshape(3, 2, -1)
+    assert spreads["light"].within == pytest.approx(distance_by_loops(rows), rel=1e-3)

@@ -13,6 +13,7 @@ from lens_jax.data.records import Record, Source, fingerprint
 from lens_jax.data.selection import (
     EACH_RECORD,
     Selection,
+    Shown,
     each_box,
     frame_pairs,
     join,
@@ -142,24 +143,18 @@ def _open_boxes(table: Table, annotations: Annotations, selection: Selection) ->
 
 def _open_pairs(table: Table, annotations: Annotations, selection: Selection) -> Source:
     """Pairs of frames of one video, pairs of boxes of one track, or both, one after the other."""
-    counts, _, videos, frames, tracks = annotations
-    distance = selection.distance
-    pairs = []
-    if selection.pairs in ("frames", "both"):
-        # The label of an image may be that of a box.
-        records = np.flatnonzero(counts) if table.by_box else np.arange(table.size)
-        pairs.append(frame_pairs(records, videos, frames, distance))
-    if selection.pairs in ("regions", "both"):
-        pairs.append(region_pairs(counts, videos, frames, tracks, distance))
-    first, second = (join(parts) for parts in zip(*pairs, strict=True))
+    pairs = _find_pairs(table, annotations, selection)
+    first, second = (join(parts) for parts in zip(*pairs.values(), strict=True))
+    videos = annotations.videos
     total = len(np.unique(videos))
     paired = len(np.unique(videos[first.records]))
     if not paired:
         raise UserError(
-            f"no two {selection.pairs} of {table.name} are {distance} frames apart in one of its "
-            f"{total:,} videos: use a smaller data.pair_distance"
+            f"no two {' or '.join(pairs)} of {table.name} are {selection.distance} frames apart in "
+            f"one of its {total:,} videos: use a smaller data.pair_distance"
         )
-    what = f"{len(first.records):,} pairs ({selection.pairs}) {distance} frames apart"
+    counts = [f"{len(shown.records):,} pairs of {kind}" for kind, (shown, _) in pairs.items()]
+    what = f"{' and '.join(counts)}, {selection.distance} frames apart"
     left_out = f"left out: {total - paired:,} of {total:,} videos, which have none"
 
     def read(index: int) -> Record:
@@ -170,6 +165,22 @@ def _open_pairs(table: Table, annotations: Annotations, selection: Selection) ->
 
     source = _source(table, len(first.records), read, selection, f"{what}; {left_out}")
     return dataclasses.replace(source, read_partner=read_partner)
+
+
+def _find_pairs(
+    table: Table, annotations: Annotations, selection: Selection
+) -> dict[str, tuple[Shown, Shown]]:
+    """The pairs that are selected, by what they are of."""
+    counts, _, videos, frames, tracks = annotations
+    distance = selection.distance
+    pairs = {}
+    if selection.pairs in ("frames", "both"):
+        # The label of an image may be that of a box.
+        records = np.flatnonzero(counts) if table.by_box else np.arange(table.size)
+        pairs["frames"] = frame_pairs(records, videos, frames, distance)
+    if selection.pairs in ("regions", "both"):
+        pairs["regions"] = region_pairs(counts, videos, frames, tracks, distance)
+    return pairs
 
 
 def _source(

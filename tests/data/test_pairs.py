@@ -121,8 +121,11 @@ def test_both_are_the_frames_and_the_regions(folder):
 
 
 def test_videos_without_a_pair_are_counted(folder):
+    left_out = "left out: 1 of 3 videos, which have none"
     (note,) = opened(folder, "frames").notes
-    assert "6 pairs (frames) 1 frames apart; left out: 1 of 3 videos, which have none" in note
+    assert f"6 pairs of frames, 1 frames apart; {left_out}" in note
+    (note,) = opened(folder, "both", 2, "film").notes
+    assert f"4 pairs of frames and 5 pairs of regions, 2 frames apart; {left_out}" in note
 
 
 def message(folder: pathlib.Path, pairs: str, distance: int, name: str) -> str:
@@ -133,6 +136,8 @@ def message(folder: pathlib.Path, pairs: str, distance: int, name: str) -> str:
 
 
 def test_what_has_no_pairs_is_refused(folder, tmp_path):
+    text = message(folder, "both", 5, "clip")
+    assert text.startswith("no two frames or regions of clip/1.0.0 train are 5 frames apart")
     text = message(folder, "frames", 5, "clip")
     assert text.startswith("no two frames of clip/1.0.0 train are 5 frames apart in one of its 3 v")
     boxed.write(tmp_path, "plain", {"image": boxed.IMAGE}, [{"image": boxed.picture(0)}])

@@ -3,8 +3,9 @@
     python -m lens_jax.main --config=configs/moco.py:glyphs --workdir=runs/moco
     python -m lens_jax.main --config=configs/moco.py --workdir=gs://BUCKET/RUN
 
-- glyphs, digits, fashion_mnist, photo_crops: minutes on a laptop, see
-  `lens_jax.recipes.on_a_laptop`, with a queue of 1,024.
+- glyphs, glyph_scenes, glyph_videos, digits, fashion_mnist, photo_crops: minutes on a laptop, see
+  `lens_jax.recipes.on_a_laptop`, with a queue of 1,024. --config.data.boxes=each trains on the
+  letters of the scenes, --config.data.pairs=frames on two frames of a video, see docs/data.md.
 - imagenet2012 (default), youtube8m, places205: main_moco.py of github.com/facebookresearch/moco
   with the README's options for v2 (arXiv 2003.04297): 200 epochs of batch 256, SGD 0.03, decay
   1e-4, a cosine without warm-up, 65,536 keys, momentum 0.999, temperature 0.2, 2048-128. 67.5 %

@@ -134,6 +134,7 @@ def check(config: ConfigDict) -> None:
     from lens_jax.data.batches import CROPS, EVAL_CROPS
     from lens_jax.data.decode import read_decoding
     from lens_jax.data.folder import CLASSES
+    from lens_jax.data.source import read_selection
 
     model = config.model
     data = config.data
@@ -152,8 +153,9 @@ def check(config: ConfigDict) -> None:
     if data.linear_crop:
         check_choice("linear crop", data.linear_crop, EVAL_CROPS)
 
-    # These three check themselves.
+    # These four check themselves.
     read_decoding(data)
+    selection = read_selection(data)
     Lens(**config.lens)
     make_augmentations(config.augment)
 
@@ -166,7 +168,24 @@ def check(config: ConfigDict) -> None:
         )
     if data.dir == "None":
         raise UserError("data.dir is 'None': give a folder, or leave it away for the default")
+    _check_pairs(config, selection)
     _check_batch(config)
+
+
+def _check_pairs(config: ConfigDict, selection: Any) -> None:
+    """Raises `UserError` for pairs that the rest of the config cannot be used with."""
+    if selection.pairs == "none":
+        return
+    if not TASKS[config.task.name].takes_pairs:
+        legal = ", ".join(name for name, task in TASKS.items() if task.takes_pairs)
+        raise UserError(
+            f"task {config.task.name!r} makes its views of one image, not of data.pairs="
+            f"{selection.pairs}: use one of {legal}"
+        )
+    if config.lens.kind != "none" and config.lens.acts_on == "images":
+        raise UserError(
+            "lens.acts_on=images alters the first image of a pair alone: set lens.acts_on=views"
+        )
 
 
 def _check_batch(config: ConfigDict) -> None:

@@ -12,6 +12,9 @@ DATA = {
     "classes": "folder",  # of an image folder: the first folder below the split; or the whole path
     "train_split": "train",
     "eval_split": "test",  # "": the first of test, validation and val, or what is held out
+    "boxes": "none",  # an example is an image; or each box in it, or the largest one of it
+    "pairs": "none",  # of one video: two frames, the regions of one object in them, or both
+    "pair_distance": 1,  # frames between the two of a pair
     "image_size": 32,
     "crop": "none",  # of training images: random, central or none
     "eval_crop": "none",
@@ -120,6 +123,7 @@ UNBOUNDED = float("inf")
 RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "mesh.fsdp": (1, UNBOUNDED),
+    "data.pair_distance": (1, UNBOUNDED),
     "data.image_size": (1, UNBOUNDED),
     "data.linear_size": (0, UNBOUNDED),
     "data.batch_size": (1, UNBOUNDED),
@@ -181,6 +185,8 @@ DATASETS: dict[str, dict[str, Any]] = {
         "lens": {"widths": (32, 64, 128), "patch": 1},
     },
     "glyphs": {"data": {"name": "glyphs"}},
+    "glyph_scenes": {"data": {"name": "glyph_scenes", "image_size": 64}},
+    "glyph_videos": {"data": {"name": "glyph_videos", "image_size": 64}},
     "digits": {"data": {"name": "digits"}},
     "fashion_mnist": {"data": {"name": "fashion_mnist"}},
     "photo_crops": {"data": {"name": "photo_crops", "image_size": 64}},

@@ -18,6 +18,13 @@ from lens_jax.errors import UserError
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Work directory of the training run.")
 DATASET = flags.DEFINE_string("dataset", "", "Data set to classify; the run's own by default.")
+BOXES = flags.DEFINE_enum(
+    "boxes",
+    "",
+    ["", "none", "each", "largest"],
+    "Classify images, or boxes in them: all, or the largest of each image; as in the run by "
+    "default, and the images of another data set.",
+)
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Where that data set is; the run's data.dir by default."
 )
@@ -73,6 +80,7 @@ def main() -> None:
         raise UserError("--follow and --once exclude each other: give one of them")
     options = Options(
         dataset=DATASET.value,
+        boxes=BOXES.value,
         data_dir=DATA_DIR.value,
         train_split=TRAIN_SPLIT.value,
         test_split=TEST_SPLIT.value,

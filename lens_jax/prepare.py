@@ -7,6 +7,8 @@
     python -m lens_jax.prepare --dataset=imagenet100 --data_dir=DIR
     python -m lens_jax.prepare --dataset=youtube8m_frames --source=VIDEOS --data_dir=DIR
         --frames_per_second=1
+    python -m lens_jax.prepare --dataset=tracks --source=youtube8m_frames --data_dir=DIR
+        --checkpoint=RUN
 
 fashion_mnist: FOLDER holds the four files of the release, such as train-images-idx3-ubyte.gz.
 Debian has them in its package dataset-fashion-mnist.
@@ -31,6 +33,11 @@ of sampling makes a data set of its own, such as youtube8m_frames/1fps-256; whil
 the plain name stands for it. Instead of --frames_per_second, frames can be asked for by
 --frames_per_video=8; --labels=labels.csv and --size=256 are optional.
 
+tracks: follows regions through the videos of a set that is prepared already, for
+data.pairs=regions: windows on a grid that are each the nearest of the other in two frames, by the
+features of a trained run. Tracks whose mean distance, 1 - cos, is above --max_distance=0.2 are
+dropped. The set is named like tfds:youtube8m_frames_tracks.
+
 With --beam_options, Apache Beam decodes the frames, which are the same as without. Beam needs other
 versions of a few packages than constraints.txt has, and so an environment of its own, made without
 that file: pip install --editable '.[beam,video]'. On the cores of one machine the options are
@@ -52,7 +59,11 @@ from lens_jax import cli
 from lens_jax.errors import UserError, check_choice, check_range
 
 DATASET = flags.DEFINE_string("dataset", None, "The data set, as above.")
-SOURCE = flags.DEFINE_string("source", None, "Folder of the images and lists, or of the videos.")
+SOURCE = flags.DEFINE_string(
+    "source",
+    None,
+    "Folder of the images and lists, or of the videos; of tracks, a prepared set.",
+)
 DATA_DIR = flags.DEFINE_string(
     "data_dir", "", "Where the data set is written; TFDS' directory by default."
 )
@@ -68,6 +79,10 @@ SIZE = flags.DEFINE_integer(
 )
 GRAY = flags.DEFINE_bool("gray", False, "Squares without colors.")
 MAX_SIDE = flags.DEFINE_integer("max_side", None, "Largest shorter side of the copied images.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Run whose features regions are tracked by.")
+MAX_DISTANCE = flags.DEFINE_float(
+    "max_distance", 0.2, "Largest mean distance between the regions of a track.", 0.0, 2.0
+)
 BEAM_OPTIONS = flags.DEFINE_list(
     "beam_options", None, "Options of the Beam pipeline; without it by default."
 )
@@ -77,10 +92,13 @@ SQUARE_SIZE = 64
 
 _COPIES = "copies"
 _FRAMES = "youtube8m_frames"
+_TRACKS = "tracks"
 _MADE_OF_FILES = ("places205", "fashion_mnist", "photo_crops", _FRAMES)
 # Which data sets have a use for a flag. Those that are made of no files are copied.
 _USERS = {
-    "source": _MADE_OF_FILES,
+    "source": (*_MADE_OF_FILES, _TRACKS),
+    "checkpoint": (_TRACKS,),
+    "max_distance": (_TRACKS,),
     "labels": (_FRAMES,),
     "frames_per_second": (_FRAMES,),
     "frames_per_video": (_FRAMES,),
@@ -100,8 +118,11 @@ def main() -> None:
         copy()
         return
 
-    check_choice("data set", dataset, (*_MADE_OF_FILES, "imagenet100"))
+    check_choice("data set", dataset, (*_MADE_OF_FILES, "imagenet100", _TRACKS))
     check_flags(dataset)
+    if dataset == _TRACKS:
+        prepare_tracks()
+        return
     if not SOURCE.value:
         raise UserError(f"{dataset} is made of files that you have: say with --source where")
     make = {
@@ -181,6 +202,21 @@ def prepare_youtube8m_frames() -> None:
     youtube8m_frames.prepare(
         SOURCE.value, LABELS.value, DATA_DIR.value, sampling, BEAM_OPTIONS.value
     )
+
+
+def prepare_tracks() -> None:
+    """Tracks regions through videos as the flags say."""
+    if not SOURCE.value or not CHECKPOINT.value:
+        raise UserError(
+            "tracks needs --source, the name of a prepared set of frames such as youtube8m_frames, "
+            "and --checkpoint, the folder of a run"
+        )
+    from lens_jax.data.builders import tracks
+    from lens_jax.eval.frozen import load
+    from lens_jax.eval.regions import make_region_features
+
+    describe = make_region_features(load(CHECKPOINT.value))
+    tracks.prepare(SOURCE.value, DATA_DIR.value, describe, MAX_DISTANCE.value)
 
 
 def _require(module: str, what: str, fix: str) -> None:

@@ -6,7 +6,7 @@ from lens_jax.defaults import DATASETS, DEFAULTS
 from lens_jax.errors import check_choice
 
 LARGE = ("imagenet2012", "youtube8m", "places205")
-LETTERS = ("glyphs", "digits")
+LETTERS = ("glyphs", "glyph_scenes", "glyph_videos", "digits")
 LAPTOP = (*LETTERS, "fashion_mnist", "photo_crops")
 
 

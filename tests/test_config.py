@@ -96,6 +96,9 @@ def test_to_stop_at_a_collapse_without_monitors_is_refused(tiny_config):
         ("dtype", "float16", "bfloat16"),
         ("train.on_collapse", "end", "warn, stop"),
         ("optimizer.schedule", "linear", "cosine, step, constant"),
+        ("data.boxes", "all", "none, each, largest"),
+        ("data.pairs", "videos", "none, frames, regions, both"),
+        ("data.pair_distance", 0, "between 1 and inf"),
         ("data.crop", "circle", "random, central, none"),
         ("data.eval_crop", "random", "central, none"),
         ("data.linear_crop", "random", "central, none"),
@@ -210,6 +213,34 @@ def test_values_that_do_not_go_together_are_refused(
         configs.check(tiny_config({f"lens.{key}": value for key, value in options.items()}))
     assert all(word in str(caught.value) for word in words), caught.value
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"data.boxes": "each", "data.pairs": "frames"},
+            ("exclude each other", "data.pairs=regions"),
+        ),
+        ({"data.boxes": "each", "data.orient": "always"}, ("data.orient=always", "auto or never")),
+        ({"data.pairs": "regions", "data.orient": "always"}, ("data.orient=always",)),
+        ({"data.pairs": "frames"}, ("task 'rotation'", "use one of simclr, moco, byol")),
+    ],
+)
+def test_boxes_and_pairs_are_refused_where_they_cannot_be_meant(options, words, tiny_config):
+    with pytest.raises(UserError) as caught:
+        configs.check(tiny_config(options))
+    assert all(word in str(caught.value) for word in words), caught.value
+    assert "\n" not in str(caught.value)
+
+
+def test_a_lens_on_images_would_alter_one_of_a_pair(tiny_config):
+    task = {"name": "simclr", "hidden": 8, "embedding": 4}
+    options = {"data.pairs": "frames", "lens.acts_on": "images", "lens.objective": "full"}
+    with pytest.raises(UserError, match=r"one of a pair|first image of a pair"):
+        configs.check(tiny_config(options, task))
+    configs.check(tiny_config(options | {"lens.acts_on": "views"}, task))
+    configs.check(tiny_config(options | {"lens.kind": "none"}, task))
 
 
 def test_what_only_together_is_refused_is_legal_apart(tiny_config):

@@ -24,7 +24,7 @@ from lens_jax.data.batches import Skipped, train_batches
 from lens_jax.data.decode import read_decoding
 from lens_jax.data.preparation import data_folder
 from lens_jax.data.records import Source
-from lens_jax.data.source import open_split
+from lens_jax.data.source import open_training
 from lens_jax.devices import cache, mesh
 from lens_jax.errors import UserError
 from lens_jax.recipes import base_config
@@ -255,7 +255,7 @@ def tiny_config() -> ConfigDict:
 
 
 def _open_train_source(config: ConfigDict) -> Source:
-    return open_split(config.data, config.data.train_split)
+    return open_training(config.data)
 
 
 def _trace(config: ConfigDict, facts: DataFacts, devices: Mesh) -> compiling.Traced:

@@ -16,28 +16,36 @@ from absl import logging
 from lens_jax.data import decode
 from lens_jax.data.decode import AS_THE_DATA_SET, Decoding
 from lens_jax.data.records import Record, Source
+from lens_jax.data.regions import WHOLE, Region
 from lens_jax.errors import UserError, check_choice
 
 Example = dict[str, np.ndarray]
-# (encoded image, side in pixels, random numbers, how values become pixels) -> the image, uint8
-# [side, side, 3].
-Crop = Callable[[bytes, int, np.random.Generator | None, Decoding], np.ndarray]
+# (encoded image, its part) -> uint8 [side, side, 3].
+Cut = Callable[[bytes, Region], np.ndarray]
+# Likewise, with the side in pixels, random numbers, and how values become pixels.
+Crop = Callable[[bytes, Region, int, np.random.Generator | None, Decoding], np.ndarray]
+
+
+def _random(
+    data: bytes, region: Region, size: int, rng: np.random.Generator | None, decoding: Decoding
+) -> np.ndarray:
+    return decode.random_crop_resize(data, size, rng, decoding, region)
 
 
 def _central(
-    data: bytes, size: int, rng: np.random.Generator | None, decoding: Decoding
+    data: bytes, region: Region, size: int, rng: np.random.Generator | None, decoding: Decoding
 ) -> np.ndarray:
-    return decode.central_crop_resize(data, size, decoding=decoding)
+    return decode.central_crop_resize(data, size, decoding=decoding, region=region)
 
 
 def _none(
-    data: bytes, size: int, rng: np.random.Generator | None, decoding: Decoding
+    data: bytes, region: Region, size: int, rng: np.random.Generator | None, decoding: Decoding
 ) -> np.ndarray:
-    return decode.resize(data, size, decoding)
+    return decode.resize(data, size, decoding, region)
 
 
 CROPS: dict[str, Crop] = {
-    "random": decode.random_crop_resize,
+    "random": _random,
     "central": _central,
     "none": _none,
 }
@@ -134,7 +142,8 @@ def train_batches(
       Batches of rows = batch_size / shards examples: "image", uint8 [rows, image_size, image_size,
       3]; "label", int32 [rows]; and "index", int32 [rows], which example of its whole data set each
       image is (see `Source.locate`). It is the index of the image that is shown: where the next
-      image takes the place of another, it is the next one's.
+      image takes the place of another, it is the next one's. Where examples are pairs, "image" is
+      the first image of each, and "partner" the other, of the same shape.
 
     Raises:
       UserError: an unknown crop, or a batch size that the processes cannot share evenly.
@@ -145,8 +154,8 @@ def train_batches(
     decoding = _resolve(decoding, source)
 
     def load(index: int, rng: np.random.Generator) -> Example:
-        def cut_image(data: bytes) -> np.ndarray:
-            return cut(data, image_size, rng, decoding)
+        def cut_image(data: bytes, region: Region) -> np.ndarray:
+            return cut(data, region, image_size, rng, decoding)
 
         return _load_or_next(source, skipped, index, cut_image)
 
@@ -198,8 +207,8 @@ def eval_batches(
     decoding = _resolve(decoding, source)
     black = np.zeros((image_size, image_size, 3), np.uint8)
 
-    def cut_image(data: bytes) -> np.ndarray:
-        return cut(data, image_size, None, decoding)
+    def cut_image(data: bytes, region: Region) -> np.ndarray:
+        return cut(data, region, image_size, None, decoding)
 
     def load(index: int) -> Example:
         if index >= len(source):
@@ -265,28 +274,27 @@ def _example(image: np.ndarray, label: int, index: int) -> Example:
     }
 
 
-def _load_or_next(
-    source: Source, skipped: Skipped, index: int, cut: Callable[[bytes], np.ndarray]
-) -> Example:
-    """Reads and cuts the image at `index`, or the first one after it that decodes."""
+def _load_or_next(source: Source, skipped: Skipped, index: int, cut: Cut) -> Example:
+    """Reads and cuts the example at `index`, or the first one after it that decodes."""
     size = len(source)
     for offset in range(size):
         candidate = (index + offset) % size
         record = source[candidate]
-        image = _cut_or_skip(record, skipped, cut)
-        if image is not None:
+        images = {"image": _cut_or_skip(record, skipped, cut)}
+        if source.read_partner is not None:
+            partner = source.read_partner(candidate)
+            images["partner"] = _cut_or_skip(partner, skipped, cut)
+        if all(image is not None for image in images.values()):
             original = source.locate(candidate)
-            return _example(image, record["label"], original)
+            return _example(images["image"], record["label"], original) | images
     first = source[0]["name"]
     raise UserError(f"none of the {size} images decodes, from {first} on: replace them")
 
 
-def _cut_or_skip(
-    record: Record, skipped: Skipped, cut: Callable[[bytes], np.ndarray]
-) -> np.ndarray | None:
+def _cut_or_skip(record: Record, skipped: Skipped, cut: Cut) -> np.ndarray | None:
     """Cuts a record's image; None where it does not decode, which is added to `skipped`."""
     try:
-        return cut(record["image"])
+        return cut(record["image"], record.get("region", WHOLE))
     except ValueError as error:
         skipped.add(record["name"], error)
         return None

@@ -1,4 +1,4 @@
-"""Encoded images in, 8-bit RGB out: all of the image, or a crop of it, resized.
+"""Encoded images in, 8-bit RGB out: all of the image, a region or a crop of it, resized.
 
 A JPEG is decoded at half its size or less where the crop allows it, which is most of the speed of
 reading large photographs. Besides JPEG and PNG there are WebP, BMP, TIFF (its first page) and GIF
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from lens_jax.data import headers, orientation, pixels
+from lens_jax.data.regions import WHOLE, Box, Region, find_box
 from lens_jax.errors import check_choice, check_range
 
 AREA_RANGE = (0.08, 1.0)
@@ -23,25 +24,6 @@ ASPECT_RANGE = (3 / 4, 4 / 3)
 CENTRAL_FRACTION = 0.875
 _ATTEMPTS = 10
 _LOG_ASPECT_RANGE = tuple(np.log(ASPECT_RANGE))
-
-
-class Box(NamedTuple):
-    """A rectangle inside an image, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    @property
-    def bottom(self) -> int:
-        """The first row below it."""
-        return self.top + self.height
-
-    @property
-    def right(self) -> int:
-        """The first column to the right of it."""
-        return self.left + self.width
 
 
 class Decoding(NamedTuple):
@@ -93,8 +75,10 @@ def decode(data: bytes, decoding: Decoding = AS_STORED) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def resize(data: bytes, size: int, decoding: Decoding = AS_STORED) -> np.ndarray:
-    """Decodes an image and resizes all of it to a square, whatever its aspect.
+def resize(
+    data: bytes, size: int, decoding: Decoding = AS_STORED, region: Region = WHOLE
+) -> np.ndarray:
+    """Decodes a region and resizes all of it to a square, whatever its aspect.
 
     Returns:
       RGB, uint8 [size, size, 3].
@@ -107,7 +91,7 @@ def resize(data: bytes, size: int, decoding: Decoding = AS_STORED) -> np.ndarray
     def choose(height: int, width: int) -> Box:
         return Box(0, 0, height, width)
 
-    return _crop_resize(data, size, choose, decoding)
+    return _crop_resize(data, size, choose, decoding, region)
 
 
 def central_crop_resize(
@@ -115,8 +99,9 @@ def central_crop_resize(
     size: int,
     fraction: float = CENTRAL_FRACTION,
     decoding: Decoding = AS_STORED,
+    region: Region = WHOLE,
 ) -> np.ndarray:
-    """Decodes the central square whose side is `fraction` of the image's shorter side.
+    """Decodes the central square whose side is `fraction` of the region's shorter side.
 
     This is the same as resizing the shorter side to `size / fraction` and cutting out the central
     `size` pixels.
@@ -132,13 +117,17 @@ def central_crop_resize(
     def choose(height: int, width: int) -> Box:
         return central_box(height, width, fraction)
 
-    return _crop_resize(data, size, choose, decoding)
+    return _crop_resize(data, size, choose, decoding, region)
 
 
 def random_crop_resize(
-    data: bytes, size: int, rng: np.random.Generator, decoding: Decoding = AS_STORED
+    data: bytes,
+    size: int,
+    rng: np.random.Generator,
+    decoding: Decoding = AS_STORED,
+    region: Region = WHOLE,
 ) -> np.ndarray:
-    """Decodes a crop of random position, area and aspect, see `random_box`.
+    """Decodes a crop of a region, of random position, area and aspect, see `random_box`.
 
     Returns:
       RGB, uint8 [size, size, 3].
@@ -151,7 +140,7 @@ def random_crop_resize(
     def choose(height: int, width: int) -> Box:
         return random_box(height, width, rng)
 
-    return _crop_resize(data, size, choose, decoding)
+    return _crop_resize(data, size, choose, decoding, region)
 
 
 def central_box(height: int, width: int, fraction: float) -> Box:
@@ -189,15 +178,21 @@ def random_box(height: int, width: int, rng: np.random.Generator) -> Box:
 
 
 def _crop_resize(
-    data: bytes, size: int, choose: Callable[[int, int], Box], decoding: Decoding
+    data: bytes,
+    size: int,
+    choose: Callable[[int, int], Box],
+    decoding: Decoding,
+    region: Region,
 ) -> np.ndarray:
-    """Decodes the box that `choose` returns for the image's height and width, and resizes it."""
+    """Decodes the box that `choose` returns for the region's height and width, and resizes it."""
     height, width, stored_orientation = headers.read_header(data)
     turned = stored_orientation if decoding.upright else orientation.UPRIGHT
     is_swapped = orientation.swaps_sides(turned)
     if is_swapped:
         height, width = width, height
-    box = choose(height, width)
+    part = find_box(region, height, width)
+    chosen = choose(part.height, part.width)
+    box = chosen._replace(top=part.top + chosen.top, left=part.left + chosen.left)
 
     # The least size of the whole image at which the crop still has `size` pixels a side.
     min_height = math.ceil(size * height / box.height)

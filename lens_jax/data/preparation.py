@@ -74,9 +74,14 @@ def find(name: str, folder: epath.Path, version: str = "") -> epath.Path:
 
 
 def make(name: str, config: str, folder: epath.Path) -> epath.Path:
-    """Returns the folder of "glyphs" or "digits", and prepares it first if it is not there."""
+    """Returns the folder of a set that is made on the spot, such as "glyph_scenes".
+
+    It is prepared first if it is not there.
+    """
     module = importlib.import_module(f"lens_jax.data.builders.{name}")
-    builder_class = getattr(module, name.capitalize())
+    # Such as GlyphScenes.
+    class_name = name.title().replace("_", "")
+    builder_class = getattr(module, class_name)
     builder = builder_class(config=config or None, data_dir=folder, file_format="array_record")
     path = epath.Path(builder.data_dir)
     if not path.exists():

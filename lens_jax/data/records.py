@@ -4,8 +4,9 @@ import dataclasses
 import hashlib
 import operator
 from collections.abc import Callable, Collection, Iterable
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
+from lens_jax.data.regions import Region
 from lens_jax.errors import UserError
 
 # The splits to evaluate on, the first that there is. `folder` makes the last one where a folder of
@@ -17,25 +18,32 @@ UNLABELED = "unlabeled"
 
 
 class Record(TypedDict):
-    """One example: an encoded image, the index of its class, and what to call it in messages."""
+    """One example: an encoded image, the index of its class, and what to call it in messages.
+
+    `region` is the part of the image that is the example; without it, that is all of the image.
+    """
 
     image: bytes
     label: int
     name: str
+    region: NotRequired[Region]
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One split of a data set, or a subsample of it.
+    """The examples of one split of a data set, or a subsample of them.
 
     `len(source)` is its size, and `source[i]` is a `Record` that any thread may read.
 
     Attributes:
       class_names: what the labels stand for, in order.
-      size: number of records.
+      size: number of examples.
       read: returns the record at an index in [0, size).
       locate: returns the index that the record at an index in [0, size) has in the whole split.
         That is the same index, except in a subsample.
+      read_partner: returns the other record of a pair, of which `read` returns the first; None
+        where examples are no pairs.
+      boxes: whether examples are images, or boxes in them, see `selection.Selection`.
       dataset: full name of the data set, such as "cifar10/3.0.2".
       folder: where it is.
       split: name of the split.
@@ -50,6 +58,8 @@ class Source:
     size: int
     read: Callable[[int], Record]
     locate: Callable[[int], int] = operator.index
+    read_partner: Callable[[int], Record] | None = None
+    boxes: str = "none"
     dataset: str = ""
     folder: str = ""
     split: str = ""
@@ -75,7 +85,8 @@ class Source:
         def locate(index: int) -> int:
             return self.locate(original(index))
 
-        return dataclasses.replace(self, size=kept, read=read, locate=locate)
+        # For evaluation alone, which looks at single images.
+        return dataclasses.replace(self, size=kept, read=read, locate=locate, read_partner=None)
 
     def __len__(self) -> int:
         return self.size

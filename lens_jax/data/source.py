@@ -10,11 +10,17 @@ from ml_collections import ConfigDict
 from lens_jax.data import preparation, tfds_records, video
 from lens_jax.data.folder import open_folder
 from lens_jax.data.records import Source
+from lens_jax.data.selection import EACH_RECORD, Selection
 from lens_jax.errors import UserError
 
 # The configurations of each data set that this project makes: the first is the default, and "" the
 # only one of a data set without.
-_OWN = {"glyphs": ("32", "48", "64", "96", "128"), "digits": ("",)}
+_OWN = {
+    "glyphs": ("32", "48", "64", "96", "128"),
+    "glyph_scenes": ("96", "64", "128"),
+    "glyph_videos": ("64", "48", "96"),
+    "digits": ("",),
+}
 _PREPARED = ("cifar10", "imagenet2012", "imagenet100", "places205", preparation.FRAMES)
 # Those of the data sets that `lens_jax.prepare` makes of files that users bring; likewise.
 _BROUGHT = {
@@ -33,15 +39,34 @@ def names() -> tuple[str, ...]:
     return (*_OWN, *_BROUGHT, *configured, *_PREPARED, any_other, "image_folder")
 
 
+def open_training(data: ConfigDict) -> Source:
+    """Opens what a config's section "data" says to train on: images, boxes or pairs."""
+    return open_source(data.name, data.train_split, data.dir, data.classes, read_selection(data))
+
+
 def open_split(data: ConfigDict, split: str) -> Source:
-    """Opens a split of the data set of a config's section "data", see `open_source`."""
-    return open_source(data.name, split, data.dir, data.classes)
+    """Opens a split of the same data set to evaluate on, where examples are no pairs."""
+    selection = Selection(boxes=data.boxes)
+    return open_source(data.name, split, data.dir, data.classes, selection)
 
 
-def open_source(name: str, split: str, data_dir: str = "", classes: str = "folder") -> Source:
+def read_selection(data: ConfigDict) -> Selection:
+    """What a config's section "data" makes an example of; raises `UserError` as `check` does."""
+    selection = Selection(data.boxes, data.pairs, data.pair_distance)
+    selection.check(data.orient)
+    return selection
+
+
+def open_source(
+    name: str,
+    split: str,
+    data_dir: str = "",
+    classes: str = "folder",
+    selection: Selection = EACH_RECORD,
+) -> Source:
     """Opens a split of a data set.
 
-    "glyphs" and "digits" are prepared in `data_dir` where they are not yet; other processes that
+    The glyphs and "digits" are prepared in `data_dir` where they are not yet; other processes that
     want the same wait. "cifar10" and "imagenet2012" are read from where TFDS prepared them,
     "places205" and "youtube8m_frames" from where `lens_jax.prepare` did. Of several preparations of
     the latter, one is named like "youtube8m_frames/1fps-256". "tfds:NAME" is any data set that TFDS
@@ -54,19 +79,25 @@ def open_source(name: str, split: str, data_dir: str = "", classes: str = "folde
         `records.choose_split`.
       data_dir: TFDS' directory, where "" stands for its default; or the image folder.
       classes: what the classes of an image folder are, see `open_folder`.
+      selection: what an example is, see `tfds_records.open_records`.
 
     Raises:
-      UserError: an unknown name or split, or data that is not there or not readable at random.
+      UserError: an unknown name or split, data that is not there or not readable at random, or that
+        has no boxes or frames where these are selected.
 
     """
     if name == "image_folder":
+        if not selection.is_plain:
+            raise UserError(
+                "image_folder has no boxes and no videos: set data.boxes and data.pairs to none"
+            )
         return open_folder(data_dir, split, classes)
 
     path = find_prepared(name, data_dir)
     image, label = "", ""
     if name.startswith(tfds_records.PREFIX):
         _, _, image, label = tfds_records.parse(name)
-    return tfds_records.open_records(path, split, image, label)
+    return tfds_records.open_records(path, split, image, label, selection)
 
 
 def find_prepared(name: str, data_dir: str = "") -> epath.Path:

@@ -1,12 +1,27 @@
 """Data sets that TFDS prepared as ArrayRecord: their names, and their records in any order."""
 
+import dataclasses
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 from etils import epath
 
-from lens_jax.data.records import UNLABELED, Record, Source, choose_split, fingerprint
+from lens_jax.data.annotations import Annotations, find_annotations
+from lens_jax.data.records import Record, Source, fingerprint
+from lens_jax.data.selection import (
+    EACH_RECORD,
+    Selection,
+    Shown,
+    each_box,
+    frame_pairs,
+    join,
+    largest_boxes,
+    region_pairs,
+    whole_images,
+)
+from lens_jax.data.tfds_table import Table, open_table
 from lens_jax.errors import UserError
 
 PREFIX = "tfds:"
@@ -16,6 +31,8 @@ _NAME = re.compile(
     r"(,image=(?P<image>[\w-]+))?(,label=(?P<label>[\w-]+))?",
     re.ASCII,
 )
+# What is shown of the images that have boxes.
+_SHOW = {"none": whole_images, "each": each_box, "largest": largest_boxes}
 
 
 class Name(NamedTuple):
@@ -56,126 +73,136 @@ def split_names(path: epath.Path) -> tuple[str, ...]:
     return tuple(builder.info.splits)
 
 
-def open_records(path: epath.Path, split: str, image: str = "", label: str = "") -> Source:
+def open_records(
+    path: epath.Path,
+    split: str,
+    image: str = "",
+    label: str = "",
+    selection: Selection = EACH_RECORD,
+) -> Source:
     """Opens a split of the data set in a folder.
+
+    Images without a class of their own have that of their largest box; those without a box are then
+    left out, whatever is selected. So are boxes without an area.
 
     Args:
       path: the folder of one version, which is prepared as ArrayRecord.
       split: one of its splits; "" is the one to evaluate on, see `records.choose_split`.
       image: the key of the images' feature; "" stands for the only one.
-      label: the key of the labels' feature; "" stands for the only one. Where there is none, all
-        images are of one class, `UNLABELED`.
+      label: the key of the labels' feature; "" stands for the only one, see `open_table`.
+      selection: what of the records is an example.
 
     Raises:
-      UserError: there is no such split or feature, or more than one that could be meant.
+      UserError: there is no such split or feature, or more than one that could be meant; or no box,
+        frame or pair of what is selected.
 
     """
-    import tensorflow_datasets as tfds
-    from tensorflow_datasets.proto import tf_example_pb2
+    table = open_table(path, split, image, label, selection.by_box)
+    if selection.is_plain and not table.by_box:
+        return _source(table, table.size, table.record, selection)
+    _check_features(table, selection)
+    annotations = find_annotations(table)
+    if selection.pairs == "none":
+        return _open_boxes(table, annotations, selection)
+    return _open_pairs(table, annotations, selection)
 
-    builder = tfds.builder_from_directory(path)
-    info = builder.info
-    split = choose_split(info.full_name, split, info.splits)
 
-    images = _keys_of(info.features, _is_image)
-    image = _choose(info.full_name, "image", image, images)
-    if not image:
-        raise UserError(f"{info.full_name} has no images of 8 or 16 bits: use another data set")
-    labels = _keys_of(info.features, _is_label)
-    label = _choose(info.full_name, "label", label, labels)
-    class_names = tuple(info.features[label].names) if label else (UNLABELED,)
+def _check_features(table: Table, selection: Selection) -> None:
+    """Raises `UserError` for a data set without what is selected."""
+    if selection.by_box and not table.keys.boxes:
+        raise UserError(
+            f"{table.dataset} has no boxes: set data.boxes and data.pairs to none, or use a data "
+            "set with a feature of the type BBoxFeature, such as glyph_scenes or tfds:coco/2017"
+        )
+    if selection.pairs != "none" and not table.keys.video:
+        raise UserError(
+            f"{table.dataset} has no videos: set data.pairs=none, or use a data set with the "
+            "features video and frame, such as glyph_videos or youtube8m_frames"
+        )
 
-    # TFDS' own parser would first turn every feature into an array, which takes thrice as long.
-    raw = tfds.decode.DeserializeMethod.RAW_BYTES
-    rows = builder.as_data_source(
-        split,
-        deserialize_method=raw,
-        file_format="array_record",
-    )
-    prefix = f"{info.full_name} {split}"
+
+def _open_boxes(table: Table, annotations: Annotations, selection: Selection) -> Source:
+    """Images that have boxes, each of their boxes, or the largest one of each."""
+    counts = annotations.counts
+    shown = _SHOW[selection.boxes](counts)
+    boxes = int(np.sum(counts))
+    if not boxes:
+        raise UserError(
+            f"none of the {table.size:,} images of {table.name} has a box: choose another split"
+        )
+    without = table.size - np.count_nonzero(counts)
+    examples = f"{len(shown.records):,} examples"
+    what = f"{examples}: {boxes:,} boxes in {np.count_nonzero(counts):,} images"
+    left_out = f"left out: {without:,} images without a box, {annotations.empty:,} boxes of no area"
 
     def read(index: int) -> Record:
-        row = rows[index]
-        example = tf_example_pb2.Example.FromString(row)
-        features = example.features.feature
-        labels = features[label].int64_list.value if label else (0,)
-        return {
-            "image": features[image].bytes_list.value[0],
-            "label": labels[0],
-            "name": " ".join([f"{prefix}[{index}]", *_titles(features)]),
-        }
+        return table.record(int(shown.records[index]), int(shown.boxes[index]))
 
-    size = len(rows)
+    return _source(table, len(shown.records), read, selection, f"{what}; {left_out}")
+
+
+def _open_pairs(table: Table, annotations: Annotations, selection: Selection) -> Source:
+    """Pairs of frames of one video, pairs of boxes of one track, or both, one after the other."""
+    pairs = _find_pairs(table, annotations, selection)
+    first, second = (join(parts) for parts in zip(*pairs.values(), strict=True))
+    videos = annotations.videos
+    total = len(np.unique(videos))
+    paired = len(np.unique(videos[first.records]))
+    if not paired:
+        raise UserError(
+            f"no two {' or '.join(pairs)} of {table.name} are {selection.distance} frames apart in "
+            f"one of its {total:,} videos: use a smaller data.pair_distance"
+        )
+    counts = [f"{len(shown.records):,} pairs of {kind}" for kind, (shown, _) in pairs.items()]
+    what = f"{' and '.join(counts)}, {selection.distance} frames apart"
+    left_out = f"left out: {total - paired:,} of {total:,} videos, which have none"
+
+    def read(index: int) -> Record:
+        return table.record(int(first.records[index]), int(first.boxes[index]))
+
+    def read_partner(index: int) -> Record:
+        return table.record(int(second.records[index]), int(second.boxes[index]))
+
+    source = _source(table, len(first.records), read, selection, f"{what}; {left_out}")
+    return dataclasses.replace(source, read_partner=read_partner)
+
+
+def _find_pairs(
+    table: Table, annotations: Annotations, selection: Selection
+) -> dict[str, tuple[Shown, Shown]]:
+    """The pairs that are selected, by what they are of."""
+    counts, _, videos, frames, tracks = annotations
+    distance = selection.distance
+    pairs = {}
+    if selection.pairs in ("frames", "both"):
+        # The label of an image may be that of a box.
+        records = np.flatnonzero(counts) if table.by_box else np.arange(table.size)
+        pairs["frames"] = frame_pairs(records, videos, frames, distance)
+    if selection.pairs in ("regions", "both"):
+        pairs["regions"] = region_pairs(counts, videos, frames, tracks, distance)
+    return pairs
+
+
+def _source(
+    table: Table,
+    size: int,
+    read: Callable[[int], Record],
+    selection: Selection,
+    note: str = "",
+) -> Source:
+    words = [table.dataset, table.split, str(size), *table.class_names]
+    if not selection.is_plain:
+        words += map(str, selection)
+    classes = f"classes: {len(table.class_names):,}"
+    note = note or f"{size:,} images"
     return Source(
-        class_names,
+        table.class_names,
         size,
         read,
-        dataset=info.full_name,
-        folder=str(path),
-        split=split,
-        fingerprint=fingerprint((info.full_name, split, str(size), *class_names)),
-        notes=(f"{prefix} in {path}: {size:,} images, classes: {len(class_names):,}",),
+        boxes=selection.boxes,
+        dataset=table.dataset,
+        folder=str(table.path),
+        split=table.split,
+        fingerprint=fingerprint(words),
+        notes=(f"{table.name} in {table.path}: {note}, {classes}",),
     )
-
-
-def _keys_of(features: Any, is_wanted: Callable[[Any], bool]) -> tuple[str, ...]:
-    found = [key for key, feature in features.items() if is_wanted(feature)]
-    # TFDS reads them in no particular order.
-    return tuple(sorted(found))
-
-
-def _is_image(feature: Any) -> bool:
-    import tensorflow_datasets as tfds
-
-    # Images of floating point numbers are stored as PNG files of their bytes.
-    is_image = isinstance(feature, tfds.features.Image)
-    return is_image and feature.np_dtype.name in ("uint8", "uint16")
-
-
-def _is_label(feature: Any) -> bool:
-    import tensorflow_datasets as tfds
-
-    return isinstance(feature, tfds.features.ClassLabel)
-
-
-def _choose(data_set: str, kind: str, key: str, candidates: tuple[str, ...]) -> str:
-    """The key that is asked for, or the usual or only candidate; "" where there is none."""
-    legal = ", ".join(candidates) or "none"
-    if key and key not in candidates:
-        raise UserError(f"{data_set} has no {kind} feature {key!r}: use one of {legal}")
-    if key or not candidates:
-        return key
-    if kind in candidates:
-        return kind
-    if len(candidates) > 1:
-        raise UserError(
-            f"{data_set} has {len(candidates)} {kind} features, {legal}: add one to the name, as "
-            f"in ,{kind}={candidates[0]}"
-        )
-    return candidates[0]
-
-
-def _titles(features: Any) -> list[str]:
-    """Where a record comes from: ImageNet and Places have files, CIFAR-10 ids, frames a video."""
-    titles = []
-    for key in ("file_name", "id"):
-        if key in features:
-            title = _text(features, key)
-            titles.append(title)
-    if "video" in features and "frame" in features:
-        # Time finds the frame in the video, its number in the data set.
-        video_id = _text(features, "video")
-        frames = features["frame"].int64_list.value
-        seconds = features["seconds"].float_list.value
-        titles.append(f"{video_id} frame {frames[0]} at {seconds[0]:.2f} s")
-    return [title for title in titles if title]
-
-
-def _text(features: Any, key: str) -> str:
-    """A text, or a number as one."""
-    feature = features[key]
-    values = [*feature.bytes_list.value, *feature.int64_list.value]
-    if not values:
-        return ""
-    first = values[0]
-    return first.decode(errors="replace") if isinstance(first, bytes) else str(first)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from lens_jax.data.records import Source
+from lens_jax.data.selection import Selection
 from lens_jax.data.source import open_source
 from lens_jax.errors import UserError, check_choice
 from lens_jax.eval import features, geometry, linear
@@ -23,6 +24,8 @@ class Options(NamedTuple):
 
     Attributes:
       dataset: the data set to classify; "" is the run's own.
+      boxes: whether to classify images, "none", or boxes in them, see `data.selection.Selection`;
+        "" is as in the run, or "none" of another data set.
       data_dir: where that data set is; None is the run's data.dir.
       train_split: where the classifiers learn; "" is the run's.
       test_split: where they are evaluated; "" is the run's, or of another data set the one to
@@ -38,6 +41,7 @@ class Options(NamedTuple):
     """
 
     dataset: str = ""
+    boxes: str = ""
     data_dir: str | None = None
     train_split: str = ""
     test_split: str = ""
@@ -152,13 +156,15 @@ def open_sources(config: ConfigDict, options: Options) -> tuple[Source, Source]:
     data = config.data
     name = options.dataset or data.name
     train_split = options.train_split or data.train_split
-    # Another data set has other splits, of which it chooses.
-    own_split = data.eval_split if name == data.name else ""
-    test_split = options.test_split or own_split
+    # Another data set has other splits, of which it chooses, and need not have boxes.
+    is_own = name == data.name
+    test_split = options.test_split or (data.eval_split if is_own else "")
+    selection = Selection(boxes=options.boxes or (data.boxes if is_own else "none"))
+    selection.check(data.orient)
     # An empty folder is one too: it is the default of TFDS.
     folder = data.dir if options.data_dir is None else options.data_dir
-    train = open_source(name, train_split, folder, data.classes)
-    test = open_source(name, test_split, folder, data.classes)
+    train = open_source(name, train_split, folder, data.classes, selection)
+    test = open_source(name, test_split, folder, data.classes, selection)
     if train.num_classes < 2:
         raise UserError(f"data set {name!r} has no classes to learn: give a --dataset with labels")
     examples = options.examples or len(train)
@@ -187,6 +193,7 @@ def describe_data(train: Source, test: Source) -> Results:
         "test_examples": len(test),
         "train_fingerprint": train.fingerprint,
         "test_fingerprint": test.fingerprint,
+        "boxes": test.boxes,
     }
 
 

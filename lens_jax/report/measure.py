@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from lens_jax.data.batches import Skipped, eval_batches
 from lens_jax.data.decode import read_decoding
+from lens_jax.data.selection import Selection
 from lens_jax.data.source import open_source
 from lens_jax.errors import UserError
 from lens_jax.eval import frozen
@@ -88,7 +89,9 @@ def _read_images(config: ConfigDict, data_dir: str | None, count: int) -> np.nda
     """Evenly spaced images of the eval split, `count` or all there are, uint8 [B, h, w, 3]."""
     data = config.data
     folder = data.dir if data_dir is None else data_dir
-    source = open_source(data.name, data.eval_split, folder, data.classes).subsample(count)
+    selection = Selection(boxes=data.boxes)
+    source = open_source(data.name, data.eval_split, folder, data.classes, selection)
+    source = source.subsample(count)
     skipped = Skipped(source)
     batches = eval_batches(
         source,

@@ -32,6 +32,12 @@ DRY_RUN = flags.DEFINE_bool(
 DATASET = flags.DEFINE_string(
     "dataset", "", "Data set to classify, in data.dir; the run's own by default."
 )
+BOXES = flags.DEFINE_enum(
+    "boxes",
+    "",
+    ["", "none", "each", "largest"],
+    "Classify images, or boxes in them; as each run was trained by default.",
+)
 EXAMPLES = flags.DEFINE_integer(
     "examples", None, "Number of labeled training examples, all by default.", 1
 )
@@ -61,6 +67,7 @@ def main() -> None:
 
     options = Options(
         dataset=DATASET.value,
+        boxes=BOXES.value,
         examples=EXAMPLES.value,
         taps=tuple(TAPS.value),
         network=NETWORK.value,

@@ -103,12 +103,14 @@ class Task:
       online_views: which views of each image the trained network sees; None: all of them.
       shards_memory: whether the rows of what it remembers are divided over all devices, as is right
         for a memory that grows with the data; else it is sharded as parameters are.
+      takes_pairs: whether views can be of two images each, see `views`.
       depends_on_duration: whether a longer training would have been another one from the start.
 
     """
 
     has_classes: ClassVar[bool] = False
     shards_memory: ClassVar[bool] = False
+    takes_pairs: ClassVar[bool] = False
     depends_on_duration: ClassVar[bool] = False
     online_views: ClassVar[tuple[int, ...] | None] = None
 
@@ -123,8 +125,9 @@ class Task:
     def views(self, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
         """The views of a batch, a function of the key.
 
-        The batch holds "image" [B, h, w, 3] in [-1, 1], "label" int [B] and "index" int [B]. In
-        evaluation `augment` is None, and nothing is drawn at random.
+        The batch holds "image" [B, h, w, 3] in [-1, 1], "label" int [B] and "index" int [B]; and
+        "partner", like "image", where it is of pairs. In evaluation `augment` is None, and nothing
+        is drawn at random.
         """
         raise NotImplementedError
 

@@ -22,10 +22,14 @@ from lens_jax.tasks.base import (
 class TwoViews(Task):
     """Two views of each image, side by side; in evaluation, the whole image twice.
 
+    Of a pair of images, such as two frames of a video, each gives one view.
+
     Attributes:
         size: side of the views in pixels; 0 is the side of the images.
 
     """
+
+    takes_pairs = True
 
     size: int = 0
 
@@ -41,7 +45,8 @@ class TwoViews(Task):
             return Views(join_views(whole, whole))
 
         first = augment(images, view=0, size=self.size)
-        second = augment(images, view=1, size=self.size)
+        partners = batch.get("partner", images)
+        second = augment(partners, view=1, size=self.size)
         inputs = join_views(first.images, second.images)
         return Views(inputs, context=join_views(first.parameters, second.parameters))
 

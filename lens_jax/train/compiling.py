@@ -102,8 +102,10 @@ def black_batch(config: "ConfigDict") -> dict[str, np.ndarray]:
     """The rows of a batch of black images that are this process's."""
     count = config.data.batch_size // jax.process_count()
     side = config.data.image_size
-    return {
-        "image": np.zeros((count, side, side, 3), np.uint8),
+    images = np.zeros((count, side, side, 3), np.uint8)
+    batch = {
+        "image": images,
         "label": np.zeros(count, np.int32),
         "index": np.zeros(count, np.int32),
     }
+    return batch if config.data.pairs == "none" else batch | {"partner": images}

@@ -6,7 +6,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from lens_jax.data.records import Source
-from lens_jax.data.source import open_split
+from lens_jax.data.source import open_training
 from lens_jax.tasks.base import DataFacts
 from lens_jax.train import compiling
 from lens_jax.train.durations import Clock
@@ -24,7 +24,7 @@ class Setup(NamedTuple):
 
 def make_setup(config: ConfigDict, devices: Mesh) -> Setup:
     """Opens the data and traces the step, which refuses what cannot be; nothing is written."""
-    source = open_split(config.data, config.data.train_split)
+    source = open_training(config.data)
     clock = Clock(config.data.batch_size, len(source))
     total_steps = clock.steps(config.train.duration)
 

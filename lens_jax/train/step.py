@@ -27,7 +27,8 @@ def make_step(
 ) -> Step:
     """The pure training step (state, batch) -> (state, metrics).
 
-    The batch holds "image" uint8 [B, h, w, 3], "label" int32 [B] and "index" int32 [B].
+    The batch holds "image" uint8 [B, h, w, 3], "label" int32 [B] and "index" int32 [B]; of pairs
+    also "partner", like "image".
     """
 
     def compute(state: TrainState, batch: Batch, tick: jax.Array) -> tuple[Gradients, Carried]:

@@ -121,8 +121,13 @@ def make_key(seed: int, step: jax.Array | int, purpose: Purpose) -> jax.Array:
 
 def prepare(config: "ConfigDict", batch: Batch) -> Batch:
     """A batch of uint8 images -> images in [-1, 1] with the planted shortcut."""
-    images = color.to_unit(batch["image"])
-    return batch | {"image": shortcuts.inject(config.shortcut, images).images}
+    prepared = dict(batch)
+    # A pair's other image, where there is one, is treated alike.
+    for name in ("image", "partner"):
+        if name in batch:
+            images = color.to_unit(batch[name])
+            prepared[name] = shortcuts.inject(config.shortcut, images).images
+    return prepared
 
 
 def make_augment(system: System, seed: int, step: jax.Array | int) -> Augment:

@@ -21,11 +21,13 @@ DATA_KEYS = (
     "test_examples",
     "train_fingerprint",
     "test_fingerprint",
+    "boxes",
 )
 # The keys by which two results are of the same evaluation.
 IDENTITY = ("step", "network", "representation", "solver", *DATA_KEYS)
-# Results from before there was a choice are of the trained network.
-_OLDER = {"network": "online"}
+# Results from before there was a choice are of the trained network, on whole images.
+_OLDER = {"network": "online", "boxes": "none"}
+_BOXES = {"each": "boxes", "largest": "largest boxes"}
 
 
 def read_results(workdir: str) -> list[Result]:
@@ -68,7 +70,9 @@ def describe_data(result: Result) -> str:
     text = f"{title} {split}".strip()
     images = result.get("test_examples")
     if images is not None:
-        text += f", {images:,} images"
+        # An example is a whole image, unless the result says something else.
+        boxes = _BOXES.get(result.get("boxes", ""))
+        text += f", {images:,} {boxes or 'images'}"
     network = result.get("network")
     if network:
         text += f", {network} network"

@@ -139,10 +139,12 @@ assert "tensorflow" not in sys.modules
     "name", ["cifar100", "glyphs/33", "digits/32", "cifar10/3.0.2", "youtube8m_frames/256", ""]
 )
 def test_unknown_name(name, tmp_path):
-    own = "glyphs, digits, fashion_mnist, photo_crops, glyphs/48, glyphs/64, glyphs/96, glyphs/128"
+    own = "glyphs, glyph_scenes, glyph_videos, digits, fashion_mnist, photo_crops"
+    sizes = "glyphs/48, glyphs/64, glyphs/96, glyphs/128, glyph_scenes/64, glyph_scenes/128"
+    videos = "glyph_videos/48, glyph_videos/96"
     crops = "photo_crops/32, photo_crops/96, photo_crops/64-gray, photo_crops/32-gray"
-    prepared = "cifar10, imagenet2012, imagenet100, places205, youtube8m_frames"
-    legal = f"{own}, {crops}, photo_crops/96-gray, {prepared}, tfds:NAME, image_folder"
+    prepared = "cifar10, imagenet2012, imagenet100, places205, youtube8m_frames, tfds:NAME"
+    legal = f"{own}, {sizes}, {videos}, {crops}, photo_crops/96-gray, {prepared}, image_folder"
     assert message(name, "train", str(tmp_path)) == f"unknown data set {name!r}: use one of {legal}"
     assert not list(tmp_path.iterdir())
 

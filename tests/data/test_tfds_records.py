@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from lens_jax.data import tfds_records
 from lens_jax.data.builders import png
 from lens_jax.data.decode import decode
-from lens_jax.data.records import Source
+from lens_jax.data.records import UNLABELED, Source
 from lens_jax.data.source import open_source
 from lens_jax.errors import UserError
 
@@ -135,7 +135,7 @@ def test_several_candidates_are_named_and_one_can_be_chosen(tmp_path):
 def test_sets_without_labels_have_one_class(tmp_path):
     prepare(tmp_path, "plain", {"image": IMAGE}, lambda index: {"image": picture(index)})
     source = open_source("tfds:plain", "train", str(tmp_path))
-    assert source.class_names == (tfds_records.UNLABELED,)
+    assert source.class_names == (UNLABELED,)
     assert contents(source) == {(index, 0) for index in range(5)}
 
 

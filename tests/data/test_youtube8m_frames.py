@@ -9,6 +9,7 @@ from lens_jax.data import source, video
 from lens_jax.data.builders import youtube8m_frames as frames
 from lens_jax.data.builders.bucket import BucketWriter
 from lens_jax.data.decode import decode
+from lens_jax.data.selection import Selection
 from lens_jax.errors import UserError
 from tests.clips import level, write_clip
 
@@ -166,3 +167,22 @@ def test_malformed_labels_are_named_with_their_line(text, wrong, videos, tmp_pat
 
 def test_labels_that_are_not_there_are_refused(videos, tmp_path):
     assert "cannot read labels 'nowhere.csv'" in refuse(str(videos), "nowhere.csv", str(tmp_path))
+
+
+def test_frames_of_one_video_are_paired(videos, tmp_path):
+    data = str(tmp_path)
+    frames.prepare(str(videos), "", data, SAMPLING)
+    for distance, count in ((1, 9), (3, 3)):
+        selection = Selection(pairs="frames", distance=distance)
+        opened = source.open_source("youtube8m_frames", "train", data, selection=selection)
+        assert len(opened) == count
+        for index in range(count):
+            pair = opened[index], opened.read_partner(index)
+            names = [record["name"].split() for record in pair]
+            assert names[0][2] == names[1][2]
+            # Two frames a second.
+            seconds = [float(words[-2]) for words in names]
+            assert seconds[1] - seconds[0] == pytest.approx(distance / 2)
+    selection = Selection(pairs="frames", distance=4)
+    with pytest.raises(UserError, match="4 frames apart in one of its 3 videos"):
+        source.open_source("youtube8m_frames", "train", data, selection=selection)

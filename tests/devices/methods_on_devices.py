@@ -34,6 +34,8 @@ METHODS = {
 
 # BatchNorm's groups, for methods that are to have some: here, half of each kind's queries.
 GROUPS = {"moco, groups": 2}
+# Views of two images each.
+PAIRS = ("simclr, pairs",)
 
 
 def make_config(name: str) -> ConfigDict:
@@ -59,7 +61,17 @@ def make_config(name: str) -> ConfigDict:
     return config.lock()
 
 
-def train(config: ConfigDict, devices: Mesh) -> list:
+def make_batch(seed: int, pairs: bool) -> dict[str, np.ndarray]:
+    """Eight images of noise, each with another one where they are pairs."""
+    rng = np.random.default_rng(seed)
+    numbers = np.arange(8, dtype=np.int32)
+    batch = {"label": numbers, "index": numbers}
+    for name in ("image", "partner")[: 1 + pairs]:
+        batch[name] = rng.integers(0, 256, (8, 16, 16, 3), np.uint8)
+    return batch
+
+
+def train(config: ConfigDict, devices: Mesh, pairs: bool) -> list:
     """The state after each step, and its metrics, as NumPy arrays."""
     system = make_system(config, DataFacts(10, 100), total_steps=10)
     # Plain SGD: Adam would divide rounding errors by themselves.
@@ -75,9 +87,7 @@ def train(config: ConfigDict, devices: Mesh) -> list:
     step = jax.jit(make_step(config, system, *optimizers), out_shardings=(sharding, replicated))
     results = []
     for seed in range(STEPS):
-        images = np.random.default_rng(seed).integers(0, 256, (8, 16, 16, 3), np.uint8)
-        numbers = np.arange(8, dtype=np.int32)
-        batch = mesh.put_batch(devices, {"image": images, "label": numbers, "index": numbers})
+        batch = mesh.put_batch(devices, make_batch(seed, pairs))
         state, metrics = step(state, batch)
         results.append(jax.tree.map(np.asarray, (state, metrics)))
     return results
@@ -105,10 +115,10 @@ def main() -> None:
     jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_enable_x64", True)
     found = {"devices": jax.device_count()}
-    for method in (*METHODS, *GROUPS):
+    for method in (*METHODS, *GROUPS, *PAIRS):
         config = make_config(method)
-        one = train(config, mesh_of(1, 1))
-        all_devices = train(config, mesh_of(8, 2))
+        one = train(config, mesh_of(1, 1), method in PAIRS)
+        all_devices = train(config, mesh_of(8, 2), method in PAIRS)
         distances = jax.tree.map(distance, one, all_devices)
 
         first, last = one[0][0], one[-1][0]

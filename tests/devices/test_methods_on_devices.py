@@ -10,6 +10,7 @@ from tests.fake_devices import fake_devices
 # What of the state each method moves, beside the parameters of network and lens.
 MOVED = {
     "simclr": set(),
+    "simclr, pairs": set(),
     "moco": {"target_params", "target_stats", "memory"},
     "moco, groups": {"target_params", "target_stats", "memory"},
     "byol": {"target_params", "target_stats"},

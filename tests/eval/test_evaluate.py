@@ -4,10 +4,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from lens_jax.data.records import Source
 from lens_jax.errors import UserError
 from lens_jax.eval.evaluate import (
     Options,
     data_notes,
+    describe_data,
     evaluate,
     linear_results,
     open_sources,
@@ -18,6 +20,7 @@ from lens_jax.eval.evaluate import (
 from lens_jax.eval.features import make_features
 from lens_jax.eval.frozen import choose_network, pretext_accuracy
 from lens_jax.train import same_data
+from tests.data.boxed import write_coco
 
 COLORS = {"red": (230, 30, 30), "green": (30, 220, 40), "blue": (40, 40, 225)}
 SWAPPED = {"red": "green", "green": "blue", "blue": "red"}
@@ -69,6 +72,7 @@ def test_colors_are_separated_and_confused_where_the_labels_are(
         "dataset": "image_folder",
         "full_name": "image_folder",
         "folder": str(images),
+        "boxes": "none",
         "train_split": "train",
         "test_split": "test",
         "network": "online",
@@ -268,3 +272,26 @@ def test_a_network_that_is_not_there_is_refused(make_evaluated, task, network: s
         with pytest.raises(UserError, match=words) as caught:
             measure(frozen, options)
         assert network in str(caught.value)
+
+
+def test_images_or_boxes_are_classified_whatever_a_run_was_trained_on(tiny_config, tmp_path):
+    write_coco(tmp_path, [[(0, 0, 5, 5, "cat"), (2, 1, 10, 9, "dog")], [], [(0, 0, 9, 9, "dog")]])
+    splits = Options(train_split="train", test_split="train")
+
+    def opened(boxes: str, trained_on: str, dataset: str = "", orient: str = "auto") -> Source:
+        overrides = {"data.name": "tfds:zoo", "data.dir": str(tmp_path), "data.orient": orient}
+        config = tiny_config(overrides | {"data.boxes": trained_on})
+        train, test = open_sources(config, splits._replace(boxes=boxes, dataset=dataset))
+        assert len(train) == len(test)
+        assert describe_data(train, test)["boxes"] == test.boxes
+        return test
+
+    for trained_on in ("none", "each", "largest"):
+        assert len(opened("none", trained_on)) == len(opened("largest", trained_on)) == 2
+        assert len(opened("each", trained_on)) == 3
+        assert opened("", trained_on).boxes == trained_on
+    # Another data set need not have boxes.
+    write_coco(tmp_path, [[(0, 0, 5, 5, "cat")]], "park")
+    assert opened("", "each", "tfds:park").boxes == "none"
+    with pytest.raises(UserError, match="orient=always turns"):
+        opened("each", "none", orient="always")

@@ -40,6 +40,18 @@ def test_the_two_views_of_an_image_lie_side_by_side(task: TwoViews):
     assert views.labels is None
 
 
+@pytest.mark.parametrize("task", [TwoViews(), SimCLR(), MoCo(), BYOL()])
+def test_each_of_a_pair_of_images_gives_one_view(task: TwoViews):
+    images = located_batch(3)["image"]
+    batch = {"image": images, "partner": -images}
+    views = task.views(jax.random.key(0), batch, brighter)
+    np.testing.assert_array_equal(views.inputs[0::2], images)
+    np.testing.assert_array_equal(views.inputs[1::2], 100 - images)
+    # In evaluation there are no pairs.
+    whole = task.views(jax.random.key(0), batch, None)
+    np.testing.assert_array_equal(whole.inputs[0::2], whole.inputs[1::2])
+
+
 def test_the_context_is_what_was_drawn_for_each_view():
     views = TwoViews().views(jax.random.key(0), located_batch(3), brighter)
     np.testing.assert_array_equal(views.context, [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [2, 1]])

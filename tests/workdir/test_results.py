@@ -9,6 +9,7 @@ from lens_jax.workdir.results import add_result, describe_data, read_results
 FIRST = {
     "step": 100,
     "dataset": "digits",
+    "boxes": "none",
     "network": "online",
     "representation": "concat",
     "solver": "lbfgs",
@@ -44,6 +45,7 @@ def test_what_is_added_reads_back_the_same_and_is_plain_json(tmp_path):
         {"test_examples": 7},
         {"train_fingerprint": "aa"},
         {"test_fingerprint": "aa"},
+        {"boxes": "each"},
     ],
 )
 def test_another_evaluation_is_added_at_the_end(other: dict, tmp_path):
@@ -82,6 +84,8 @@ def test_a_result_says_on_what_it_was_measured_and_an_older_one_what_it_knows():
     assert describe_data(newer | {"test_split": "test"}) == "digits/1.0.0 test"
     assert describe_data(FIRST) == "digits, online network"
     assert describe_data({}) == ""
+    assert describe_data(row | {"boxes": "none"}) == describe_data(row)
+    assert describe_data(row | {"boxes": "each"}).endswith(" held_out, 1,234 boxes")
 
 
 def test_a_folder_that_cannot_be_written_is_the_users_mistake(tmp_path):
@@ -90,8 +94,8 @@ def test_a_folder_that_cannot_be_written_is_the_users_mistake(tmp_path):
         add_result(str(tmp_path / "file"), FIRST)
 
 
-def test_a_result_from_before_there_was_a_choice_is_of_the_online_network(tmp_path):
-    older = {key: value for key, value in FIRST.items() if key != "network"}
+def test_a_result_from_before_there_were_choices_is_of_the_online_network_and_of_images(tmp_path):
+    older = {key: value for key, value in FIRST.items() if key not in ("network", "boxes")}
     add_result(str(tmp_path), older)
     assert read_results(str(tmp_path)) == [FIRST]
     again = FIRST | {"linear_accuracy": 0.5}

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from lens_jax.data.builders import letters, png
 from lens_jax.data.builders.letters import FONTS, LETTERS
@@ -98,10 +97,10 @@ def sample_factors(rng: np.random.Generator, label: int) -> Factors:
     longer = max(width, height)
     across = scale * width / longer
     down = scale * height / longer
-    x = _center(rng.uniform(), across)
-    y = _center(rng.uniform(), down)
+    x = center(rng.uniform(), across)
+    y = center(rng.uniform(), down)
 
-    letter, start, end = _colors(rng)
+    letter, start, end = sample_colors(rng)
     return Factors(
         label=label,
         font=font,
@@ -123,40 +122,29 @@ def render(rng: np.random.Generator, factors: Factors, size: int = 32) -> np.nda
         factors.gradient_angle,
         size,
     )
-    letter = np.array(factors.letter_color)
     cover = coverage(factors, size)
-    difference = letter - background
-    image = background + cover[..., None] * difference
-
+    image = paint(background, cover, factors.letter_color)
     # The noise comes last: it lies over the letter too.
+    return to_pixels(rng, image, factors.noise_std)
+
+
+def paint(image: np.ndarray, cover: np.ndarray, color: Color) -> np.ndarray:
+    """The image with a color on the fraction of each pixel, [size, size], that it covers."""
+    difference = np.array(color) - image
+    return image + cover[..., None] * difference
+
+
+def to_pixels(rng: np.random.Generator, image: np.ndarray, noise_std: float) -> np.ndarray:
+    """An image in [0, 1] as uint8, with noise of a standard deviation that `rng` draws."""
     noise = rng.standard_normal(image.shape)
-    image += factors.noise_std * noise
-    light = image.clip(0.0, 1.0)
+    light = (image + noise_std * noise).clip(0.0, 1.0)
     return np.rint(255.0 * light).astype(np.uint8)
 
 
 def coverage(factors: Factors, size: int) -> np.ndarray:
     """The fraction of each pixel that the letter covers, float [size, size] in [0, 1]."""
     letter = letters.draw(factors.label, factors.font, factors.tilt)
-    height, width = letter.shape
-    # A canvas as large, relative to the letter, as the image has to be.
-    longer = max(height, width)
-    side = round(longer / factors.scale)
-    canvas = np.zeros((side, side), np.uint8)
-
-    # The letter, around its center.
-    x = factors.x * side
-    y = factors.y * side
-    left = round(x - width / 2)
-    top = round(y - height / 2)
-    right = left + width
-    bottom = top + height
-    canvas[top:bottom, left:right] = letter
-
-    # Averaged over the image's pixels.
-    image = Image.fromarray(canvas)
-    scaled = image.resize((size, size), Image.Resampling.BOX)
-    return np.asarray(scaled) / 255.0
+    return letters.place(letter, factors.x, factors.y, factors.scale, size)
 
 
 def gradient(colors: Any, angle: float, size: int) -> np.ndarray:
@@ -189,7 +177,7 @@ def contrast(letter: Any, start: Any, end: Any) -> float:
     return max(low - luma, luma - high)
 
 
-def _colors(rng: np.random.Generator) -> list[Color]:
+def sample_colors(rng: np.random.Generator) -> list[Color]:
     """Draws the letter's color and the background's two, again until the letter stands out."""
     while True:
         colors = rng.uniform(size=(3, 3))
@@ -197,7 +185,7 @@ def _colors(rng: np.random.Generator) -> list[Color]:
             return [tuple(color) for color in colors.tolist()]
 
 
-def _center(position: float, extent: float) -> float:
+def center(position: float, extent: float) -> float:
     """The center of something `extent` long in [0, 1] that has a `position` in [0, 1].
 
     It touches one margin at position 0 and the other at position 1.

@@ -29,6 +29,8 @@ FONTS = (
 _EM_PIXELS = 192
 
 
+# The same letter is asked for its shape first and drawn later.
+@functools.lru_cache(maxsize=64)
 def draw(label: int, font: int, tilt: float) -> np.ndarray:
     """A letter tilted and cropped to its ink, uint8 [height, width], 192 pixels an em.
 
@@ -42,6 +44,36 @@ def draw(label: int, font: int, tilt: float) -> np.ndarray:
     tilted = upright.rotate(tilt, Image.Resampling.BILINEAR, expand=True)
     ink = tilted.getbbox()
     return np.asarray(tilted.crop(ink))
+
+
+def place(letter: np.ndarray, x: float, y: float, scale: float, size: int) -> np.ndarray:
+    """The fraction of each pixel of an image that a letter covers, float [size, size] in [0, 1].
+
+    Args:
+      letter: as `draw` returns it.
+      x: its center from the left, as a fraction of the image's side.
+      y: its center from the top, likewise.
+      scale: its longer side as a fraction of the image's; all of it has to lie in the image.
+      size: side of the image in pixels.
+
+    """
+    height, width = letter.shape
+    # A canvas as large, relative to the letter, as the image has to be.
+    longer = max(height, width)
+    side = round(longer / scale)
+    canvas = np.zeros((side, side), np.uint8)
+
+    # The letter, around its center.
+    left = round(x * side - width / 2)
+    top = round(y * side - height / 2)
+    right = left + width
+    bottom = top + height
+    canvas[top:bottom, left:right] = letter
+
+    # Averaged over the image's pixels.
+    image = Image.fromarray(canvas)
+    scaled = image.resize((size, size), Image.Resampling.BOX)
+    return np.asarray(scaled) / 255.0
 
 
 @functools.cache

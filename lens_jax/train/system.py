@@ -31,6 +31,7 @@ class Purpose(enum.IntEnum):
     VIEWS = 4
     DROPOUT = 6
     ATTACK = 7
+    VALIDATION = 8
 
 
 class System(NamedTuple):

@@ -62,7 +62,7 @@ class Validation:
     def measure(self, state: TrainState) -> Scalars:
         """The means by name, such as "test_NAME" and, for one operation, "test_NAME_flip".
 
-        `compile` must come before.
+        None where no image decodes. `compile` must come before.
         """
         totals = defaultdict(float)
         images = 0.0
@@ -75,7 +75,9 @@ class Validation:
                 for name, value in sums.items():
                     totals[f"test_{name}{suffix}"] += float(value)
             images += float(count)
-        return {name: total / max(1.0, images) for name, total in totals.items()}
+        if images == 0:
+            return {}
+        return {name: total / images for name, total in totals.items()}
 
 
 def validate_batch(

@@ -81,7 +81,7 @@ def test_a_run_from_before_there_were_monitors_goes_on_without_them(tiny_config)
             "task.name",
             "jigsawed",
             "rotation, exemplar, relative_patch_location, jigsaw, supervised, simclr, moco, byol, "
-            "barlow_twins, pirl",
+            "barlow_twins, pirl, equimod",
         ),
         ("model.name", "resnet5", "resnet50"),
         ("model.stem", "root", "patch"),

@@ -15,7 +15,8 @@ def refuse(*words: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["step", "peer_torch", "augment", "conv", "memory", "chaos", "baselines"]
+    "name",
+    ["step", "peer_torch", "augment", "conv", "memory", "chaos", "baselines", "augmentation_r2"],
 )
 def test_every_benchmark_answers_help_with_its_command_line_and_flags(name: str):
     ended = run(sys.executable, "-m", f"benchmarks.{name}", "--help")

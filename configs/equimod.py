@@ -30,10 +30,13 @@ lens_jax/tasks/equimod.py.
 There is no lens unless asked for, with --config.lens.kind=network; its objective is `full`.
 """
 
+import pathlib
+import runpy
+
 from ml_collections import ConfigDict
 
 from lens_jax.errors import check_choice
-from lens_jax.recipes import LAPTOP, LARGE, recipe_of, use_lars
+from lens_jax.recipes import LAPTOP, LARGE, use_lars
 
 BASES = ("simclr", "byol", "barlow_twins", "moco")
 
@@ -43,7 +46,9 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
     dataset, _, base = variant.partition("+")
     base = base or "simclr"
     check_choice("base of equimod", base, BASES)
-    config = recipe_of(base, dataset)
+    # The base method's own config, which lies beside this one.
+    path = pathlib.Path(__file__).with_name(f"{base}.py")
+    config = runpy.run_path(str(path))["get_config"](dataset).unlock()
     if base == "simclr":
         _published_simclr(config, dataset)
     if base == "byol" and dataset in LARGE:

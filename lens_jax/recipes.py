@@ -1,10 +1,7 @@
 """What config files share: the defaults set up for data, schedules, patches, and two views."""
 
-import runpy
-
 from ml_collections import ConfigDict
 
-from lens_jax.command_line import find_config
 from lens_jax.defaults import DATASETS, DEFAULTS
 from lens_jax.errors import check_choice
 
@@ -22,16 +19,6 @@ def base_config(dataset: str) -> ConfigDict:
     config = ConfigDict(DEFAULTS)
     config.update(DATASETS[dataset])
     return config
-
-
-def recipe_of(method: str, variant: str) -> ConfigDict:
-    """The config of configs/METHOD.py for a variant, not locked, for another one to build upon.
-
-    Raises `UserError` for an unknown variant.
-    """
-    names = runpy.run_path(find_config(method))
-    config = names["get_config"](variant)
-    return config.unlock()
 
 
 def train_long(config: ConfigDict, batch_size: int) -> None:

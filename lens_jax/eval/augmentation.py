@@ -47,41 +47,55 @@ def extract_pairs(frozen: Frozen, source: Source) -> Pairs:
 
     Raises `UserError` for a task that represents an image by several crops.
     """
-    system, config = frozen.system, frozen.config
 
-    def compute_features(state: TrainState, images: jax.Array) -> jax.Array:
-        inputs = alter(system, state, images, "views")
-        variables = variables_of(system, state)
-        taps = system.network.apply(variables, inputs, train=False, method="taps")
-        return taps["pre_logits"].astype(jnp.float32)
-
-    def compute(state: TrainState, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
-        images = alter(system, state, color.to_unit(batch["image"]), "images")
-        whole = system.task.crops(images)
-        if len(whole) != len(images):
-            raise UserError(
-                f"task {config.task.name!r} represents an image by several crops, and here whole "
-                "images are compared with their views: give a run of another task"
-            )
-        features = compute_features(state, whole)
-
-        # The first image's number tells batches apart.
-        key = make_key(config.seed, batch["index"][0], Purpose.VALIDATION)
-        rows, parameters = [], []
-        for view, augmentation in enumerate(system.augmentations):
-            view_key = jax.random.fold_in(key, view)
-            drawn = augmentation.draw(view_key, *images.shape[:3])
-            views = augmentation.apply(images, drawn, whole.shape[1])
-            both = [features, compute_features(state, views)]
-            rows.append(jnp.concatenate(both, axis=1))
-            parameters.append(drawn.vector())
-        return jnp.stack(rows), jnp.stack(parameters), batch["mask"]
+    def compute(state: TrainState, batch: Batch) -> tuple[list[Pairs], jax.Array]:
+        current = frozen._replace(state=state)
+        return pair_batch(current, batch), batch["mask"]
 
     features, parameters = [], []
-    for rows, vectors, mask in run_pass(config.data, source, compute, frozen.state):
-        features += list(rows[:, mask])
-        parameters += list(vectors[:, mask])
+    for pairs, mask in run_pass(frozen.config.data, source, compute, frozen.state):
+        for of_view in pairs:
+            features.append(of_view.features[mask])
+            parameters.append(of_view.parameters[mask])
     return Pairs(np.concatenate(features), np.concatenate(parameters))
+
+
+def pair_batch(frozen: Frozen, batch: Batch) -> list[Pairs]:
+    """The pairs of all images of a batch, for each augmentation of the run."""
+    system, config = frozen.system, frozen.config
+    images = color.to_unit(batch["image"])
+    images = alter(system, frozen.state, images, "images")
+    whole = system.task.crops(images)
+    if len(whole) != len(images):
+        raise UserError(
+            f"task {config.task.name!r} represents an image by several crops, and here whole "
+            "images are compared with their views: give a run of another task"
+        )
+    count, side, _, _ = whole.shape
+    of_images = view_features(frozen, whole)
+
+    # The first image's number tells batches apart.
+    key = make_key(config.seed, batch["index"][0], Purpose.VALIDATION)
+    pairs = []
+    for view, augmentation in enumerate(system.augmentations):
+        view_key = jax.random.fold_in(key, view)
+        height, width = images.shape[1:3]
+        drawn = augmentation.draw(view_key, count, height, width)
+        views = augmentation.apply(images, drawn, side)
+
+        of_views = view_features(frozen, views)
+        both = jnp.concatenate([of_images, of_views], axis=1)
+        pairs.append(Pairs(both, drawn.vector()))
+    return pairs
+
+
+def view_features(frozen: Frozen, views: jax.Array) -> jax.Array:
+    """Views [N, s, s, 3] in [-1, 1] -> features [N, d], through the lens where it acts on views."""
+    system, state = frozen.system, frozen.state
+    inputs = alter(system, state, views, "views")
+    variables = variables_of(system, state)
+    taps = system.network.apply(variables, inputs, train=False, method="taps")
+    return taps["pre_logits"].astype(jnp.float32)
 
 
 def regress(train: Pairs, test: Pairs) -> dict[str, float]:
@@ -97,8 +111,9 @@ def regress(train: Pairs, test: Pairs) -> dict[str, float]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    varies = (np.ptp(train.parameters, axis=0) > 0) & (np.ptp(test.parameters, axis=0) > 0)
-    (columns,) = np.nonzero(varies)
+    varies_in_train = np.ptp(train.parameters, axis=0) > 0
+    varies_in_test = np.ptp(test.parameters, axis=0) > 0
+    (columns,) = np.nonzero(varies_in_train & varies_in_test)
     if len(columns) == 0:
         raise UserError("nothing was drawn for the views: give a run with augmentations")
 

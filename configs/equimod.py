@@ -8,7 +8,10 @@ The base method stands after the data set: simclr (the default), byol, barlow_tw
 that is not said here is as in its own config, configs/simclr.py and so on, so that the two differ
 in EquiMod alone; --config.task.base.temperature and the like change it.
 
-- glyphs, digits, fashion_mnist, photo_crops: minutes on a laptop, as the base method.
+- glyphs, digits, fashion_mnist, photo_crops: minutes on a laptop, as the base method. On glyphs a
+  linear classifier on the features (`linear_eval --examples=5000`, seed 0) is right for 58 % of the
+  letters with simclr after 6 epochs, for 63 % with byol after 4; on those of a random network for
+  14 %.
 - imagenet2012 (default), cifar10 with simclr or byol: settings of github.com/ADevillers/EquiMod
   (branches SimCLR+EquiMod and BYOL+EquiMod, arXiv 2211.01244), linear classifier on the features:
 

@@ -51,7 +51,7 @@ PANELS = (
     ),
     PanelMetrics(
         "relative equivariance, on test images dashed",
-        "log",
+        "linear",
         {"relative_equivariance_raw": "-", "test_relative_equivariance": "--"},
     ),
 )

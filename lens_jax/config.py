@@ -260,23 +260,34 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
 
 def _depends_on_duration(values: dict[str, Any]) -> bool:
     """Whether a longer training would have been another one from the start."""
-    task_class = TASKS.get(values["task"]["name"])
-    if task_class is None or task_class.depends_on_duration:
-        return True
+    options = values["task"]
+    while options is not None:
+        task_class = TASKS.get(options["name"])
+        if task_class is None or task_class.depends_on_duration:
+            return True
+        # One that attaches to another depends on what that does.
+        options = options.get("base")
     return values["optimizer"]["schedule"] != "constant"
 
 
 def _spelled_out(values: dict[str, Any]) -> dict[str, Any]:
     """A complete config, which also has the options that a task has by default."""
     full = complete(values)
-    task_class = TASKS.get(full["task"]["name"])
+    return full | {"task": _spelled_out_task(full["task"])}
+
+
+def _spelled_out_task(given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a task, and of the one that it attaches to, with those it has by default."""
+    task_class = TASKS.get(given["name"])
     if task_class is None:
-        return full
+        return given
     options = {}
     for field in dataclasses.fields(task_class):
         if field.default is not dataclasses.MISSING:
             options[field.name] = field.default
-    full["task"] = to_json(ConfigDict(options)) | full["task"]
+    full = to_json(ConfigDict(options)) | given
+    if "base" in full:
+        full["base"] = _spelled_out_task(full["base"])
     return full
 
 

@@ -64,6 +64,31 @@ def test_a_key_that_only_one_of_two_configs_has_stands_for_its_default(
     assert configs.from_json(old).lens.blocks == 1
 
 
+ATTACHED = {"name": "equimod", "base": {"name": "simclr", "embedding": 8}, "weight": 2.0}
+
+
+def test_options_of_an_attached_task_that_only_one_has_stand_for_their_defaults(tiny_config):
+    old = configs.to_json(tiny_config(task=ATTACHED))
+    new = configs.to_json(tiny_config(task=ATTACHED))
+    new["task"]["siblings"] = True
+    new["task"]["base"]["temperature"] = 0.1
+    assert configs.difference(old, new) is None
+    new["task"]["base"]["temperature"] = 0.2
+    expected = "task.base.temperature was 0.1 and is now 0.2"
+    assert configs.difference(old, new) == expected
+
+
+@pytest.mark.parametrize(("base", "is_free"), [("simclr", True), ("byol", False)])
+def test_the_duration_is_free_where_neither_the_task_nor_its_base_depends_on_it(
+    tiny_config, base: str, is_free: bool
+):
+    task = {"name": "equimod", "base": {"name": base}}
+    constant = {"optimizer.schedule": "constant"}
+    old = configs.to_json(tiny_config(constant | {"train.duration": "4 steps"}, task))
+    new = configs.to_json(tiny_config(constant | {"train.duration": "8 steps"}, task))
+    assert (configs.difference(old, new) is None) == is_free
+
+
 def test_a_run_from_before_there_were_monitors_goes_on_without_them(tiny_config):
     old = configs.to_json(tiny_config())
     del old["train"]["monitors"], old["train"]["on_collapse"]
@@ -88,7 +113,7 @@ def test_to_stop_at_a_collapse_without_monitors_is_refused(tiny_config):
             "task.name",
             "jigsawed",
             "rotation, exemplar, relative_patch_location, jigsaw, supervised, simclr, moco, byol, "
-            "barlow_twins, pirl",
+            "barlow_twins, pirl, equimod",
         ),
         ("model.name", "resnet5", "resnet50"),
         ("model.stem", "root", "patch"),

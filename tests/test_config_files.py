@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import itertools
 import json
 import pathlib
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from lens_jax import config as configs
 from lens_jax import defaults
 from lens_jax.errors import UserError
 from lens_jax.models import resnet
+from lens_jax.recipes import LARGE
 from lens_jax.tasks.base import DataFacts
 from lens_jax.train import compiling
 from lens_jax.train.durations import Clock
@@ -33,7 +35,10 @@ METHODS = {
     "byol",
     "barlow_twins",
     "pirl",
+    "equimod",
 }
+# The methods that equimod attaches to, and which of them have a target network.
+BASES = {"simclr": False, "byol": True, "barlow_twins": False, "moco": True}
 SHRUNKEN = {"data.image_size": 32, "data.batch_size": 4, "model.batch_norm_group": 0}
 SHRUNKEN_TASKS = {
     "cell": 10,
@@ -44,6 +49,7 @@ SHRUNKEN_TASKS = {
     "copies": 2,
     "queue": 16,
     "negatives": 16,
+    "parameters": 8,
 }
 
 
@@ -56,6 +62,14 @@ def load(path: pathlib.Path, *variant: str) -> ConfigDict:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.get_config(*variant)
+
+
+def shrink_task(options: ConfigDict) -> None:
+    """Small heads and memories, for a task and the one that it attaches to."""
+    for key in SHRUNKEN_TASKS.keys() & options.keys():
+        options[key] = SHRUNKEN_TASKS[key]
+    if "base" in options:
+        shrink_task(options.base)
 
 
 def test_there_is_a_config_for_every_method():
@@ -147,8 +161,7 @@ def test_every_config_file_trains_a_step_in_miniature(path: pathlib.Path):
     config = load(path)
     assert config.dtype == "bfloat16"
     config.update_from_flattened_dict(SHRUNKEN)
-    for key in SHRUNKEN_TASKS.keys() & config.task.keys():
-        config.task[key] = SHRUNKEN_TASKS[key]
+    shrink_task(config.task)
     built = build(config)
     new, metrics = built.step(random_state(built), random_batch(4, side=32))
     assert int(new.step) == 1
@@ -157,8 +170,17 @@ def test_every_config_file_trains_a_step_in_miniature(path: pathlib.Path):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(new))
 
 
-@pytest.mark.parametrize("variant", ["imagenet2012", "imagenet100", "cifar10"])
-@pytest.mark.parametrize("name", ["simclr", "moco", "byol", "barlow_twins", "pirl"])
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [
+        *itertools.product(
+            ["simclr", "moco", "byol", "barlow_twins", "pirl"],
+            ["imagenet2012", "imagenet100", "cifar10"],
+        ),
+        ("equimod", "cifar10"),
+        ("equimod", "imagenet2012+byol"),
+    ],
+)
 def test_every_recipe_of_photographs_trains_a_step_in_miniature(name: str, variant: str):
     """With its own optimizer, heads and groups of statistics, on tiny networks."""
     (path,) = (path for path in FILES if path.stem == name)
@@ -168,8 +190,7 @@ def test_every_recipe_of_photographs_trains_a_step_in_miniature(name: str, varia
     small = {"model.name": "small", "model.stem": "patch", "model.width": 8}
     config.update_from_flattened_dict(SHRUNKEN | small | groups)
     config.update_from_flattened_dict({"optimizer.warmup": "0 steps", "lens.kind": "none"})
-    for key in SHRUNKEN_TASKS.keys() & config.task.keys():
-        config.task[key] = SHRUNKEN_TASKS[key]
+    shrink_task(config.task)
     built = build(config, with_own_networks)
     state = built.init()
     # Two steps, as an empty memory is only filled by the first one.
@@ -189,3 +210,67 @@ def test_the_default_variant_is_imagenet_and_an_unknown_one_is_refused(path: pat
     assert load(path) == load(path, "imagenet2012")
     with pytest.raises(UserError, match=r"'mnist'.*glyphs"):
         load(path, "mnist")
+
+
+def equimod(variant: str) -> ConfigDict:
+    (path,) = (path for path in FILES if path.stem == "equimod")
+    return load(path, variant)
+
+
+@pytest.mark.parametrize("base", BASES)
+@for_every_variant
+def test_equimod_differs_from_its_base_in_what_was_published_alone(base: str, variant: str):
+    config = equimod(f"{variant}+{base}")
+    configs.check(config)
+    (path,) = (path for path in FILES if path.stem == base)
+    alone = load(path, variant)
+    published = (base, variant) == ("simclr", "cifar10") or variant in LARGE
+    if base in ("barlow_twins", "moco") or not published:
+        assert config.task.base == alone.task
+        for section in ("augment", "data", "lens", "model", "optimizer", "train"):
+            assert config[section] == alone[section]
+    assert config.task.base.name == base
+    assert config.data == alone.data
+
+
+@pytest.mark.parametrize(
+    ("variant", "rate", "decay", "epochs"),
+    [
+        ("cifar10", 4.0, 1e-6, 800),
+        ("imagenet2012", 2.4, 1e-6, 800),
+        ("cifar10+byol", 2.0, 1e-6, 800),
+        ("imagenet2012+byol", 4.8, 1.5e-6, 1000),
+    ],
+)
+def test_equimod_has_the_published_learning_rates(variant, rate, decay, epochs):
+    """Which stand for 256 images here, and there for the batch."""
+    config = equimod(variant)
+    batch_size = config.data.batch_size
+    assert batch_size == (512 if variant.startswith("cifar10") else 4096)
+    assert config.optimizer.learning_rate * batch_size / 256 == pytest.approx(rate)
+    assert config.optimizer.weight_decay == config.optimizer.head_weight_decay == decay
+    assert config.optimizer.warmup == "10 epochs"
+    assert config.train.duration == f"{epochs} epochs"
+    assert config.task.temperature == 0.2
+    widths = (config.task.hidden, config.task.embedding, config.task.parameters)
+    assert widths == (2048, 128, 128)
+    if "byol" not in variant:
+        assert config.task.base.temperature == (0.5 if variant == "cifar10" else 0.2)
+        assert config.task.base.hidden == 2048
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_equimod_trains_a_step_in_miniature_with_each_base(base: str):
+    config = equimod(f"digits+{base}")
+    config.update_from_flattened_dict(SHRUNKEN)
+    shrink_task(config.task)
+    built = build(config)
+    new, metrics = built.step(random_state(built), random_batch(4, side=32))
+    assert all(np.isfinite(value) for value in metrics.values()), metrics
+    assert bool(new.target_params) == BASES[base]
+    assert {"invariance_loss_raw", "relative_equivariance_raw"} <= set(metrics)
+
+
+def test_an_unknown_base_of_equimod_is_refused():
+    with pytest.raises(UserError, match=r"base of equimod 'pirl': choose one of simclr, byol"):
+        equimod("digits+pirl")

@@ -40,6 +40,7 @@ KINDS = {
     "memory bank": Kind("pirl", (*LENS, "--config.task.negatives=64")),
     "target network": Kind("byol", LENS),
     "cross-correlation": Kind("barlow_twins", LENS),
+    "equivariance": Kind("equimod", (*LENS, "--config.task.base.hidden=16")),
     "rolled back": Kind("supervised", ("--config.train.rollbacks=1",), poisoned=True),
 }
 

@@ -32,7 +32,12 @@ def normalize(x: jax.Array) -> jax.Array:
     return x * jax.lax.rsqrt(squared_length)
 
 
-def nt_xent(first: jax.Array, second: jax.Array, temperature: float) -> Contrast:
+def nt_xent(
+    first: jax.Array,
+    second: jax.Array,
+    temperature: float,
+    excluded: jax.Array | None = None,
+) -> Contrast:
     """NT-Xent of N pairs of rows, [N, f] each (SimCLR, Chen et al., 2020, arXiv 2002.05709).
 
     With all 2N rows scaled to length 1, the loss of row i with partner j is
@@ -41,6 +46,8 @@ def nt_xent(first: jax.Array, second: jax.Array, temperature: float) -> Contrast
 
     and the value is its mean over the 2N rows. It is a product of matrices, [2N, 2N] in memory,
     where `optax.losses.ntxent` broadcasts to [2N, 2N, f].
+
+    `excluded`, bool [2N, 2N], says which rows are no negatives of which, beside themselves.
     """
     rows = jnp.concatenate([first, second])
     rows = normalize(rows)
@@ -49,8 +56,10 @@ def nt_xent(first: jax.Array, second: jax.Array, temperature: float) -> Contrast
     logits = similarities / temperature
 
     # No row is compared with itself.
-    itself = jnp.eye(count, dtype=bool)
-    logits = jnp.where(itself, -jnp.inf, logits)
+    left_out = jnp.eye(count, dtype=bool)
+    if excluded is not None:
+        left_out |= excluded
+    logits = jnp.where(left_out, -jnp.inf, logits)
 
     # The partner of row i is N rows further on, in a circle.
     indices = jnp.arange(count)

@@ -46,6 +46,7 @@ class MLP(nn.Module):
         norm: BatchNorm after each hidden dense layer, which then has no bias.
         last_norm: BatchNorm with a scale and no shift after the last dense layer, which then has no
             bias either: SimCLR's code, `model_util.projection_head`, has it.
+        last_scale: whether that BatchNorm has its scale.
 
     """
 
@@ -53,6 +54,7 @@ class MLP(nn.Module):
     dtype: Any = jnp.float32
     norm: bool = True
     last_norm: bool = False
+    last_scale: bool = True
 
     @nn.compact
     def __call__(self, features: jax.Array, context: Any, train: bool) -> jax.Array:
@@ -70,7 +72,12 @@ class MLP(nn.Module):
             return _last_dense(last, self.dtype)(x)
 
         x = _last_dense(last, self.dtype, use_bias=False)(x)
-        norm = BatchNorm(use_running_average=not train, dtype=x.dtype, use_bias=False)
+        norm = BatchNorm(
+            use_running_average=not train,
+            dtype=x.dtype,
+            use_bias=False,
+            use_scale=self.last_scale,
+        )
         return norm(x)
 
     def target(self, features: jax.Array, context: Any, train: bool) -> jax.Array:

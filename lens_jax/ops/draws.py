@@ -8,8 +8,14 @@ import jax.numpy as jnp
 
 from lens_jax.ops.crop import Boxes
 
-# How many numbers of an image `Parameters.vector` holds.
-PARAMETERS = 18
+# The numbers of an image that `Parameters.vector` holds, by their names, and how many they are.
+NAMES = (
+    *("top", "left", "height", "width", "flip"),
+    *("jitter", "operation 1", "operation 2", "operation 3", "operation 4"),
+    *("brightness", "contrast", "saturation", "hue", "gray"),
+    *("blur", "sigma", "solarize"),
+)
+PARAMETERS = len(NAMES)
 
 
 class Draw(enum.IntEnum):

@@ -44,6 +44,16 @@ PANELS = (
         {"alignment": "-", "uniformity": "--"},
     ),
     PanelMetrics("alpha-ReQ of features", "linear", {"alpha_req": "-"}),
+    PanelMetrics(
+        "absolute equivariance, on test images dashed",
+        "linear",
+        {"absolute_equivariance_raw": "-", "test_absolute_equivariance": "--"},
+    ),
+    PanelMetrics(
+        "relative equivariance, on test images dashed",
+        "linear",
+        {"relative_equivariance_raw": "-", "test_relative_equivariance": "--"},
+    ),
 )
 
 

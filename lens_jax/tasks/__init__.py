@@ -8,6 +8,7 @@ from lens_jax.errors import check_choice
 from lens_jax.tasks.barlow_twins import BarlowTwins
 from lens_jax.tasks.base import DataFacts, Task
 from lens_jax.tasks.byol import BYOL
+from lens_jax.tasks.equimod import EquiMod
 from lens_jax.tasks.exemplar import Exemplar
 from lens_jax.tasks.jigsaw import Jigsaw
 from lens_jax.tasks.moco import MoCo
@@ -28,6 +29,7 @@ TASKS: dict[str, type[Task]] = {
     "byol": BYOL,
     "barlow_twins": BarlowTwins,
     "pirl": PIRL,
+    "equimod": EquiMod,
 }
 
 

@@ -15,22 +15,26 @@ import optax
 
 from lens_jax.errors import UserError
 from lens_jax.models.network import Network
-from lens_jax.ops.augment import Augmented
+from lens_jax.ops.augment import Augmentation, Augmented
 
 Batch = dict[str, jax.Array]
 
 
 class DataFacts(NamedTuple):
-    """What a task may need to know of its data set.
+    """What a task may need to know of its data set, and of how images are read and augmented.
 
     Attributes:
       num_classes: number of classes; 0 without labels.
       size: number of examples; `batch["index"]` lies in [0, size).
+      image_size: side of the images, in pixels.
+      augmentations: of the first view of an image, and of later ones.
 
     """
 
     num_classes: int
     size: int
+    image_size: int = 0
+    augmentations: tuple[Augmentation, ...] = ()
 
 
 class Augment(Protocol):
@@ -105,6 +109,7 @@ class Task:
         for a memory that grows with the data; else it is sharded as parameters are.
       takes_pairs: whether views can be of two images each, see `views`.
       depends_on_duration: whether a longer training would have been another one from the start.
+      validates: whether `validate` gives numbers, for whoever watches a training.
 
     """
 
@@ -112,6 +117,7 @@ class Task:
     shards_memory: ClassVar[bool] = False
     takes_pairs: ClassVar[bool] = False
     depends_on_duration: ClassVar[bool] = False
+    validates: ClassVar[bool] = False
     online_views: ClassVar[tuple[int, ...] | None] = None
 
     @classmethod
@@ -167,6 +173,14 @@ class Task:
         none for a task that compares no embeddings.
         """
         return ()
+
+    def validate(self, outputs: Outputs) -> Mapping[str, jax.Array]:
+        """Numbers of each image, [B] by name, of the trained network's outputs for its views.
+
+        Averaged over validation images: with views that are augmented as in training, and with
+        each operation of the augmentation by itself.
+        """
+        return {}
 
     def target(self, total_steps: int) -> Target | None:
         """The target network in a training of `total_steps`; None: there is none."""

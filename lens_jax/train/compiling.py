@@ -11,13 +11,12 @@ from jax.sharding import Mesh
 
 from lens_jax.devices import memory, mesh
 from lens_jax.devices.compiler import compiler_options
-from lens_jax.tasks import make_task
 from lens_jax.tasks.base import DataFacts, Task
 from lens_jax.train import finite, optimizers
 from lens_jax.train.durations import Clock
 from lens_jax.train.state import TrainState, init_state
 from lens_jax.train.step import Step, make_step
-from lens_jax.train.system import make_system
+from lens_jax.train.system import build_task, make_system
 
 if TYPE_CHECKING:  # the step runs on machines that have no ml_collections
     from ml_collections import ConfigDict
@@ -61,7 +60,7 @@ def trace(config: "ConfigDict", facts: DataFacts, clock: Clock, devices: Mesh) -
     """
     init, step = make_functions(config, facts, clock)
     shapes = jax.eval_shape(init)
-    task = make_task(config.task, facts)
+    task = build_task(config, facts)
     sharding = state_sharding(task, devices, shapes)
     state = mesh.with_sharding(shapes, sharding)
     memory.check_fits(f"what task {config.task.name!r} remembers", state.memory)

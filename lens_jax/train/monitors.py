@@ -102,30 +102,36 @@ def compute_features(system: System, state: TrainState, images: jax.Array) -> ja
     The mean over the task's crops, by running statistics, without a planted shortcut. The images
     are raw, unless the extractor never sees such: then the lens comes first.
     """
-    task, network = system.task, system.network
     images = color.to_unit(images)
-    kind = system.lens.kinds[-1]
-
     # The lens comes before the cropping or after it, as in training.
-    if kind == LENSED and system.lens.acts_on == "images":
-        crops = task.crops(apply_lens(system, state, images))
-    elif kind == LENSED:
-        crops = apply_lens(system, state, task.crops(images))
-    else:
-        crops = task.crops(images)
+    crops = system.task.crops(alter(system, state, images, "images"))
+    crops = alter(system, state, crops, "views")
 
-    stats = state.batch_stats[kind] if system.lens.split else state.batch_stats
-    variables = {"params": state.params, "batch_stats": stats}
-    features = network.apply(variables, crops, train=False, method="taps")["pre_logits"]
+    variables = variables_of(system, state)
+    taps = system.network.apply(variables, crops, train=False, method="taps")
+    features = taps["pre_logits"]
     by_image = features.reshape(len(images), -1, features.shape[-1])
     return jnp.mean(by_image, axis=1)
 
 
-def apply_lens(system: System, state: TrainState, images: jax.Array) -> jax.Array:
-    """Images through the lens; as they are where no network alters them."""
-    if system.lens_network is None:
+def alter(system: System, state: TrainState, images: jax.Array, stage: str) -> jax.Array:
+    """Images through the lens, if it acts on "images" or "views", the `stage` that they are at.
+
+    They stay as they are where the extractor sees raw ones, and where no network alters them.
+    """
+    lens = system.lens
+    sees_raw = lens.kinds[-1] == RAW
+    if sees_raw or lens.acts_on != stage or system.lens_network is None:
         return images
     return system.lens_network.apply({"params": state.lens_params}, images)
+
+
+def variables_of(system: System, state: TrainState) -> dict[str, Any]:
+    """The parameters, and the running statistics of what `alter` leaves."""
+    stats = state.batch_stats
+    if system.lens.split:
+        stats = stats[system.lens.kinds[-1]]
+    return {"params": state.params, "batch_stats": stats}
 
 
 def describe_features(features: jax.Array) -> dict[str, jax.Array]:

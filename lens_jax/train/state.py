@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lens_jax.train.division import choose_views
 from lens_jax.train.system import Purpose, System, make_key, make_views, prepare
 
 if TYPE_CHECKING:  # the step runs on machines that have no ml_collections
@@ -58,8 +59,10 @@ def init_state(
     batch = prepare(config, blank_batch(config.data.image_size))
     views = make_views(system, batch, config.seed, 0)
 
+    # The network is initialized by the views that it will see; they are of one image.
+    seen = choose_views(views._replace(labels=None), system.task.online_views, len(views.inputs))
     key = make_key(config.seed, 0, Purpose.NETWORK)
-    variables = system.network.init(key, views.inputs, views.context, train=False)
+    variables = system.network.init(key, seen.inputs, seen.context, train=False)
     params = variables["params"]
     stats = variables.get("batch_stats", {})
     if system.lens.split:

@@ -31,6 +31,7 @@ class Purpose(enum.IntEnum):
     VIEWS = 4
     DROPOUT = 6
     ATTACK = 7
+    VALIDATION = 8
 
 
 class System(NamedTuple):
@@ -64,7 +65,7 @@ def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> Sys
     Raises `UserError` for a name that is not known, and for parts that do not fit together.
     """
     dtype = jnp.dtype(config.dtype)
-    task = make_task(config.task, facts)
+    task = build_task(config, facts)
     lens = Lens(**config.lens)
     lens.make_objective(task.has_classes)  # raises now, rather than while tracing
 
@@ -102,6 +103,18 @@ def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> Sys
         monitored=config.train.monitors,
         probe=make_probe(facts.num_classes) if config.train.monitors else None,
     )
+
+
+def build_task(config: "ConfigDict", facts: DataFacts) -> Task:
+    """The task of a config, on data of which `facts` are known; what the config says is added.
+
+    Raises `UserError` for options that it cannot have.
+    """
+    facts = facts._replace(
+        image_size=config.data.image_size,
+        augmentations=make_augmentations(config.augment),
+    )
+    return make_task(config.task, facts)
 
 
 def _check_groups(group: int, lens: Lens) -> None:

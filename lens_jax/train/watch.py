@@ -24,6 +24,7 @@ from lens_jax.train.probe import Probe
 from lens_jax.train.setup import Setup, facts_of
 from lens_jax.train.state import TrainState
 from lens_jax.train.system import System, make_system
+from lens_jax.train.validation import Validation
 from lens_jax.workdir.metrics import Scalars
 
 BATCH_SIZE = 256
@@ -75,6 +76,10 @@ class Watch:
         if test is not None:
             test = test.subsample(tested)
             self._test = Images(test, Skipped(test))
+        self._validation: Validation | None = None
+        if self._test is not None and system.task.validates:
+            open_test_batches = partial(self._open, self._test)
+            self._validation = Validation(system, config.seed, devices, open_test_batches)
 
     def compile(self, state: TrainState) -> None:
         """Compiles what is computed, so that nothing has to be while training goes on."""
@@ -95,12 +100,14 @@ class Watch:
         summarize = partial(summarize_features, self._system.probe)
         jitted = jax.jit(summarize, out_shardings=replicated)
         train = self._shapes(self._train, width)
-        test = self._shapes(self._test, width)
+        test = self._shapes(self._labeled, width)
         numbers = jitted.lower(state.probe, train, test).compile()
         self._programs = Programs(features, numbers)
+        if self._validation is not None:
+            self._validation.compile(state)
 
     def measure(self, state: TrainState) -> Scalars:
-        """The numbers of the features in this state, and the seconds that they took.
+        """The numbers of the features in this state, the task's own, and the seconds they took.
 
         None where nothing is watched. `compile` must come before.
         """
@@ -108,9 +115,11 @@ class Watch:
             return {}
         began = time.monotonic()
         train = self._extract(state, self._train)
-        test = self._extract(state, self._test)
+        test = self._extract(state, self._labeled)
         numbers = self._programs.numbers(state.probe, train, test)
         scalars = {name: float(value) for name, value in jax.device_get(numbers).items()}
+        if self._validation is not None:
+            scalars |= self._validation.measure(state)
         scalars["monitor_seconds"] = time.monotonic() - began
         return scalars
 
@@ -122,6 +131,11 @@ class Watch:
         line = self._alarm.check(step, scalars)
         if line is not None:
             _print_once(line)
+
+    @property
+    def _labeled(self) -> Images | None:
+        """The test images, where they can be classified."""
+        return None if self._system.probe is None else self._test
 
     def _shapes(self, images: Images | None, width: int) -> Labeled | None:
         """The shapes of what `_extract` gives."""
@@ -189,13 +203,17 @@ def count_images(trained: int) -> int:
 
 
 def open_test(config: ConfigDict, system: System) -> Source | None:
-    """The images to classify; None, and a line that says why, where there are none with labels."""
+    """The images to classify or, for a task that does so, to validate on; None: there are none.
+
+    A line says why they cannot be classified.
+    """
     if system.probe is None:
         _print_once(
             f"monitors: {config.data.name!r} has no classes, so that there is no online probe and "
             "no neighbors; embeddings and features are watched all the same"
         )
-        return None
+        if not system.task.validates:
+            return None
     try:
         return open_split(config.data, config.data.eval_split)
     except UserError as error:

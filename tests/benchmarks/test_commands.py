@@ -15,7 +15,18 @@ def refuse(*words: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["step", "peer_torch", "augment", "conv", "memory", "chaos", "baselines", "factors"]
+    "name",
+    [
+        "step",
+        "peer_torch",
+        "augment",
+        "conv",
+        "memory",
+        "chaos",
+        "baselines",
+        "factors",
+        "augmentation_r2",
+    ],
 )
 def test_every_benchmark_answers_help_with_its_command_line_and_flags(name: str):
     ended = run(sys.executable, "-m", f"benchmarks.{name}", "--help")

@@ -30,6 +30,13 @@ METHODS = {
     "barlow_twins": HEAD,
     "pirl": HEAD | {"cell": 6, "patch": 4, "negatives": 16},
 }
+for base in ("byol", "moco"):
+    METHODS[f"equimod, {base}"] = {
+        "base": METHODS[base] | {"name": base},
+        "hidden": 8,
+        "embedding": 4,
+        "parameters": 4,
+    }
 
 
 # BatchNorm's groups, for methods that are to have some: here, half of each kind's queries.
@@ -41,9 +48,10 @@ PAIRS = ("simclr, pairs",)
 def make_config(name: str) -> ConfigDict:
     """Tiny networks on 16 px, a lens, and an augmentation of which all parts are drawn."""
     config = base_config("digits")
-    method = name.partition(",")[0]
-    config.task = ConfigDict({"name": method} | METHODS[method])
     two_views(config)
+    method = name.partition(",")[0]
+    options = METHODS[method if name in GROUPS else name]
+    config.task = ConfigDict(options | {"name": method})
     config.augment.update({"area": (0.3, 1.0), "flip": 0.5, "jitter": 0.8, "blur": 0.5})
     config.update_from_flattened_dict(
         {

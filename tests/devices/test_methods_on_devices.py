@@ -16,6 +16,8 @@ MOVED = {
     "byol": {"target_params", "target_stats"},
     "barlow_twins": set(),
     "pirl": {"memory"},
+    "equimod, byol": {"target_params", "target_stats"},
+    "equimod, moco": {"target_params", "target_stats", "memory"},
 }
 
 

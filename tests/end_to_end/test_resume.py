@@ -95,6 +95,12 @@ def check_equal(one: Frozen, other: Frozen) -> None:
         ),
         pytest.param("barlow_twins", SMALL_HEADS, marks=pytest.mark.slow, id="barlow_twins"),
         ("pirl", (*SMALL_HEADS, "--config.lens.kind=network")),
+        pytest.param(
+            "equimod",
+            (*SMALL_HEADS, "--config.task.base.hidden=16", "--config.lens.kind=network"),
+            marks=pytest.mark.slow,
+            id="equimod",
+        ),
     ],
 )
 def test_a_killed_run_goes_on_and_ends_bit_equal_to_an_unbroken_one(

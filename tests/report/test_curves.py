@@ -48,6 +48,8 @@ def test_a_panel_is_there_for_what_any_run_has_logged():
         ({"embedding_std": 0.5, "embedding_rank": 3.0}, 2),
         ({"feature_std": 0.5, "rankme": 9.0, "alpha_req": 1.0}, 3),
         ({"alignment": 0.5, "uniformity": -2.0}, 1),
+        ({"relative_equivariance_raw": 1.2, "test_relative_equivariance": 1.1}, 1),
+        ({"absolute_equivariance_raw": 0.2, "test_relative_equivariance": 1.1}, 2),
     ],
 )
 def test_what_is_watched_has_panels_of_its_own(metrics: dict[str, float], panels: int):

@@ -8,12 +8,15 @@ import pytest
 
 from lens_jax import tasks
 from lens_jax.errors import UserError
+from lens_jax.models.equivariance import Equivariant
 from lens_jax.models.heads import ImageAndPatches
 from lens_jax.ops.augment import Augmented
+from lens_jax.ops.moments import Moments
 from lens_jax.tasks import TASKS, make_task
 from lens_jax.tasks.barlow_twins import BarlowTwins
 from lens_jax.tasks.base import Augment, Batch, DataFacts, Loss, Outputs, Task, Views
 from lens_jax.tasks.byol import BYOL
+from lens_jax.tasks.equimod import EquiMod
 from lens_jax.tasks.exemplar import Exemplar
 from lens_jax.tasks.jigsaw import Jigsaw
 from lens_jax.tasks.moco import MoCo
@@ -34,6 +37,12 @@ TWO_VIEWS = {
     "moco": MoCo(hidden=8, embedding=5, queue=9),
     "byol": BYOL(hidden=8, embedding=5),
     "barlow_twins": BarlowTwins(hidden=8, embedding=5),
+    "equimod": EquiMod(
+        SimCLR(hidden=8, embedding=5),
+        Moments((0, 1), (2.0, 0.5), (1.0, 0.5)),
+        hidden=8,
+        embedding=6,
+    ),
 }
 OTHERS = {
     "rotation": Rotation(),
@@ -215,9 +224,10 @@ def test_views_other_than_patches_are_pictures_as_they_are(name: str):
         ("byol", (8, 5)),
         ("barlow_twins", (8, 5)),
         ("pirl", (8, 5)),
+        ("equimod", Equivariant((8, 5), whole=(4, 6), views=(8, 6), predictions=(8, 6))),
     ],
 )
-def test_every_task_has_a_loss_of_what_its_head_puts_out(name: str, shape: tuple[int, int]):
+def test_every_task_has_a_loss_of_what_its_head_puts_out(name: str, shape: tuple):
     task, key = SMALL[name], jax.random.key(0)
 
     @jax.jit
@@ -227,7 +237,7 @@ def test_every_task_has_a_loss_of_what_its_head_puts_out(name: str, shape: tuple
         return views, outputs, task.loss(outputs, views.labels, task.memory(key))
 
     views, outputs, loss = step(random_batch(4))
-    assert outputs.online.shape == shape
+    assert jax.tree.map(jnp.shape, outputs.online) == shape
     assert loss.value > 0
     for metric in loss.metrics.values():
         assert np.isfinite(metric)

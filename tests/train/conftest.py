@@ -13,7 +13,8 @@ def exact(tiny_config) -> Callable[..., Case]:
 
     @functools.cache
     def make(task: str = "rotation", **options: Any) -> Case:
-        overrides = {"dtype": "float64", "data.image_size": SIDE}
+        # The reference draws nothing; equimod needs something to be drawn all the same.
+        overrides = {"dtype": "float64", "data.image_size": SIDE, "augment.flip": 0.5}
         for name, value in options.items():
             overrides[f"lens.{name}"] = value
         return make_case(tiny_config(overrides, {"name": task, **TASKS[task]}))

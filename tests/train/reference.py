@@ -15,6 +15,7 @@ import optax
 from ml_collections import ConfigDict
 
 from lens_jax.ops.augment import Augmented
+from lens_jax.ops.draws import PARAMETERS
 from lens_jax.tasks.base import DataFacts, Outputs, Views
 from lens_jax.train.gradients import Carried, Gradients, compute_gradients
 from lens_jax.train.state import TrainState, init_state
@@ -33,6 +34,12 @@ TASKS = {
     "byol": {"hidden": 5, "embedding": 4},
     "barlow_twins": {"hidden": 5, "embedding": 4},
     "pirl": {"cell": 3, "patch": 3, "hidden": 5, "embedding": 4, "negatives": 7},
+    "equimod": {
+        "base": {"name": "moco", "hidden": 5, "embedding": 4, "queue": 9},
+        "hidden": 6,
+        "embedding": 3,
+        "parameters": 2,
+    },
 }
 ByKind = dict[str, Any]
 
@@ -84,7 +91,7 @@ def augment(images: jax.Array, view: int = 0, size: int = 0) -> Augmented:
     images = jnp.where(is_first[:, None, None, None], mirrored, images)
     if view > 0:
         images = 0.8 * images
-    parameters = jnp.stack([is_first, is_first], axis=1)
+    parameters = jnp.stack([1.0 * is_first] * PARAMETERS, axis=1)
     return Augmented(images, parameters)
 
 
@@ -210,7 +217,8 @@ def apply_by_kind(
     method: str,
 ) -> tuple[ByKind, Any]:
     """A pass for each kind where statistics are split; else one over the rows of all of them."""
-    seen = {kind: choose_views(each, chosen) for kind, each in views.items()}
+    per_image = len(case.make_views(case.images).inputs) // IMAGES
+    seen = {kind: choose_views(each, chosen, per_image) for kind, each in views.items()}
     if case.system.lens.split:
         outputs, stats = {}, {}
         for kind, each in seen.items():
@@ -227,19 +235,19 @@ def apply_by_kind(
 
     # The outputs are divided as the inputs are.
     lensed = len(seen[kinds[0]].inputs)
-    border = len(found) * lensed // len(both.inputs)
-    outputs = {kinds[0]: found[:border]}
+    total = len(both.inputs)
+    outputs = {kinds[0]: jax.tree.map(lambda rows: rows[: len(rows) * lensed // total], found)}
     if len(kinds) == 2:
-        outputs["raw"] = found[border:]
+        outputs["raw"] = jax.tree.map(lambda rows: rows[len(rows) * lensed // total :], found)
     return outputs, stats
 
 
-def choose_views(views: Views, chosen: tuple[int, ...] | None) -> Views:
-    """Some of the views of each image; every task here with a choice has two."""
+def choose_views(views: Views, chosen: tuple[int, ...] | None, per_image: int) -> Views:
+    """Some of the views of each image."""
     views = views._replace(labels=None)
     if chosen is None:
         return views
-    indices = np.arange(len(views.inputs)).reshape(-1, 2)
+    indices = np.arange(len(views.inputs)).reshape(-1, per_image)
     take = indices[:, chosen].ravel()
     return jax.tree.map(lambda rows: rows[take], views)
 

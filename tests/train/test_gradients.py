@@ -73,6 +73,8 @@ def check_passes(case: Case) -> None:
         ("barlow_twins", 1.0, 0.5, "joint", "full", "images"),
         ("pirl", 0.5, 1.0, "split", "full", "images"),
         ("pirl", 1.0, 0.5, "joint", "full", "views"),
+        ("equimod", 0.5, 1.0, "split", "full", "images"),
+        ("equimod", 1.0, 0.5, "joint", "full", "views"),
     ],
 )
 def test_one_pass_gives_the_gradients_of_two_separate_passes(

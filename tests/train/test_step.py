@@ -29,6 +29,13 @@ from tests.train.tiny import (
 
 TWO_VIEWS = {"hidden": 8, "embedding": 4}
 PIRL = TWO_VIEWS | {"cell": 5, "patch": 4, "negatives": 16}
+OF_EQUIMOD = {
+    "invariance_loss",
+    "equivariance_loss",
+    "accuracy_equivariance",
+    "absolute_equivariance",
+    "relative_equivariance",
+}
 EVERY_METRIC = {"loss", "lens_adversarial", "lens_reconstruction", "lens_penalty"}
 
 
@@ -40,6 +47,11 @@ EVERY_METRIC = {"loss", "lens_adversarial", "lens_reconstruction", "lens_penalty
         ({"name": "byol", **TWO_VIEWS}, {"cosine"}, ("target_params", "target_stats")),
         ({"name": "barlow_twins", **TWO_VIEWS}, {"invariance", "redundancy"}, ()),
         ({"name": "pirl", **PIRL}, {"accuracy", "accuracy_jigsaw"}, ("memory",)),
+        (
+            {"name": "equimod", "base": {"name": "byol", **TWO_VIEWS}, **TWO_VIEWS},
+            {"cosine", *OF_EQUIMOD},
+            ("target_params", "target_stats"),
+        ),
     ],
 )
 def test_a_step_is_a_pure_function_of_state_and_batch_and_moves_all_of_the_state(

@@ -183,3 +183,32 @@ def test_a_batch_is_prepared_by_scaling_and_by_the_shortcut_alone(tiny_config, s
     assert changed.mean() < 0.5
     np.testing.assert_array_equal(prepared["label"], batch["label"])
     np.testing.assert_array_equal(prepared["index"], batch["index"])
+
+
+@pytest.mark.parametrize(
+    ("base", "settings", "line"),
+    [
+        ("simclr", {}, "all of them are off"),
+        ("simclr", {"augment.gray": 1.0}, "all of them are off"),
+        ("rotation", {"augment.flip": 0.5}, "has the base 'Rotation'"),
+    ],
+)
+def test_equimod_without_augmentations_or_two_views_is_refused_before_anything_is_built(
+    tiny_config, base: str, settings: dict, line: str
+):
+    task = {"name": "equimod", "base": {"name": base}}
+    config = tiny_config({"lens.objective": "full"} | settings, task)
+    with pytest.raises(UserError, match=line) as refused:
+        make_system(config, FACTS, TOTAL_STEPS)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_moments_of_equimod_are_those_of_the_images_that_are_read(tiny_config):
+    task = {"name": "equimod", "base": {"name": "simclr"}}
+    settings = {"lens.objective": "full", "augment.area": (0.25, 0.25), "data.image_size": 16}
+    system = make_system(tiny_config(settings, task), FACTS, TOTAL_STEPS)
+    moments = system.task.moments
+    # Top, left, height and width; a crop of a quarter of 16 px is 8 px high on average, or nearly.
+    assert moments.columns == (0, 1, 2, 3)
+    assert moments.mean[2] == pytest.approx(8, abs=0.1)
+    assert moments.mean[0] == pytest.approx(4, abs=0.1)

@@ -17,6 +17,11 @@ from tests.conftest import COLORS
 
 OF_FEATURES = {"feature_std", "rankme", "alpha_req", "monitor_seconds"}
 OF_CLASSES = {"knn_accuracy", "probe_test_accuracy"}
+OF_EQUIMOD = {
+    f"test_{kind}_equivariance{operation}"
+    for kind in ("absolute", "relative")
+    for operation in ("", "_flip", "_gray")
+}
 OF_STEPS = {"embedding_std", "embedding_rank", "embedding_size", "uniformity"}
 
 
@@ -52,7 +57,9 @@ def unlabeled(tmp_path) -> pathlib.Path:
 def run(tiny_config, tmp_path) -> Callable[..., list[dict[str, float]]]:
     """Trains four steps, with a checkpoint after each two, and gives the rows of the metrics."""
 
-    def run(folder: pathlib.Path, **overrides: object) -> list[dict[str, float]]:
+    def run(
+        folder: pathlib.Path, task: dict | None = None, **overrides: object
+    ) -> list[dict[str, float]]:
         settings = {
             "train.monitors": True,
             "train.duration": "4 steps",
@@ -64,7 +71,7 @@ def run(tiny_config, tmp_path) -> Callable[..., list[dict[str, float]]]:
             "data.max_skipped": 0.5,
             "lens.kind": "none",
         }
-        config = tiny_config(settings | overrides)
+        config = tiny_config(settings | overrides, task)
         train(config, str(tmp_path / "run"))
         return read_metrics(str(tmp_path / "run"))
 
@@ -115,6 +122,22 @@ def test_without_a_split_to_test_on_a_line_says_why(run, labeled, capsys):
     assert "'nowhere'" in line
     assert rows[-1].keys() >= OF_FEATURES | {"probe_accuracy"}
     assert not rows[-1].keys() & OF_CLASSES
+
+
+@pytest.mark.parametrize("has_labels", [True, False], ids=["labeled", "unlabeled"])
+def test_a_task_is_validated_on_test_images_with_and_without_labels(
+    run, labeled, unlabeled, has_labels: bool
+):
+    widths = {"hidden": 6, "embedding": 4}
+    task = {"name": "equimod", "base": {"name": "simclr", **widths}, **widths}
+    varied = {"augment.flip": 0.5, "augment.gray": 0.3, "lens.objective": "full"}
+    folder, split = (labeled, "test") if has_labels else (unlabeled, "train")
+    rows = run(folder, task, **varied, **{"data.eval_split": split})
+    for row in rows:
+        is_saved = row["step"] % 2 == 0
+        assert (row.keys() & OF_EQUIMOD) == (OF_EQUIMOD if is_saved else set())
+        assert row.keys() >= {"absolute_equivariance_raw", "relative_equivariance_raw"}
+    assert bool(rows[-1].keys() & OF_CLASSES) == has_labels
 
 
 def test_images_that_do_not_decode_are_left_out(run, labeled):

@@ -4,9 +4,7 @@
     python -m lens_jax.main --config=configs/barlow_twins.py --workdir=gs://BUCKET/RUN
 
 - glyphs, digits, fashion_mnist, photo_crops: minutes on a laptop, see
-  `lens_jax.recipes.on_a_laptop`. On glyphs after 6 epochs a linear classifier on the features is
-  right for 33 % of the letters (`linear_eval --examples=5000`, seed 0), on those of a random
-  network for 14 %.
+  `lens_jax.recipes.on_a_laptop`.
 - imagenet2012 (default), youtube8m, places205: main.py of github.com/facebookresearch/barlowtwins
   (commit 8e8d284; arXiv 2103.03230): batch 2048, LARS, 0.2 x batch / 256 for kernels and 0.0048 for
   biases and BatchNorm's parameters, decay 1e-6 (1.5e-6 in the paper), 10 epochs of warm-up, 1000

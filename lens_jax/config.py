@@ -27,6 +27,7 @@ SCHEDULES = ("cosine", "step", "constant")
 FREE = (
     "data.dir",
     "data.max_skipped",
+    "data.textures",
     "data.threads",
     "mesh.fsdp",
     "remat",

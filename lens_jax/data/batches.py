@@ -6,7 +6,7 @@ reads.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import grain
@@ -22,6 +22,8 @@ Example = dict[str, np.ndarray]
 # (encoded image, side in pixels, random numbers, how values become pixels) -> the image, uint8
 # [side, side, 3].
 Crop = Callable[[bytes, int, np.random.Generator | None, Decoding], np.ndarray]
+# Encoded image -> uint8 [side, side, 3]; raises ValueError for what does not decode.
+Cut = Callable[[bytes], np.ndarray]
 
 
 def _central(
@@ -134,7 +136,8 @@ def train_batches(
       Batches of rows = batch_size / shards examples: "image", uint8 [rows, image_size, image_size,
       3]; "label", int32 [rows]; and "index", int32 [rows], which example of its whole data set each
       image is (see `Source.locate`). It is the index of the image that is shown: where the next
-      image takes the place of another, it is the next one's.
+      image takes the place of another, it is the next one's. Where the source has textures beside
+      its images, "texture" is like "image", the whole texture.
 
     Raises:
       UserError: an unknown crop, or a batch size that the processes cannot share evenly.
@@ -148,7 +151,10 @@ def train_batches(
         def cut_image(data: bytes) -> np.ndarray:
             return cut(data, image_size, rng, decoding)
 
-        return _load_or_next(source, skipped, index, cut_image)
+        def read_texture(data: bytes) -> np.ndarray:
+            return decode.resize(data, image_size)
+
+        return _load_or_next(source, skipped, index, {"image": cut_image, "texture": read_texture})
 
     # Repeated after it is shuffled: an epoch ends before the next one begins.
     order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
@@ -205,7 +211,7 @@ def eval_batches(
         if index >= len(source):
             return _example(black, 0, NO_INDEX) | {"mask": np.bool_(False)}
         record = source[index]
-        image = _cut_or_skip(record, skipped, cut_image)
+        image = _cut_or_skip(record, skipped, "image", cut_image)
         decodes = image is not None
         shown = image if decodes else black
         original = source.locate(index)
@@ -265,28 +271,29 @@ def _example(image: np.ndarray, label: int, index: int) -> Example:
     }
 
 
-def _load_or_next(
-    source: Source, skipped: Skipped, index: int, cut: Callable[[bytes], np.ndarray]
-) -> Example:
-    """Reads and cuts the image at `index`, or the first one after it that decodes."""
+def _load_or_next(source: Source, skipped: Skipped, index: int, cuts: Mapping[str, Cut]) -> Example:
+    """Reads and cuts the image at `index`, or the first one after it that decodes.
+
+    And its texture, where the source has one beside it; `cuts` says how to cut each.
+    """
     size = len(source)
     for offset in range(size):
         candidate = (index + offset) % size
         record = source[candidate]
-        image = _cut_or_skip(record, skipped, cut)
-        if image is not None:
+        pictures = {}
+        for key in cuts.keys() & record.keys():
+            pictures[key] = _cut_or_skip(record, skipped, key, cuts[key])
+        if all(picture is not None for picture in pictures.values()):
             original = source.locate(candidate)
-            return _example(image, record["label"], original)
+            return _example(pictures["image"], record["label"], original) | pictures
     first = source[0]["name"]
     raise UserError(f"none of the {size} images decodes, from {first} on: replace them")
 
 
-def _cut_or_skip(
-    record: Record, skipped: Skipped, cut: Callable[[bytes], np.ndarray]
-) -> np.ndarray | None:
-    """Cuts a record's image; None where it does not decode, which is added to `skipped`."""
+def _cut_or_skip(record: Record, skipped: Skipped, key: str, cut: Cut) -> np.ndarray | None:
+    """Cuts what a record has at `key`; None where that does not decode, and `skipped` has it."""
     try:
-        return cut(record["image"])
+        return cut(record[key])
     except ValueError as error:
         skipped.add(record["name"], error)
         return None

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import operator
 from collections.abc import Callable, Collection, Iterable
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from lens_jax.errors import UserError
 
@@ -17,11 +17,15 @@ UNLABELED = "unlabeled"
 
 
 class Record(TypedDict):
-    """One example: an encoded image, the index of its class, and what to call it in messages."""
+    """One example: an encoded image, the index of its class, and what to call it in messages.
+
+    Beside the image there may be its encoded texture, see `textures.pair`.
+    """
 
     image: bytes
     label: int
     name: str
+    texture: NotRequired[bytes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Source:
       folder: where it is.
       split: name of the split.
       fingerprint: of the whole split, the same wherever the folder is, see `fingerprint`.
+      textures: fingerprint of the textures beside the images; "" without any.
       notes: lines that say what was read, what was left out, and why.
       upright: whether its images are turned as EXIF says, unless a config decides otherwise. The
         files of users are; prepared data sets are taken as all others take them.
@@ -54,6 +59,7 @@ class Source:
     folder: str = ""
     split: str = ""
     fingerprint: str = ""
+    textures: str = ""
     notes: tuple[str, ...] = ()
     upright: bool = False
 

@@ -15,7 +15,7 @@ from lens_jax.tasks import make_task
 from lens_jax.tasks.base import DataFacts, Task
 from lens_jax.train import finite, optimizers
 from lens_jax.train.durations import Clock
-from lens_jax.train.state import TrainState, init_state
+from lens_jax.train.state import TrainState, blank_batch, init_state
 from lens_jax.train.step import Step, make_step
 from lens_jax.train.system import make_system
 
@@ -95,9 +95,4 @@ def compile_step(step: jax.stages.Traced) -> tuple[jax.stages.Compiled, float]:
 def black_batch(config: "ConfigDict") -> dict[str, np.ndarray]:
     """The rows of a batch of black images that are this process's."""
     count = config.data.batch_size // jax.process_count()
-    side = config.data.image_size
-    return {
-        "image": np.zeros((count, side, side, 3), np.uint8),
-        "label": np.zeros(count, np.int32),
-        "index": np.zeros(count, np.int32),
-    }
+    return blank_batch(config, count)

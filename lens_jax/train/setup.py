@@ -5,9 +5,11 @@ from typing import NamedTuple
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from lens_jax.data import textures
 from lens_jax.data.records import Source
 from lens_jax.data.source import open_split
 from lens_jax.tasks.base import DataFacts
+from lens_jax.tasks.non_semantic import reads_textures
 from lens_jax.train import compiling
 from lens_jax.train.durations import Clock
 
@@ -24,7 +26,7 @@ class Setup(NamedTuple):
 
 def make_setup(config: ConfigDict, devices: Mesh) -> Setup:
     """Opens the data and traces the step, which refuses what cannot be; nothing is written."""
-    source = open_split(config.data, config.data.train_split)
+    source = open_training(config)
     clock = Clock(config.data.batch_size, len(source))
     total_steps = clock.steps(config.train.duration)
 
@@ -36,6 +38,17 @@ def make_setup(config: ConfigDict, devices: Mesh) -> Setup:
     save_every = max(1, save_steps)
     traced = compiling.trace(config, facts_of(source), clock, devices)
     return Setup(source, clock, log_every, save_every, traced)
+
+
+def open_training(config: ConfigDict) -> Source:
+    """The images to train on, with the texture of each where the task needs them.
+
+    Raises `UserError` for data that is not there, and for textures that are missing.
+    """
+    source = open_split(config.data, config.data.train_split)
+    if not reads_textures(config.task):
+        return source
+    return textures.pair(source, config.data)
 
 
 def facts_of(source: Source) -> DataFacts:

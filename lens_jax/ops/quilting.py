@@ -1,0 +1,112 @@
+"""Quilting on the device: an approximation of texture synthesis, made anew at every step.
+
+After image quilting (Efros and Freeman, 2001), with three things simpler: a block is the best of a
+few drawn at random where theirs is chosen among all, the overlaps are faded into each other where
+theirs are cut along the least visible seam, and the block's size follows from the image's. The
+synthesis that `lens_jax.prepare --dataset=textures` runs beforehand has none of these.
+"""
+
+import jax
+import jax.numpy as jnp
+
+# Of the image's side: 96 and 32 of 224 px, as in the textures that are made beforehand.
+PATCH = 3 / 7
+BLOCK = 1 / 7
+# Of the block's side.
+OVERLAP = 1 / 4
+# The blocks of which the best is taken.
+CANDIDATES = 16
+
+
+def measures(size: int) -> tuple[int, int, int]:
+    """Sides of a patch and a block and width of the overlaps, in pixels of images of `size` px."""
+    block = max(2, round(BLOCK * size))
+    patch = max(block, round(PATCH * size))
+    overlap = max(1, round(OVERLAP * block))
+    return patch, block, overlap
+
+
+def blocks_in_a_row(size: int) -> int:
+    """How many blocks it takes to cover `size` px."""
+    _, block, overlap = measures(size)
+    return -(-(size - overlap) // (block - overlap))
+
+
+def draw(key: jax.Array, count: int, size: int) -> jax.Array:
+    """Draws the blocks to choose from, for `count` images of `size` x `size` px.
+
+    All are cut from two patches of the image: the central one, and one at a random place.
+
+    Returns:
+      The corners (y, x) of the candidates of each block, row by row, int [count, n * n,
+      `CANDIDATES`, 2], with n = `blocks_in_a_row(size)`.
+
+    """
+    patch, block, _ = measures(size)
+    patch_key, which_key, corner_key = jax.random.split(key, 3)
+    blocks = blocks_in_a_row(size) ** 2
+    shape = (count, blocks, CANDIDATES, 1)
+
+    # The two patches of each image.
+    center = (size - patch) // 2
+    elsewhere = jax.random.randint(patch_key, (count, 1, 1, 2), 0, size - patch + 1, jnp.int32)
+    is_central = jax.random.bernoulli(which_key, 0.5, shape)
+    corner = jnp.where(is_central, center, elsewhere)
+
+    # The candidates within them.
+    within = jax.random.randint(
+        corner_key, (count, blocks, CANDIDATES, 2), 0, patch - block + 1, jnp.int32
+    )
+    return corner + within
+
+
+def quilt(images: jax.Array, corners: jax.Array) -> jax.Array:
+    """Quilts of the drawn blocks, [N, s, s, C] as the images.
+
+    Row by row, each block is the candidate that differs least from what it overlaps with, by the
+    sum of squares.
+    """
+    return jax.vmap(_quilt_one)(images, corners)
+
+
+def _quilt_one(image: jax.Array, corners: jax.Array) -> jax.Array:
+    """[s, s, C] and int [n * n, K, 2] -> [s, s, C]."""
+    size, _, channels = image.shape
+    _, block, overlap = measures(size)
+    stride = block - overlap
+    in_a_row = blocks_in_a_row(size)
+    shape = (block, block, channels)
+
+    # How far a block has faded in, from its first row or column on.
+    steps = jnp.arange(1, block + 1, dtype=image.dtype)
+    fade_in = jnp.minimum(steps / (overlap + 1), 1)
+    at_once = jnp.ones_like(fade_in)
+
+    def cut(corner: jax.Array) -> jax.Array:
+        y, x = corner
+        return jax.lax.dynamic_slice(image, (y, x, 0), shape)
+
+    def lay(canvas: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        number, block_corners = step
+        row, column = jnp.divmod(number, in_a_row)
+        start = (row * stride, column * stride, 0)
+        below = jax.lax.dynamic_slice(canvas, start, shape)
+        candidates = jax.vmap(cut)(block_corners)
+
+        # Blocks of the first row and column have no neighbor on that side.
+        down = jnp.where(row > 0, fade_in, at_once)
+        right = jnp.where(column > 0, fade_in, at_once)
+        weight = jnp.minimum(down[:, None], right)[..., None]
+
+        # The best candidate, by the pixels that overlap.
+        differences = jnp.where(weight < 1, candidates - below, 0)
+        errors = jnp.sum(differences**2, axis=(1, 2, 3))
+        best = candidates[jnp.argmin(errors)]
+        blended = below + weight * (best - below)
+        return jax.lax.dynamic_update_slice(canvas, blended, start), None
+
+    side = in_a_row * stride + overlap
+    canvas = jnp.zeros((side, side, channels), image.dtype)
+    numbers = jnp.arange(in_a_row**2)
+    canvas, _ = jax.lax.scan(lay, canvas, (numbers, corners))
+    return canvas[:size, :size]

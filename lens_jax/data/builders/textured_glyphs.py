@@ -1,11 +1,11 @@
 """Letters filled with textures of photographs, in which texture and shape can be told apart.
 
-Ten photographs are the textures, one for each kind of letter; the other ones are backgrounds. In
-training and in "test", a letter has the texture of its class with a given probability, and else
-that of another class. Two further splits hold the same letters as "test", at the same places on the
-same backgrounds: in "swapped" the texture is always that of another class, and in "silhouette" the
-letter is filled with one plain color. Who has learned textures fails on the first, and who needs
-any texture fails on the second.
+Ten photographs are the textures, one for each kind of letter: those with the most contrast. The
+other ones are backgrounds. In training and in "test", a letter has the texture of its class with a
+given probability, and else that of another class. Two further splits hold the same letters as
+"test", at the same places on the same backgrounds: in "swapped" the texture is always that of
+another class, and in "silhouette" the letter is filled with one color, any at all. Who has learned
+textures fails on the first, and who needs any texture fails on the second.
 
 Textures and backgrounds are squares as those of `photo_crops`: for training from the left 60 % of a
 photograph, for testing from its right 40 %. Backgrounds are faded to half their contrast, and made
@@ -59,7 +59,7 @@ class Drawn(NamedTuple):
 
     Attributes:
       factors: of the letter. Its colors and the noise are not used.
-      texture: the class whose texture it has; of a silhouette, whose mean color.
+      texture: the class whose texture it has; of a silhouette, whose it would have had.
       fill: what the letter shows, float [size, size, 3] in [0, 1].
       background: what is around it, likewise, but for what a fading may exceed the range.
 
@@ -107,17 +107,21 @@ def prepare(source: str, data_dir: str, size: int, tied: float) -> None:
 
 
 def cut_all(paths: Sequence[pathlib.Path], size: int) -> dict[str, Photographs]:
-    """The squares of all photographs, "train" and "test": the first ten are the textures."""
-    squares = {"train": [], "test": []}
+    """The squares of all photographs, "train" and "test"."""
+    by_photograph = []
     for path in paths:
-        of_one = defaultdict(list)
+        squares = defaultdict(list)
         for split, _, square in photo_crops.cut(path, size):
-            of_one[split].append(square)
-        for split, each in squares.items():
-            each.append(of_one[split])
+            squares[split].append(square)
+        by_photograph.append(squares)
 
-    count = len(LETTERS)
-    return {split: Photographs(each[:count], each[count:]) for split, each in squares.items()}
+    # Those with the most contrast are the textures.
+    by_photograph.sort(key=lambda squares: -_mean_contrast(squares["train"]))
+    found = {}
+    for split in ("train", "test"):
+        of_split = [squares[split] for squares in by_photograph]
+        found[split] = Photographs(of_split[: len(LETTERS)], of_split[len(LETTERS) :])
+    return found
 
 
 def draw(split: str, index: int, photographs: Photographs, tied: float) -> Drawn:
@@ -141,8 +145,8 @@ def draw(split: str, index: int, photographs: Photographs, tied: float) -> Drawn
 
     fill = _draw_square(rng, photographs.textures[texture])
     if split == "silhouette":
-        color = fill.mean((0, 1))
-        fill = np.broadcast_to(color, fill.shape)
+        # No color of a texture, which would tell the class as well.
+        fill = np.broadcast_to(rng.uniform(size=3), fill.shape)
     return Drawn(factors, texture, fill, _set_apart(rng, background, fill))
 
 
@@ -158,6 +162,11 @@ def render(drawn: Drawn) -> np.ndarray:
 def _draw_square(rng: np.random.Generator, squares: Squares) -> np.ndarray:
     number = int(rng.integers(len(squares)))
     return squares[number] / 255
+
+
+def _mean_contrast(squares: Squares) -> float:
+    """The mean standard deviation of the luma of squares."""
+    return float(np.mean([(square @ _LUMA).std() for square in squares]))
 
 
 def _set_apart(rng: np.random.Generator, background: np.ndarray, fill: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
     python -m lens_jax.main --config=configs/byol.py:glyphs --workdir=runs/byol
     python -m lens_jax.main --config=configs/byol.py --workdir=gs://BUCKET/RUN
 
-- glyphs, digits, fashion_mnist, photo_crops: minutes on a laptop, see
+- glyphs, digits, fashion_mnist, photo_crops, textured_glyphs: minutes on a laptop, see
   `lens_jax.recipes.on_a_laptop`. Letters get strong changes of brightness and contrast where the
   other methods invert some views: nothing repels here, and as little of an image can be predicted
   from its inverse, the features would stay as they were drawn. On glyphs a linear classifier on
@@ -27,6 +27,9 @@
 None of the published ones was run here. The published networks normalize after each convolution,
 ours before. --network=target of lens_jax.linear_eval evaluates the target network. There is no lens
 unless asked for, with --config.lens.kind=network; its objective is `full`.
+
+With --config.task.negatives=patch, quilting or texture, each view is repelled from a non-semantic
+negative of its own, by a loss that is our own choice, see `lens_jax.tasks.byol`.
 """
 
 from ml_collections import ConfigDict
@@ -38,7 +41,16 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
     """The config for one of `lens_jax.defaults.DATASETS`, locked."""
     config = base_config(variant)
     config.task = ConfigDict(
-        {"name": "byol", "size": 0, "hidden": 4096, "embedding": 256, "momentum": 0.99}
+        {
+            "name": "byol",
+            "size": 0,
+            "hidden": 4096,
+            "embedding": 256,
+            "momentum": 0.99,
+            "negatives": "none",
+            "alpha": 2.0,
+            "patch_sides": (16 / 224, 72 / 224),
+        }
     )
     two_views(config)
     blurs = config.data.image_size > 32

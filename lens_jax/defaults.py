@@ -185,4 +185,5 @@ DATASETS: dict[str, dict[str, Any]] = {
     "digits": {"data": {"name": "digits"}},
     "fashion_mnist": {"data": {"name": "fashion_mnist"}},
     "photo_crops": {"data": {"name": "photo_crops", "image_size": 64}},
+    "textured_glyphs": {"data": {"name": "textured_glyphs", "image_size": 64}},
 }

@@ -4,11 +4,12 @@
     python -m lens_jax.linear_eval --checkpoint=runs/mine --follow     (beside the training job)
 
 Writes linear_eval.json into the folder of the run, or into --output: the accuracy of one linear
-classifier on each tap of the frozen extractor, and the pretext accuracy on images without and with
-the shortcut. As in training, the same command is started once for each process of a pod or a
-cluster, see docs/launching.md.
+classifier on each tap of the frozen extractor, of the last one also class by class, and the pretext
+accuracy on images without and with the shortcut. As in training, the same command is started once
+for each process of a pod or a cluster, see docs/launching.md.
 """
 
+import operator
 from typing import Any
 
 from absl import flags
@@ -51,6 +52,8 @@ FOLLOW = flags.DEFINE_bool(
     "follow", False, "Evaluate every new checkpoint until training has ended."
 )
 ONCE = flags.DEFINE_bool("once", False, "End at once if there is no checkpoint yet.")
+
+CLASSES_NAMED = 5
 
 
 def main() -> None:
@@ -115,6 +118,9 @@ def print_linear(result: dict[str, Any]) -> None:
     print(f"  classifiers learned on {result['train_split']}, {result['train_examples']:,} images")
     for tap, accuracy in result["taps"].items():
         print(f"  linear accuracy on {tap:<12} {accuracy:7.2%}", flush=True)
+    by_class = sorted(result["class_accuracy"].items(), key=operator.itemgetter(1))
+    worst = [f"{name} {accuracy:.1%}" for name, accuracy in by_class[:CLASSES_NAMED]]
+    print(f"  least accurate classes: {', '.join(worst)}", flush=True)
 
 
 def print_pretext(step: int, pretext: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from lens_jax.errors import check_choice
 
 LARGE = ("imagenet2012", "youtube8m", "places205")
 LETTERS = ("glyphs", "digits")
-LAPTOP = (*LETTERS, "fashion_mnist", "photo_crops")
+LAPTOP = (*LETTERS, "fashion_mnist", "photo_crops", "textured_glyphs")
 
 
 def base_config(dataset: str) -> ConfigDict:
@@ -113,7 +113,7 @@ def on_a_laptop(config: ConfigDict, variant: str) -> None:
     Letters are not mirrored, as that makes other letters of them, and keep most of their area.
     Their two colors would tell an image from all others, and nothing else would be learned: all
     views are gray, and what is bright is inverted in half of them. Photographs keep the views of
-    the method.
+    the method, and so do letters with textures, but that they too are not mirrored.
     """
     if variant in LETTERS:
         config.augment.update({"area": (0.3, 1.0), "flip": 0.0, "gray": 1.0, "blur": 0.0})
@@ -121,6 +121,8 @@ def on_a_laptop(config: ConfigDict, variant: str) -> None:
         config.train.duration = "20 epochs"
     else:
         config.train.duration = "200e3 examples"
+    if variant == "textured_glyphs":
+        config.augment.update({"area": (0.3, 1.0), "flip": 0.0})
     config.task.hidden = 256
     config.task.embedding = 64
     config.model.width = 32

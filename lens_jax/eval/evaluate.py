@@ -1,5 +1,6 @@
 """The evaluation of a checkpoint: linear classifiers on its features, and its pretext task."""
 
+import math
 import time
 from typing import Any, NamedTuple
 
@@ -63,7 +64,10 @@ def evaluate(frozen: Frozen, options: Options, pretext: Results) -> Results:
 
 
 def linear_results(frozen: Frozen, options: Options) -> Results:
-    """The test accuracy, 0 to 1, of a linear classifier on each tap, and how it was measured."""
+    """The test accuracy, 0 to 1, of a linear classifier on each tap, and how it was measured.
+
+    Of the last tap also that on each class which has test images, by its name.
+    """
     frozen = choose_network(frozen, options.network)
     config, system = frozen.config, frozen.system
     train, test = open_sources(config, options)
@@ -75,10 +79,16 @@ def linear_results(frozen: Frozen, options: Options) -> Results:
     # Both solvers learn one classifier a tap, from the same features.
     compute = features.make_features(frozen, representation, taps)
     if options.solver == "lbfgs":
-        accuracies = linear.logistic_regression(frozen, train, test, compute)
+        scores = linear.logistic_regression(frozen, train, test, compute)
     else:
         epochs = options.epochs
-        accuracies = linear.sgd_heads(frozen, train, test, compute, epochs=epochs)
+        scores = linear.sgd_heads(frozen, train, test, compute, epochs=epochs)
+
+    last = scores[taps[-1]]
+    by_class = {}
+    for name, accuracy in zip(test.class_names, last.by_class.tolist(), strict=True):
+        if not math.isnan(accuracy):
+            by_class[name] = accuracy
 
     # What was measured comes with what it was measured on.
     return {
@@ -89,8 +99,9 @@ def linear_results(frozen: Frozen, options: Options) -> Results:
         "representation": representation,
         "solver": options.solver,
         # In the order of the options, which a jitted function's dictionary does not keep.
-        "taps": {tap: accuracies[tap] for tap in taps},
-        "linear_accuracy": accuracies[taps[-1]],
+        "taps": {tap: scores[tap].accuracy for tap in taps},
+        "linear_accuracy": last.accuracy,
+        "class_accuracy": by_class,
     }
 
 

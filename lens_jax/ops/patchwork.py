@@ -33,12 +33,12 @@ def draw(key: jax.Array, count: int, size: int, sides: tuple[int, int]) -> Draws
     """
     side_key, corner_key = jax.random.split(key)
     least, largest = sides
-    side = jax.random.randint(side_key, (count,), least, largest + 1, jnp.int32)
+    side = jax.random.randint(side_key, (count,), least, largest + 1)
 
     # A grid for the smallest patches, of which larger ones need less.
     cells = -(-size // least)
     places = (size - side + 1)[:, None, None, None]
-    corners = jax.random.randint(corner_key, (count, cells, cells, 2), 0, places, jnp.int32)
+    corners = jax.random.randint(corner_key, (count, cells, cells, 2), 0, places)
     return Draws(side, corners)
 
 

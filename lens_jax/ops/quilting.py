@@ -49,7 +49,7 @@ def draw(key: jax.Array, count: int, size: int) -> jax.Array:
 
     # The two patches of each image.
     center = (size - patch) // 2
-    elsewhere = jax.random.randint(patch_key, (count, 1, 1, 2), 0, size - patch + 1, jnp.int32)
+    elsewhere = jax.random.randint(patch_key, (count, 1, 1, 2), 0, size - patch + 1)
     is_central = jax.random.bernoulli(which_key, 0.5, shape)
     corner = jnp.where(is_central, center, elsewhere)
 

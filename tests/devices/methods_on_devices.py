@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from lens_jax.devices import mesh
 from lens_jax.recipes import base_config, two_views
 from lens_jax.tasks.base import DataFacts
+from lens_jax.tasks.non_semantic import reads_textures
 from lens_jax.train import compiling
 from lens_jax.train.state import init_state
 from lens_jax.train.step import make_step
@@ -34,6 +35,7 @@ METHODS = {
 
 # BatchNorm's groups, for methods that are to have some: here, half of each kind's queries.
 GROUPS = {"moco, groups": 2}
+NEGATIVES = {"moco, patch": "patch", "byol, quilting": "quilting", "moco, texture": "texture"}
 
 
 def make_config(name: str) -> ConfigDict:
@@ -41,6 +43,8 @@ def make_config(name: str) -> ConfigDict:
     config = base_config("digits")
     method = name.partition(",")[0]
     config.task = ConfigDict({"name": method} | METHODS[method])
+    if name in NEGATIVES:
+        config.task.negatives = NEGATIVES[name]
     two_views(config)
     config.augment.update({"area": (0.3, 1.0), "flip": 0.5, "jitter": 0.8, "blur": 0.5})
     config.update_from_flattened_dict(
@@ -77,7 +81,10 @@ def train(config: ConfigDict, devices: Mesh) -> list:
     for seed in range(STEPS):
         images = np.random.default_rng(seed).integers(0, 256, (8, 16, 16, 3), np.uint8)
         numbers = np.arange(8, dtype=np.int32)
-        batch = mesh.put_batch(devices, {"image": images, "label": numbers, "index": numbers})
+        batch = {"image": images, "label": numbers, "index": numbers}
+        if reads_textures(config.task):
+            batch["texture"] = images[::-1].copy()
+        batch = mesh.put_batch(devices, batch)
         state, metrics = step(state, batch)
         results.append(jax.tree.map(np.asarray, (state, metrics)))
     return results
@@ -105,7 +112,7 @@ def main() -> None:
     jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_enable_x64", True)
     found = {"devices": jax.device_count()}
-    for method in (*METHODS, *GROUPS):
+    for method in (*METHODS, *GROUPS, *NEGATIVES):
         config = make_config(method)
         one = train(config, mesh_of(1, 1))
         all_devices = train(config, mesh_of(8, 2))

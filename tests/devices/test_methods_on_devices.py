@@ -12,7 +12,10 @@ MOVED = {
     "simclr": set(),
     "moco": {"target_params", "target_stats", "memory"},
     "moco, groups": {"target_params", "target_stats", "memory"},
+    "moco, patch": {"target_params", "target_stats", "memory"},
+    "moco, texture": {"target_params", "target_stats", "memory"},
     "byol": {"target_params", "target_stats"},
+    "byol, quilting": {"target_params", "target_stats"},
     "barlow_twins": set(),
     "pirl": {"memory"},
 }

@@ -10,6 +10,7 @@ function of the image, its index and the sides. So what was killed goes on where
 """
 
 import functools
+import itertools
 import json
 import multiprocessing
 import os
@@ -27,7 +28,7 @@ from lens_jax.data import headers, preparation, synthesis, textures
 from lens_jax.data.builders import png
 from lens_jax.data.decode import Decoding, decode
 from lens_jax.data.records import Source
-from lens_jax.data.source import open_source
+from lens_jax.data.source import names, open_source
 from lens_jax.errors import UserError
 
 # Of a patch's side, as 32 of 96 px.
@@ -66,8 +67,10 @@ def prepare(source: str, split: str, data_dir: str, patch: int, size: int) -> No
         textures that were made otherwise.
 
     """
+    images = Images(source, split, data_dir)
     is_folder = os.path.isdir(os.path.expanduser(source))
-    images = Images("image_folder", split, source) if is_folder else Images(source, split, data_dir)
+    if is_folder and source not in names():
+        images = Images("image_folder", split, source)
     opened = images.open()
     folder = folder_of(opened, data_dir)
     count = len(opened)
@@ -184,7 +187,7 @@ def _chunks(indices: Any) -> Iterator[list[int]]:
 
 
 def _check_sides(source: Source, found: Iterator[list[str]], patch: int) -> None:
-    small = [name for names in found for name in names]
+    small = list(itertools.chain.from_iterable(found))
     if small:
         first = ", ".join(small[:_NAMED])
         raise UserError(
@@ -211,8 +214,8 @@ def _follow(results: Iterator[list[str]], total: int) -> None:
     began = time.monotonic()
     told = began
     broken = []
-    for number, names in enumerate(results, start=1):
-        broken += names
+    for number, found in enumerate(results, start=1):
+        broken += found
         now = time.monotonic()
         if now - told > _SECONDS_BETWEEN_LINES:
             told = now

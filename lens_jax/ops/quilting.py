@@ -54,9 +54,7 @@ def draw(key: jax.Array, count: int, size: int) -> jax.Array:
     corner = jnp.where(is_central, center, elsewhere)
 
     # The candidates within them.
-    within = jax.random.randint(
-        corner_key, (count, blocks, CANDIDATES, 2), 0, patch - block + 1, jnp.int32
-    )
+    within = jax.random.randint(corner_key, (count, blocks, CANDIDATES, 2), 0, patch - block + 1)
     return corner + within
 
 

@@ -38,9 +38,10 @@ class BYOL(NonSemantic):
 
     which is BYOL's loss and 2 s times that of MoCo v2 with an empty queue. To subtract alpha cos(p,
     t) alone would not do: at alpha = 2 it pushes twice as hard as the target pulls, wherever p is,
-    and what is opposite to the patchworks predicts best, whatever the image. Here it pushes alpha
-    times as hard at most, and no more once p is clearly closer to its target than alpha times to
-    its negative. As in MoCo, a little is left of it at alpha = 0.
+    and what is opposite to the patchworks predicts best, whatever the image. Here, with w between 0
+    and 1, the target pulls 1 + w times as hard as without, and the negative pushes alpha w times as
+    hard; w is small once p is clearly closer to its target than alpha times to its negative. As in
+    MoCo, a little of it is left at alpha = 0.
 
     Attributes:
         hidden: width of the hidden layers of projector and predictor.

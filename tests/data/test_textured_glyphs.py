@@ -93,7 +93,7 @@ def write_photographs(folder: pathlib.Path, count: int) -> pathlib.Path:
     folder.mkdir()
     rng = np.random.default_rng(0)
     for number in range(count):
-        spread = 60 + 8 * number
+        spread = 120 + 10 * number
         noise = rng.integers(128 - spread // 2, 128 + spread // 2, (128, 648, 3))
         Image.fromarray(noise.astype(np.uint8)).save(folder / f"{number:02d}.png")
     return folder

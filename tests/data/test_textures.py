@@ -124,9 +124,10 @@ def test_without_textures_the_line_says_how_to_make_them(images, source, tmp_pat
 
 
 def test_of_a_prepared_data_set_the_command_has_name_and_folder(images, source):
-    data = data_of(images) | {"name": "tfds:birds", "dir": "/my data"}
+    data = data_of(images)
+    data.update({"name": "tfds:birds", "dir": "/my data"})
     with pytest.raises(UserError) as raised:
-        textures.pair(source, ConfigDict(data))
+        textures.pair(source, data)
     command = "--source=tfds:birds --split=train --data_dir='/my data'"
     assert f"python -m lens_jax.prepare --dataset=textures {command}`" in str(raised.value)
 

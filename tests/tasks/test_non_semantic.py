@@ -123,24 +123,36 @@ def test_byol_the_loss_is_that_without_and_a_soft_excess(x64, alpha: float):
     np.testing.assert_allclose(found.metrics["cosine"], plain.metrics["cosine"], rtol=1e-10)
 
 
-def test_byol_where_the_target_is_far_closer_nothing_repels_any_more(x64):
-    axes = np.eye(4)
-    keys = join_views(axes[:2], axes[:2])
-    own = join_views(axes[2:], axes[2:])
+def test_byol_pulls_with_1_plus_w_and_pushes_with_alpha_w(x64):
+    """With w = 1 / (1 + exp((cos(p, k) - alpha cos(p, t)) / s)): it is 0 far from the negative."""
+    predictions, keys, own = np.random.default_rng(3).normal(size=(3, 10, 4))
+    # The last image's predictions are at their targets, and away from their negatives.
+    keys[8:], own[8:] = [[1, 0, 0, 0], [0, 1, 0, 0]], [[0, 0, 1, 0], [0, 0, 0, 1]]
+    predictions[8:] = keys[[9, 8]]
+    task = BYOL(negatives="patch", alpha=1.5)
+    target = join_views(*split_views(keys, 2), *split_views(own, 2))
 
-    def value(predictions: jax.Array, task: BYOL, target: np.ndarray) -> jax.Array:
+    def value(predictions: jax.Array) -> jax.Array:
         return task.loss(Outputs(predictions, target), None, None).value
 
-    both = join_views(*split_views(keys, 2), *split_views(own, 2))
-    near = 0.9 * np.asarray(keys) + 0.1 * np.asarray(own)
-    pull = jax.grad(value)(near, BYOL(), keys)
-    with_negatives = jax.grad(value)(near, BYOL(negatives="patch"), both)
-    assert np.abs(with_negatives - pull).max() < 0.1 * np.abs(pull).max()
-    # Between the two, it repels.
-    between = 0.5 * np.asarray(keys) + 0.5 * np.asarray(own)
-    pull = jax.grad(value)(between, BYOL(), keys)
-    with_negatives = jax.grad(value)(between, BYOL(negatives="patch"), both)
-    assert np.abs(with_negatives).max() > 2 * np.abs(pull).max()
+    found = np.asarray(jax.grad(value)(predictions))
+    for row, (p, t) in enumerate(zip(predictions, own, strict=True)):
+        k = keys[row ^ 1]
+        exponent = (references.cosine(p, k) - 1.5 * references.cosine(p, t)) / SOFTNESS
+        w = 1 / (1 + math.exp(exponent))
+        if row >= 8:
+            assert w < 0.01
+        push = 1.5 * w * slope_of_cosine(p, t)
+        pull = (1 + w) * slope_of_cosine(p, k)
+        # A sum over two directions, the mean over five images.
+        np.testing.assert_allclose(found[row], 2 * (push - pull) / 5, atol=1e-12)
+
+
+def slope_of_cosine(p: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The gradient of cos(p, other) with respect to p."""
+    length = math.sqrt(np.dot(p, p))
+    unit = other / math.sqrt(np.dot(other, other))
+    return (unit - np.dot(unit, p) * p / length**2) / length
 
 
 @pytest.mark.parametrize("negatives", ["patch", "quilting", "texture"])

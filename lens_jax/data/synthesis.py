@@ -43,24 +43,31 @@ def synthesize(
     for row, column in itertools.product(range(in_a_row), repeat=2):
         top = row * stride
         left = column * stride
-        # A view of the canvas.
-        below = canvas[top : top + block, left : left + block]
+        bottom = top + block
+        right = left + block
+        # A view of the canvas, which is laid already where earlier blocks reach into it.
+        below = canvas[top:bottom, left:right]
         is_laid = np.zeros((block, block), bool)
         if row > 0:
             is_laid[:overlap] = True
         if column > 0:
             is_laid[:, :overlap] = True
 
+        # A block that fits, of which the part beyond the seams is laid.
         chosen = _choose_block(examples, below, is_laid, rng)
-        differences = np.sum((chosen - below) ** 2, axis=-1)
+        squares = (chosen - below) ** 2
+        differences = squares.sum(axis=-1)
         is_new = np.ones((block, block), bool)
         if row > 0:
-            is_new &= beyond_seam(differences[:overlap].T, block).T
+            across = differences[:overlap].T
+            is_new &= beyond_seam(across, block).T
         if column > 0:
-            is_new &= beyond_seam(differences[:, :overlap], block)
+            down = differences[:, :overlap]
+            is_new &= beyond_seam(down, block)
         below[is_new] = chosen[is_new]
 
-    return canvas[:size, :size].astype(np.uint8)
+    texture = canvas[:size, :size]
+    return texture.astype(np.uint8)
 
 
 def _choose_block(
@@ -72,18 +79,18 @@ def _choose_block(
     """A block of the examples, drawn from those that nearly fit best where `is_laid`."""
     block = len(below)
     errors = [block_errors(example, below, is_laid) for example in examples]
-    flat = np.concatenate([each.ravel() for each in errors])
-    limit = (1 + TOLERANCE) * flat.min()
-    fits = np.flatnonzero(flat <= limit)
-    number = int(rng.choice(fits))
+    least = min(each.min() for each in errors)
+    limit = (1 + TOLERANCE) * least
 
-    # Which example the number falls into, and where in it.
-    for example, each in zip(examples, errors, strict=True):
-        if number < each.size:
-            y, x = np.unravel_index(number, each.shape)
-            return example[y : y + block, x : x + block]
-        number -= each.size
-    raise AssertionError("the number is below the sum of all sizes")
+    # Of all examples, the corners of the blocks that fit.
+    fits = []
+    for number, each in enumerate(errors):
+        for top, left in np.argwhere(each <= limit):
+            fits.append((number, top, left))
+    number, top, left = fits[rng.integers(len(fits))]
+    bottom = top + block
+    right = left + block
+    return examples[number][top:bottom, left:right]
 
 
 def block_errors(example: np.ndarray, below: np.ndarray, is_laid: np.ndarray) -> np.ndarray:
@@ -115,16 +122,23 @@ def beyond_seam(differences: np.ndarray, width: int) -> np.ndarray:
         costs[row] += _least_of_neighbors(costs[row - 1])
 
     # Backwards from the cheapest end.
-    seam = [int(np.argmin(costs[-1]))]
+    column = int(np.argmin(costs[-1]))
+    seam = [column]
     for above in costs[-2::-1]:
-        first = max(0, seam[-1] - 1)
-        near = above[first : seam[-1] + 2]
-        seam.append(first + int(np.argmin(near)))
+        first = max(0, column - 1)
+        near = above[first : column + 2]
+        column = first + int(np.argmin(near))
+        seam.append(column)
     seam.reverse()
-    return np.arange(width) >= np.array(seam)[:, None]
+
+    columns = np.arange(width)
+    return columns >= np.array(seam)[:, None]
 
 
 def _least_of_neighbors(costs: np.ndarray) -> np.ndarray:
     """The least of each number and the ones beside it."""
     padded = np.pad(costs, 1, constant_values=np.inf)
-    return np.minimum(np.minimum(padded[:-2], padded[1:-1]), padded[2:])
+    before = padded[:-2]
+    after = padded[2:]
+    beside = np.minimum(before, after)
+    return np.minimum(beside, costs)

@@ -234,8 +234,10 @@ def _score_heads(
     def count_rows(labels: jax.Array, counted: jax.Array) -> jax.Array:
         """How many rows count, by class and then in all: int [classes + 1]."""
         classes = jnp.arange(test.num_classes)
-        by_class = (labels[:, None] == classes) & counted[:, None]
-        return jnp.append(jnp.sum(by_class, axis=0), jnp.sum(counted))
+        is_class = labels[:, None] == classes
+        by_class = jnp.sum(is_class & counted[:, None], axis=0)
+        in_all = jnp.sum(counted)
+        return jnp.append(by_class, in_all)
 
     # Summed up over the batches; of the last one, only what the mask counts.
     data = frozen.config.data

@@ -4,6 +4,7 @@ The patch-based negatives of Ge et al., 2021, arXiv 2110.14189 (`NonSemanticAug`
 code). What is drawn comes first and is then applied, as in an augmentation.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -36,9 +37,10 @@ def draw(key: jax.Array, count: int, size: int, sides: tuple[int, int]) -> Draws
     side = jax.random.randint(side_key, (count,), least, largest + 1)
 
     # A grid for the smallest patches, of which larger ones need less.
-    cells = -(-size // least)
-    places = (size - side + 1)[:, None, None, None]
-    corners = jax.random.randint(corner_key, (count, cells, cells, 2), 0, places)
+    cells = math.ceil(size / least)
+    shape = (count, cells, cells, 2)
+    places = size - side + 1
+    corners = jax.random.randint(corner_key, shape, 0, places[:, None, None, None])
     return Draws(side, corners)
 
 
@@ -48,16 +50,21 @@ def make_patchworks(images: jax.Array, draws: Draws) -> jax.Array:
     Every pixel is looked up once, whatever the sides.
     """
     pixels = jnp.arange(images.shape[1])
-    side = draws.side[:, None]
-    # The cell of each row of pixels, or of each column, and the place within it.
-    cells, within = jnp.divmod(pixels, side)
+    # The cell of each row of pixels, or of each column, and the place within it: [N, s] each.
+    cells, within = jnp.divmod(pixels, draws.side[:, None])
 
     def look_up(
-        image: jax.Array, corners: jax.Array, cells: jax.Array, within: jax.Array
+        image: jax.Array,
+        corners: jax.Array,
+        cells: jax.Array,
+        within: jax.Array,
     ) -> jax.Array:
         corner = corners[cells[:, None], cells]
-        rows = corner[..., 0] + within[:, None]
-        columns = corner[..., 1] + within
+        tops = corner[..., 0]
+        lefts = corner[..., 1]
+        rows = tops + within[:, None]
+        columns = lefts + within
         return image[rows, columns]
 
-    return jax.vmap(look_up)(images, draws.corners, cells, within)
+    look_up_all = jax.vmap(look_up)
+    return look_up_all(images, draws.corners, cells, within)

@@ -73,38 +73,52 @@ def _quilt_one(image: jax.Array, corners: jax.Array) -> jax.Array:
     _, block, overlap = measures(size)
     stride = block - overlap
     in_a_row = blocks_in_a_row(size)
-    shape = (block, block, channels)
-
-    # How far a block has faded in, from its first row or column on.
-    steps = jnp.arange(1, block + 1, dtype=image.dtype)
-    fade_in = jnp.minimum(steps / (overlap + 1), 1)
-    at_once = jnp.ones_like(fade_in)
-
-    def cut(corner: jax.Array) -> jax.Array:
-        y, x = corner
-        return jax.lax.dynamic_slice(image, (y, x, 0), shape)
+    cut_all = jax.vmap(_cut, in_axes=(None, 0, None))
 
     def lay(canvas: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        number, block_corners = step
-        row, column = jnp.divmod(number, in_a_row)
-        start = (row * stride, column * stride, 0)
-        below = jax.lax.dynamic_slice(canvas, start, shape)
-        candidates = jax.vmap(cut)(block_corners)
-
-        # Blocks of the first row and column have no neighbor on that side.
-        down = jnp.where(row > 0, fade_in, at_once)
-        right = jnp.where(column > 0, fade_in, at_once)
-        weight = jnp.minimum(down[:, None], right)[..., None]
+        number, candidate_corners = step
+        place = jnp.stack(jnp.divmod(number, in_a_row))
+        corner = stride * place
+        below = _cut(canvas, corner, block)
+        candidates = cut_all(image, candidate_corners, block)
 
         # The best candidate, by the pixels that overlap.
+        weight = _weights(place, block, overlap)[..., None].astype(image.dtype)
         differences = jnp.where(weight < 1, candidates - below, 0)
         errors = jnp.sum(differences**2, axis=(1, 2, 3))
         best = candidates[jnp.argmin(errors)]
+
+        # It fades in over what lies below.
         blended = below + weight * (best - below)
-        return jax.lax.dynamic_update_slice(canvas, blended, start), None
+        y, x = corner
+        canvas = jax.lax.dynamic_update_slice(canvas, blended, (y, x, jnp.zeros_like(x)))
+        return canvas, None
 
     side = in_a_row * stride + overlap
     canvas = jnp.zeros((side, side, channels), image.dtype)
     numbers = jnp.arange(in_a_row**2)
     canvas, _ = jax.lax.scan(lay, canvas, (numbers, corners))
     return canvas[:size, :size]
+
+
+def _cut(image: jax.Array, corner: jax.Array, block: int) -> jax.Array:
+    """The block at a corner (y, x): [h, w, C] -> [block, block, C]."""
+    y, x = corner
+    channels = image.shape[-1]
+    start = (y, x, jnp.zeros_like(x))
+    return jax.lax.dynamic_slice(image, start, (block, block, channels))
+
+
+def _weights(place: jax.Array, block: int, overlap: int) -> jax.Array:
+    """How much the pixels of a block count at its place (row, column) in the quilt, [b, b].
+
+    They rise to 1 over the width of the overlap; where there is no neighbor, they all are 1.
+    """
+    steps = jnp.arange(1, block + 1)
+    rising = steps / (overlap + 1)
+    fade_in = jnp.minimum(rising, 1)
+
+    row, column = place
+    down = jnp.where(row > 0, fade_in, 1)
+    right = jnp.where(column > 0, fade_in, 1)
+    return jnp.minimum(down[:, None], right)

@@ -102,17 +102,25 @@ def folder_of(source: Source, data_dir: str) -> epath.Path:
 def cut_patches(image: np.ndarray, patch: int, rng: np.random.Generator) -> list[np.ndarray]:
     """The central square of `patch` px of an image [h, w, 3], and one at a random place."""
     height, width, _ = image.shape
-    rooms = (height - patch, width - patch)
-    center = tuple(room // 2 for room in rooms)
-    elsewhere = tuple(int(rng.integers(room + 1)) for room in rooms)
-    return [image[y : y + patch, x : x + patch] for y, x in (center, elsewhere)]
+    # How far a square can move down and to the right.
+    room = np.array([height - patch, width - patch])
+    center = room // 2
+    elsewhere = rng.integers(room + 1)
+
+    squares = []
+    for top, left in (center, elsewhere):
+        bottom = top + patch
+        right = left + patch
+        squares.append(image[top:bottom, left:right])
+    return squares
 
 
 def make_texture(image: np.ndarray, index: int, patch: int, size: int) -> np.ndarray:
     """The texture of an image, uint8 [size, size, 3]; the index seeds what is random."""
     rng = np.random.default_rng((_SEED, index))
     examples = cut_patches(image, patch, rng)
-    return synthesis.synthesize(examples, size, round(BLOCK * patch), rng)
+    block = round(BLOCK * patch)
+    return synthesis.synthesize(examples, size, block, rng)
 
 
 # Each process of the pool opens the images once, for all its chunks.

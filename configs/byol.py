@@ -28,8 +28,8 @@ None of the published ones was run here. The published networks normalize after 
 ours before. --network=target of lens_jax.linear_eval evaluates the target network. There is no lens
 unless asked for, with --config.lens.kind=network; its objective is `full`.
 
-With --config.task.negatives=patch, quilting or texture, each view is repelled from a non-semantic
-negative of its own, by a loss that is our own choice, see `lens_jax.tasks.byol`.
+With --config.task.non_semantic=patch, quilting or texture, each view is repelled from a negative of
+its own, by a loss that is our own choice, see `lens_jax.tasks.byol`.
 """
 
 from ml_collections import ConfigDict
@@ -47,7 +47,7 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
             "hidden": 4096,
             "embedding": 256,
             "momentum": 0.99,
-            "negatives": "none",
+            "non_semantic": "none",
             "alpha": 2.0,
             "patch_sides": (16 / 224, 72 / 224),
         }

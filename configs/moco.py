@@ -25,10 +25,11 @@ published networks normalize after each convolution, ours before.
 
 With --config.task.symmetric=True each view is both query and key, for twice the time of a step.
 
-With --config.task.negatives=patch, quilting or texture, each query is repelled from a non-semantic
-negative of its own, --config.task.alpha=2.0, see `lens_jax.tasks.non_semantic`. The paper's recipe
-for ImageNet-100 is the variant imagenet100 with it; its README reports, for a linear classifier
-(mean of 3 runs; C, Sketch, Stylized and R are its usual variants)
+With --config.task.non_semantic=patch, quilting or texture, each query is repelled from a negative
+of its own, --config.task.alpha=2.0, see `lens_jax.tasks.non_semantic`. The recipe of its paper
+(arXiv 2110.14189) is the variant imagenet100 with it. For a linear classifier the authors' README
+reports, on ImageNet-100 and the images of its classes in ImageNet-C, -Sketch, Stylized and -R (mean
+of 3 runs),
 
     16,384 keys           IN-100       C     Sketch   Stylized      R
     none                 77.9+-0.3   43.1   28.2+-0.6   16.2   32.9+-0.1
@@ -65,7 +66,7 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
             "queue": 65536 if variant in LARGE else 4096,
             "momentum": 0.999 if variant in LARGE else 0.99,
             "symmetric": False,
-            "negatives": "none",
+            "non_semantic": "none",
             "alpha": 2.0,
             "patch_sides": (16 / 224, 72 / 224),
         }

@@ -15,7 +15,7 @@ DATA = {
     "image_size": 32,
     "crop": "none",  # of training images: random, central or none
     "eval_crop": "none",
-    "textures": "",  # folder of the textures of the training images, for task.negatives=texture
+    "textures": "",  # folder of the textures of the training images, for task.non_semantic=texture
     "linear_size": 0,  # side of the images in linear evaluation; 0: image_size
     "linear_crop": "",  # crop of the images in linear evaluation; "": eval_crop
     "orient": "auto",  # turn images as EXIF says: always, never, or auto: those of image folders

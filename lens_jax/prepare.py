@@ -20,9 +20,9 @@ textured_glyphs: letters of --size=64 (32, 96) pixels that are filled with textu
 photographs, on the others as backgrounds. In training, a letter has the texture of its class with
 the probability --tied=0.9, and else that of another one.
 
-textures: the texture of each image of a prepared data set or a folder, for --config.task.negatives=
-texture. Two squares of --patch=96 pixels of the image make a texture of --size=224 pixels; --split
-is train by default. Started again, it makes what is missing.
+textures: the texture of each image of a prepared data set or a folder, which trainings read with
+--config.task.non_semantic=texture. Two squares of --patch=96 pixels of the image make a texture of
+--size=224 pixels; --split is train by default. Started again, it makes what is missing.
 
 With --max_side=256, any data set that is prepared already (imagenet2012, places205, tfds:NAME) is
 copied: images whose shorter side is longer than 256 px are resized to that, and stored as JPEG of

@@ -72,7 +72,7 @@ def pair(source: Source, data: ConfigDict) -> Source:
     if about is None:
         raise UserError(
             f"no textures of {images} in data.textures={data.textures!r}: run `{command}` and set "
-            "it to the folder that is printed, or use task.negatives=patch, which needs none"
+            "it to the folder that is printed, or use task.non_semantic=patch, which needs none"
         )
     if about["fingerprint"] != source.fingerprint:
         raise UserError(

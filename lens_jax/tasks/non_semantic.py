@@ -18,7 +18,7 @@ from lens_jax.tasks.base import Augment, Batch, Views, check_option, join_views,
 from lens_jax.tasks.two_views import TwoViews
 
 TEXTURE = "texture"
-NEGATIVES = ("none", "patch", "quilting", TEXTURE)
+KINDS = ("none", "patch", "quilting", TEXTURE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +29,10 @@ class NonSemantic(TwoViews):
     does not. There are none in evaluation.
 
     Attributes:
-        negatives: how they are made. "patch": patches of the query at random places, side by side;
-            "quilting": a quilt of blocks of the query, an approximation of textures; "texture": the
-            texture that was synthesized from the image beforehand, see `data.textures`, with the
-            same augmentation as the query.
+        non_semantic: how they are made, or "none". "patch": patches of the query at random places,
+            side by side; "quilting": a quilt of blocks of the query, an approximation of textures;
+            "texture": the texture that was synthesized from the image beforehand, see
+            `data.textures`, with the same augmentation as the query.
         alpha: multiplies the similarity of a query with its negative, see the loss.
         patch_sides: least and largest side of the patches, as fractions of the view's; each image
             has a side of its own. The authors' README has 16 to 72 of 224 px.
@@ -42,14 +42,14 @@ class NonSemantic(TwoViews):
     # The views that are queries; the target network has the key of each, and then its negative.
     online_views = (0, 1)
 
-    negatives: str = dataclasses.field(default="none", kw_only=True)
+    non_semantic: str = dataclasses.field(default="none", kw_only=True)
     alpha: float = dataclasses.field(default=2.0, kw_only=True)
     patch_sides: tuple[float, float] = dataclasses.field(default=(16 / 224, 72 / 224), kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        legal = f"one of {', '.join(NEGATIVES)}"
-        check_option("negatives", self.negatives, self.negatives in NEGATIVES, legal)
+        legal = f"one of {', '.join(KINDS)}"
+        check_option("non_semantic", self.non_semantic, self.non_semantic in KINDS, legal)
         in_range = self.alpha >= 0 and math.isfinite(self.alpha)
         check_option("alpha", self.alpha, in_range, "at least 0")
         sides = tuple(self.patch_sides)
@@ -60,7 +60,7 @@ class NonSemantic(TwoViews):
     @property
     def negative_views(self) -> tuple[int, ...]:
         """Which views are negatives, one for each query."""
-        if self.negatives == "none":
+        if self.non_semantic == "none":
             return ()
         first = 2
         return tuple(range(first, first + len(self.online_views)))
@@ -92,16 +92,17 @@ class NonSemantic(TwoViews):
         self, key: jax.Array, batch: Batch, augment: Augment, queries: jax.Array, view: int
     ) -> jax.Array:
         """A negative for each query, [B, s, s, 3]."""
-        if self.negatives == TEXTURE:
+        if self.non_semantic == TEXTURE:
             if TEXTURE not in batch:
                 raise UserError(
-                    "task.negatives is 'texture', and the batch has no textures: set data.textures"
+                    "task.non_semantic is 'texture', and the batch has no textures: set "
+                    "data.textures to their folder"
                 )
             # The same view draws the same.
             return augment(batch[TEXTURE], view=view, size=self.size).images
 
         count, size = queries.shape[:2]
-        if self.negatives == "quilting":
+        if self.non_semantic == "quilting":
             return quilting.quilt(queries, quilting.draw(key, count, size))
         least, largest = (max(1, round(side * size)) for side in self.patch_sides)
         draws = patchwork.draw(key, count, size, (least, largest))
@@ -121,4 +122,4 @@ class NonSemantic(TwoViews):
 
 def reads_textures(options: Mapping[str, Any]) -> bool:
     """Whether a task with these options of the config needs the texture of each image."""
-    return options.get("negatives") == TEXTURE
+    return options.get("non_semantic") == TEXTURE

@@ -71,7 +71,7 @@ def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> Sys
 
     if reads_textures(config.task) and lens.acts_on == "images" and lens.kind != "none":
         raise UserError(
-            "task.negatives is 'texture' and lens.acts_on 'images': the lens would not see the "
+            "task.non_semantic is 'texture' and lens.acts_on 'images': the lens would not see the "
             "textures, which its traces would then tell from images; set lens.acts_on=views"
         )
 

@@ -44,7 +44,7 @@ def make_config(name: str) -> ConfigDict:
     method = name.partition(",")[0]
     config.task = ConfigDict({"name": method} | METHODS[method])
     if name in NEGATIVES:
-        config.task.negatives = NEGATIVES[name]
+        config.task.non_semantic = NEGATIVES[name]
     two_views(config)
     config.augment.update({"area": (0.3, 1.0), "flip": 0.5, "jitter": 0.8, "blur": 0.5})
     config.update_from_flattened_dict(

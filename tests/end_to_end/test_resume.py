@@ -94,7 +94,7 @@ def check_equal(one: Frozen, other: Frozen) -> None:
             "moco", (*MOCO, "--config.task.symmetric=True"), marks=pytest.mark.slow, id="symmetric"
         ),
         pytest.param(
-            "moco", (*MOCO, "--config.task.negatives=patch"), marks=pytest.mark.slow, id="patch"
+            "moco", (*MOCO, "--config.task.non_semantic=patch"), marks=pytest.mark.slow, id="patch"
         ),
         pytest.param("barlow_twins", SMALL_HEADS, marks=pytest.mark.slow, id="barlow_twins"),
         ("pirl", (*SMALL_HEADS, "--config.lens.kind=network")),

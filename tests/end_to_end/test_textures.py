@@ -83,7 +83,7 @@ def training(images: pathlib.Path, workdir: pathlib.Path, textures: str) -> list
         "--config.data.eval_split=test",
         f"--config.data.dir={images}",
         f"--config.data.textures={textures}",
-        "--config.task.negatives=texture",
+        "--config.task.non_semantic=texture",
         "--config.task.hidden=16",
         "--config.task.embedding=8",
         "--config.train.duration=4 steps",

@@ -48,7 +48,7 @@ def by_loops(
 def test_moco_each_query_is_repelled_from_its_own_negative_by_alpha(x64, alpha: float):
     queries, keys, own = references.unit_rows(random_rows(18)).reshape(3, 6, 4)
     queue = references.unit_rows(np.random.default_rng(1).normal(size=(7, 4)))
-    task = MoCo(queue=7, temperature=0.3, negatives="patch", alpha=alpha)
+    task = MoCo(queue=7, temperature=0.3, non_semantic="patch", alpha=alpha)
     target = join_views(keys, own)
     found = loss_of(task, queries, target, queue)
     expected = by_loops(queries, keys, own, queue, alpha, 0.3)
@@ -66,7 +66,7 @@ def test_moco_each_query_is_repelled_from_its_own_negative_by_alpha(x64, alpha: 
 def test_moco_negatives_never_enter_the_queue():
     keys, own = references.unit_rows(random_rows(10)).reshape(2, 5, 4)
     queue = np.zeros((8, 4))
-    task = MoCo(queue=8, negatives="patch")
+    task = MoCo(queue=8, non_semantic="patch")
     memory = loss_of(task, keys, join_views(keys, own), queue).memory
     np.testing.assert_allclose(memory, np.concatenate([keys, queue])[:8], atol=1e-6)
 
@@ -76,7 +76,7 @@ def test_moco_alpha_0_is_one_more_in_the_sum_and_not_the_loss_without(x64):
     queue = np.zeros((5, 4))
     plain = loss_of(MoCo(queue=5), queries, keys, queue).value
     found = loss_of(
-        MoCo(queue=5, negatives="patch", alpha=0.0), queries, join_views(keys, own), queue
+        MoCo(queue=5, non_semantic="patch", alpha=0.0), queries, join_views(keys, own), queue
     )
     one_longer = loss_of(MoCo(queue=6), queries, keys, np.zeros((6, 4))).value
     np.testing.assert_allclose(found.value, one_longer, rtol=1e-12)
@@ -89,7 +89,7 @@ def test_moco_symmetric_each_view_has_a_negative_of_its_own(x64):
         2, 3, 4
     )
     queue = references.unit_rows(np.random.default_rng(1).normal(size=(5, 4)))
-    task = MoCo(queue=5, temperature=0.3, symmetric=True, negatives="patch", alpha=2.0)
+    task = MoCo(queue=5, temperature=0.3, symmetric=True, non_semantic="patch", alpha=2.0)
     online = join_views(first, second)
     found = loss_of(task, online, join_views(key_1, key_2, of_first, of_second), queue)
     forward = by_loops(first, key_2, of_first, queue, 2.0, 0.3)
@@ -114,7 +114,7 @@ def test_byol_the_loss_is_that_without_and_a_soft_excess(x64, alpha: float):
             losses.append(2 - 2 * attract + 2 * excess)
 
     target = join_views(keys[:, 0], keys[:, 1], own[:, 0], own[:, 1])
-    task = BYOL(negatives="patch", alpha=alpha)
+    task = BYOL(non_semantic="patch", alpha=alpha)
     found = loss_of(task, predictions.reshape(8, 4), target)
     # Over both directions it is a sum.
     np.testing.assert_allclose(found.value, 2 * np.mean(losses), rtol=1e-12)
@@ -129,7 +129,7 @@ def test_byol_pulls_with_1_plus_w_and_pushes_with_alpha_w(x64):
     # The last image's predictions are at their targets, and away from their negatives.
     keys[8:], own[8:] = [[1, 0, 0, 0], [0, 1, 0, 0]], [[0, 0, 1, 0], [0, 0, 0, 1]]
     predictions[8:] = keys[[9, 8]]
-    task = BYOL(negatives="patch", alpha=1.5)
+    task = BYOL(non_semantic="patch", alpha=1.5)
     target = join_views(*split_views(keys, 2), *split_views(own, 2))
 
     def value(predictions: jax.Array) -> jax.Array:
@@ -155,7 +155,7 @@ def slope_of_cosine(p: np.ndarray, other: np.ndarray) -> np.ndarray:
     return (unit - np.dot(unit, p) * p / length**2) / length
 
 
-@pytest.mark.parametrize("negatives", ["patch", "quilting", "texture"])
+@pytest.mark.parametrize("kind", ["patch", "quilting", "texture"])
 @pytest.mark.parametrize(
     ("task_class", "options", "online", "target"),
     [
@@ -165,9 +165,9 @@ def slope_of_cosine(p: np.ndarray, other: np.ndarray) -> np.ndarray:
     ],
 )
 def test_negatives_are_views_that_the_target_network_alone_sees(
-    task_class, options: dict, online: tuple, target: tuple, negatives: str
+    task_class, options: dict, online: tuple, target: tuple, kind: str
 ):
-    task = task_class(**SMALL, **options, negatives=negatives)
+    task = task_class(**SMALL, **options, non_semantic=kind)
     assert task.online_views == online
     assert task.target(10).views == target
     batch = random_batch(3, side=8)
@@ -179,7 +179,7 @@ def test_negatives_are_views_that_the_target_network_alone_sees(
     for view, query in enumerate(online):
         assert inputs[2 + view].shape == batch["image"].shape
         np.testing.assert_array_equal(parameters[2 + view], parameters[query])
-        if negatives == "texture":
+        if kind == "texture":
             np.testing.assert_array_equal(inputs[2 + view], batch["texture"])
         else:
             assert np.mean(inputs[2 + view] != inputs[query]) > 0.5
@@ -189,7 +189,7 @@ def test_negatives_are_views_that_the_target_network_alone_sees(
 
 
 def test_patches_are_those_of_the_augmented_query():
-    task = BYOL(**SMALL, negatives="patch", patch_sides=(0.25, 0.5))
+    task = BYOL(**SMALL, non_semantic="patch", patch_sides=(0.25, 0.5))
     batch = random_batch(4, side=8)
 
     def fade(images: jax.Array, view: int = 0, size: int = 0) -> Augmented:
@@ -208,7 +208,7 @@ def test_patches_are_those_of_the_augmented_query():
 
 
 def test_the_texture_gets_the_augmentation_of_its_query_and_the_key_another():
-    task = MoCo(**SMALL, negatives="texture")
+    task = MoCo(**SMALL, non_semantic="texture")
     batch = random_batch(3)
     batch["texture"] = batch["image"][::-1]
     views = []
@@ -223,7 +223,7 @@ def test_the_texture_gets_the_augmentation_of_its_query_and_the_key_another():
 
 
 def test_a_batch_without_textures_is_refused():
-    task = MoCo(**SMALL, negatives="texture")
+    task = MoCo(**SMALL, non_semantic="texture")
     with pytest.raises(UserError, match=r"batch has no textures: set data.textures"):
         task.views(jax.random.key(0), random_batch(3), unchanged)
 
@@ -231,12 +231,12 @@ def test_a_batch_without_textures_is_refused():
 def test_patches_have_the_published_sides_at_the_published_size():
     task = MoCo()
     assert [round(224 * side) for side in task.patch_sides] == [16, 72]
-    assert (task.negatives, task.alpha) == ("none", 2.0)
+    assert (task.non_semantic, task.alpha) == ("none", 2.0)
 
 
 def test_only_textures_are_read():
-    assert reads_textures({"name": "moco", "negatives": "texture"})
-    for options in ({"name": "rotation"}, {"name": "moco", "negatives": "patch"}):
+    assert reads_textures({"name": "moco", "non_semantic": "texture"})
+    for options in ({"name": "rotation"}, {"name": "moco", "non_semantic": "patch"}):
         assert not reads_textures(options)
 
 
@@ -244,7 +244,10 @@ def test_only_textures_are_read():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"negatives": "patches"}, "'patches': it must be one of none, patch, quilting, texture"),
+        (
+            {"non_semantic": "patches"},
+            "'patches': it must be one of none, patch, quilting, texture",
+        ),
         ({"alpha": -1.0}, "task.alpha is -1.0: it must be at least 0"),
         ({"alpha": float("nan")}, "task.alpha is nan: "),
         ({"alpha": float("inf")}, "task.alpha is inf: "),
@@ -261,7 +264,7 @@ def test_impossible_options_are_refused(task_class, options: dict, message: str)
 
 def test_similarities_are_computed_for_rows_of_any_length_and_in_float32():
     queries, keys, own = random_rows(9).reshape(3, 3, 4).astype(np.float32)
-    task = MoCo(queue=5, negatives="patch")
+    task = MoCo(queue=5, non_semantic="patch")
     queue = np.zeros((5, 4), np.float32)
     found = loss_of(task, queries, join_views(keys, own), queue)
     longer = loss_of(task, 7 * queries, join_views(3 * keys, 5 * own), queue)

@@ -10,9 +10,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 
 from lens_jax.errors import UserError
+from lens_jax.models.network import NegativesNetwork, Network
 from lens_jax.ops import patchwork, quilting
 from lens_jax.tasks.base import Augment, Batch, Views, check_option, join_views, split_views
 from lens_jax.tasks.two_views import TwoViews
@@ -107,6 +109,12 @@ class NonSemantic(TwoViews):
         least, largest = (max(1, round(side * size)) for side in self.patch_sides)
         draws = patchwork.draw(key, count, size, (least, largest))
         return patchwork.make_patchworks(queries, draws)
+
+    def network(self, extractor: nn.Module, head: nn.Module, **options: Any) -> Network:
+        """With negatives, a network whose target sees them apart from the keys."""
+        if not self.negative_views:
+            return super().network(extractor, head, **options)
+        return NegativesNetwork(extractor, head, keys=len(self.online_views), **options)
 
     def part(self, targets: jax.Array) -> tuple[jax.Array, jax.Array | None]:
         """Parts the target network's outputs into keys and negatives, [V * B, f] each.

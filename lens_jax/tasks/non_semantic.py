@@ -56,7 +56,7 @@ class NonSemantic(TwoViews):
         check_option("alpha", self.alpha, in_range, "at least 0")
         sides = tuple(self.patch_sides)
         fits = len(sides) == 2 and 0 < sides[0] <= sides[1] <= 1
-        legal = "two fractions of the image's side, the smaller one first: no patch is larger"
+        legal = "two fractions of the image's side, the smaller one first and none above 1"
         check_option("patch_sides", sides, fits, legal)
 
     @property

@@ -55,12 +55,16 @@ def _is_only_logged(record: LogRecord) -> bool:
 
 
 def _print_unraisable(unraisable: Any) -> None:
-    """Prints an error that cannot be raised, unless it only follows from a save that failed.
+    """Prints an error that cannot be raised, unless it says nothing new.
 
-    TensorStore's threads run into that one once the save's error has been raised.
+    One follows from a save that failed: TensorStore's threads run into it once the save's error has
+    been raised. The other is the end that a SIGTERM asks for amid a callback of Python's, where it
+    is lost; the training ends after its next step then.
     """
-    if str(unraisable.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(unraisable)
+    error = unraisable.exc_value
+    if isinstance(error, SystemExit) or str(error) == "Event loop is closed":
+        return
+    sys.__unraisablehook__(unraisable)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

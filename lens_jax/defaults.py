@@ -102,7 +102,7 @@ DEFAULTS = {
     "dtype": "float32",  # of the computation; parameters, statistics and losses stay float32
     "remat": False,  # compute residual units again in the backward pass, to save memory
     "mesh": {"fsdp": 1},  # devices that share one copy of the train state; 1: each has its own
-    "shortcut": "none",  # drawn into every image: none, arrow, chromatic or chromatic_radial
+    "shortcut": "none",  # in every image: none, arrow, chromatic, chromatic_radial or tint
     "data": DATA,
     "augment": AUGMENT,
     "task": {"name": ""},

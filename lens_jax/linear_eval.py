@@ -118,6 +118,10 @@ def print_linear(result: dict[str, Any]) -> None:
     print(f"  classifiers learned on {result['train_split']}, {result['train_examples']:,} images")
     for tap, accuracy in result["taps"].items():
         print(f"  linear accuracy on {tap:<12} {accuracy:7.2%}", flush=True)
+    if "knn_accuracy" in result:
+        print(f"  nearest neighbors, {tap:<12} {result['knn_accuracy']:7.2%}")
+        print(f"  effective rank,    {tap:<12} {result['rankme']:6.1f}")
+        print(f"  mean color, R2,    {tap:<12} {result['color_r2']:7.2%}")
     by_class = sorted(result["class_accuracy"].items(), key=operator.itemgetter(1))
     worst = [f"{name} {accuracy:.1%}" for name, accuracy in by_class[:CLASSES_NAMED]]
     print(f"  least accurate classes: {', '.join(worst)}", flush=True)

@@ -93,6 +93,31 @@ def two_views(config: ConfigDict) -> None:
         config.data.linear_crop = "central"
 
 
+def asymmetric_views(config: ConfigDict) -> None:
+    """The augmentations of BYOL (Grill et al., 2020, arXiv 2006.07733, appendix B, table 6).
+
+    Barlow Twins (arXiv 2103.03230) has the same. Colors change half as much as for SimCLR. The
+    first view is always blurred, the second one seldom, and it alone is solarized. Images of 32 px
+    are not blurred.
+    """
+    blurs = config.data.image_size > 32
+    config.augment.update(
+        {
+            "area": (0.08, 1.0),
+            "flip": 0.5,
+            "jitter": 0.8,
+            "jitter_kind": "torchvision",
+            "brightness": 0.4,
+            "contrast": 0.4,
+            "saturation": 0.2,
+            "hue": 0.1,
+            "gray": 0.2,
+            "blur": 1.0 if blurs else 0.0,
+            "later": {"blur": 0.1 if blurs else 0.0, "solarize": 0.2},
+        }
+    )
+
+
 def use_lars(config: ConfigDict, learning_rate: float, weight_decay: float) -> None:
     """LARS as contrastive methods train large batches with it (SimCLR, BYOL and Barlow Twins).
 
@@ -112,13 +137,16 @@ def on_a_laptop(config: ConfigDict, variant: str) -> None:
 
     Letters are not mirrored, as that makes other letters of them, and keep most of their area.
     Their two colors would tell an image from all others, and nothing else would be learned: all
-    views are gray, and what is bright is inverted in half of them. Photographs keep the views of
-    the method, and so do letters with textures, but that they too are not mirrored.
+    views are gray, what is bright is inverted in half of them, and each input has the same mean and
+    standard deviation. Photographs keep the views of the method, and so do letters with textures,
+    but that they too are not mirrored.
     """
     if variant in LETTERS:
         config.augment.update({"area": (0.3, 1.0), "flip": 0.0, "gray": 1.0, "blur": 0.0})
         config.augment.solarize = 0.5
-        config.train.duration = "20 epochs"
+        config.augment.later.solarize = 0.5
+        config.model.standardize = True
+        config.train.duration = "10 epochs"
     else:
         config.train.duration = "200e3 examples"
     if variant == "textured_glyphs":
@@ -126,7 +154,8 @@ def on_a_laptop(config: ConfigDict, variant: str) -> None:
     config.task.hidden = 256
     config.task.embedding = 64
     config.model.width = 32
-    config.data.batch_size = 256
+    # Small batches make more steps of an epoch.
+    config.data.batch_size = 64
     config.optimizer.learning_rate = 0.3
     config.optimizer.warmup = "1 epochs"
     config.lens.widths = (32, 64)

@@ -93,3 +93,26 @@ from lens_jax.command_line import configs_folder
 print(configs_folder())
 runpy.run_module("lens_jax.main", run_name="__main__", alter_sys=True)
 """
+
+
+def test_an_end_that_python_cannot_raise_prints_no_traceback_and_an_error_does():
+    """As when SIGTERM comes amid the collection of garbage."""
+    script = (
+        "import gc, sys\n"
+        "from lens_jax import cli\n"
+        "def main():\n"
+        "    gc.callbacks.append(lambda *_: {})\n"
+        "    gc.collect()\n"
+        "    gc.callbacks.clear()\n"
+        "    print('went on')\n"
+        "cli.run(main)\n"
+    )
+
+    def stderr_of(callback: str) -> str:
+        words = (sys.executable, "-c", script.format(callback))
+        result = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        assert result.stdout == "went on\n"
+        return result.stderr
+
+    assert "Traceback" not in stderr_of("sys.exit(75)")
+    assert "ZeroDivisionError" in stderr_of("1 / 0")

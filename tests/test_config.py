@@ -75,6 +75,13 @@ def test_a_run_from_before_there_were_monitors_goes_on_without_them(tiny_config)
     assert configs.difference(old, new) == expected
 
 
+def test_to_stop_at_a_collapse_without_monitors_is_refused(tiny_config):
+    config = changed(tiny_config(), "train.on_collapse", "stop")
+    configs.check(changed(config, "train.monitors", True))
+    with pytest.raises(UserError, match="nothing would see a collapse"):
+        configs.check(changed(config, "train.monitors", False))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "legal"),
     [

@@ -42,5 +42,24 @@ def check_fits(what: str, arrays: Any) -> None:
     if needed > limit:
         raise UserError(
             f"{what} takes {needed:,} bytes on each device, which has {limit:,}: make "
-            "task.embedding or task.queue smaller, or take more devices"
+            "task.embedding, task.queue or the networks smaller, or take more devices"
+        )
+
+
+def check_step_fits(step: jax.stages.Compiled) -> None:
+    """Raises `UserError` where a step computes more at a time than all of a device holds.
+
+    What it holds beside its arguments and results is known once it is compiled. Where it leaves too
+    little for these, it is up to the device to say so.
+    """
+    sizes = step.memory_analysis()
+    if sizes is None:
+        return
+    needed = sizes.temp_size_in_bytes
+    limit = bytes_per_device()
+    if needed > limit:
+        raise UserError(
+            f"a step computes {needed:,} bytes at a time on each device, which has {limit:,}: make "
+            "data.batch_size or the network's widths smaller, train.accumulate larger, or take "
+            "more devices"
         )

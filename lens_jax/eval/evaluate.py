@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from lens_jax.data.records import Source
 from lens_jax.data.source import open_source
 from lens_jax.errors import UserError, check_choice
-from lens_jax.eval import features, linear
+from lens_jax.eval import features, geometry, linear
 from lens_jax.eval.frozen import Frozen, choose_network, pretext_accuracy
 from lens_jax.ops.shortcuts import SHORTCUTS
 from lens_jax.train.system import System
@@ -66,7 +66,8 @@ def evaluate(frozen: Frozen, options: Options, pretext: Results) -> Results:
 def linear_results(frozen: Frozen, options: Options) -> Results:
     """The test accuracy, 0 to 1, of a linear classifier on each tap, and how it was measured.
 
-    Of the last tap also that on each class which has test images, by its name.
+    Of the last tap also that on each class which has test images, by its name. The solver "lbfgs"
+    has the features of all images at hand, and adds `describe_features` of that tap.
     """
     frozen = choose_network(frozen, options.network)
     config, system = frozen.config, frozen.system
@@ -79,10 +80,14 @@ def linear_results(frozen: Frozen, options: Options) -> Results:
     # Both solvers learn one classifier a tap, from the same features.
     compute = features.make_features(frozen, representation, taps)
     if options.solver == "lbfgs":
-        scores = linear.logistic_regression(frozen, train, test, compute)
+        learned = extract_classes(frozen, train, compute)
+        tested = features.extract(frozen, test, compute)
+        scores = linear.logistic_regression(learned, tested, test.num_classes)
+        others = describe_features(learned, tested, taps[-1])
     else:
         epochs = options.epochs
         scores = linear.sgd_heads(frozen, train, test, compute, epochs=epochs)
+        others = {}
 
     last = scores[taps[-1]]
     by_class = {}
@@ -102,6 +107,32 @@ def linear_results(frozen: Frozen, options: Options) -> Results:
         "taps": {tap: scores[tap].accuracy for tap in taps},
         "linear_accuracy": last.accuracy,
         "class_accuracy": by_class,
+        **others,
+    }
+
+
+def extract_classes(frozen: Frozen, train: Source, compute: features.Features) -> features.Rows:
+    """The rows to learn from; raises `UserError` where all are of one class."""
+    rows = features.extract(frozen, train, compute)
+    if len(set(rows.labels)) < 2:
+        raise UserError(
+            f"all images to learn the classifiers on, {len(rows.labels)} of split {train.split!r}, "
+            "are of one class: give more --examples, or a --train_split with images of two classes"
+        )
+    return rows
+
+
+def describe_features(train: features.Rows, test: features.Rows, tap: str) -> Results:
+    """What a tap tells beside its linear accuracy.
+
+    "knn_accuracy" in [0, 1], "rankme" of the test images, and "color_r2", how much of an image's
+    mean color a linear regression finds, see `eval.geometry`.
+    """
+    learned, tested = train.taps[tap], test.taps[tap]
+    return {
+        "knn_accuracy": geometry.neighbors_accuracy(learned, train.labels, tested, test.labels),
+        "rankme": geometry.effective_rank(tested),
+        "color_r2": geometry.regression_r2(learned, train.colors, tested, test.colors),
     }
 
 

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -22,6 +23,14 @@ MAX_FEATURES = 9000
 
 Taps = dict[str, jax.Array]
 Features = Callable[[TrainState, jax.Array], Taps]
+
+
+class Rows(NamedTuple):
+    """Features [n, d] of n images by tap, their labels [n], and their mean colors, [n, 3]."""
+
+    taps: dict[str, np.ndarray]
+    labels: np.ndarray
+    colors: np.ndarray
 
 
 def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) -> Features:
@@ -109,29 +118,30 @@ def adaptive_max_pool(x: jax.Array) -> jax.Array:
     return flat.astype(jnp.float32)
 
 
-def extract(
-    frozen: Frozen, source: Source, features: Features
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Features [n, d] by tap, and labels [n], of one pass of central crops over `source`.
+def extract(frozen: Frozen, source: Source, features: Features) -> Rows:
+    """Features, labels and mean colors in [-1, 1] of one pass of central crops over `source`.
 
     Only images that do not decode are missing.
     """
 
     def compute(state: TrainState, batch: Batch) -> tuple[Taps, Batch]:
         taps = features(state, batch["image"])
-        return taps, {"label": batch["label"], "mask": batch["mask"]}
+        colors = jnp.mean(color.to_unit(batch["image"]), axis=(1, 2))
+        return taps, {"label": batch["label"], "mask": batch["mask"], "color": colors}
 
     data = frozen.config.data
     rows = defaultdict(list)
     labels = []
+    colors = []
     for taps, batch in run_pass(data, source, compute, frozen.state, linear=True):
         # False for images that do not decode, and for what fills up the last batch.
         mask = batch["mask"]
         labels.append(batch["label"][mask])
+        colors.append(batch["color"][mask])
         for tap, values in taps.items():
             rows[tap].append(values[mask])
 
     joined = {}
     for tap, parts in rows.items():
         joined[tap] = np.concatenate(parts)
-    return joined, np.concatenate(labels)
+    return Rows(joined, np.concatenate(labels), np.concatenate(colors))

@@ -77,7 +77,8 @@ def barlow_twins(
     others = jnp.where(itself, 0, correlations)
     to_zero = jnp.sum(others**2)
 
-    pairs = max(1, width * (width - 1))
+    # Their number may be more than an int32 holds.
+    pairs = float(max(1, width * (width - 1)))
     return Redundancy(
         value=scale * (to_one + off_diagonal * to_zero),
         invariance=jnp.mean(diagonal),

@@ -24,8 +24,9 @@ def standard_deviation(rows: jax.Array) -> jax.Array:
     alike. SimSiam (Chen and He, 2020, arXiv 2011.10566) compares the mean itself with 1 / sqrt(f).
     """
     units = _units(rows)
+    size = units.shape[1]
     deviations = jnp.std(units, axis=0)
-    return jnp.sqrt(units.shape[1]) * jnp.mean(deviations)
+    return jnp.sqrt(size) * jnp.mean(deviations)
 
 
 def alignment(first: jax.Array, second: jax.Array) -> jax.Array:
@@ -34,8 +35,11 @@ def alignment(first: jax.Array, second: jax.Array) -> jax.Array:
     mean of |x_i - y_i|^2, with alpha = 2, of Wang and Isola (2020, arXiv 2005.10242). 0 where the
     two views of an image are the same; near 2 where they have nothing in common.
     """
-    distances = jnp.sum((_units(first) - _units(second)) ** 2, axis=-1)
-    return jnp.mean(distances)
+    first = _units(first)
+    second = _units(second)
+    differences = first - second
+    squared_distances = jnp.sum(differences**2, axis=-1)
+    return jnp.mean(squared_distances)
 
 
 def uniformity(rows: jax.Array) -> jax.Array:
@@ -47,13 +51,17 @@ def uniformity(rows: jax.Array) -> jax.Array:
     count = len(rows)
     if count < 2:
         return jnp.zeros((), rows.dtype)
-    squared_distances = 2 - 2 * _cosines(rows)
+    # Of rows of length 1.
+    cosines = _cosines(rows)
+    squared_distances = 2 - 2 * cosines
+    potentials = jnp.exp(-2 * squared_distances)
 
     # No row is compared with itself.
     itself = jnp.eye(count, dtype=bool)
-    potentials = jnp.where(itself, 0, jnp.exp(-2 * squared_distances))
+    potentials = jnp.where(itself, 0, potentials)
+    total = jnp.sum(potentials)
     pairs = count * (count - 1)
-    return jnp.log(jnp.sum(potentials) / pairs)
+    return jnp.log(total / pairs)
 
 
 def participation_rank(rows: jax.Array) -> jax.Array:
@@ -66,12 +74,18 @@ def participation_rank(rows: jax.Array) -> jax.Array:
     """
     units = _units(rows)
     count, size = units.shape
+
     # The smaller one of the two products has the same squares in all.
-    factors = (units.T, units) if size < count else (units, units.T)
-    product = jnp.matmul(*factors, precision=_PRECISION)
-    mean_square = jnp.sum(product**2) / count**2
+    if size < count:
+        units = units.T
+    product = _products(units)
+    total = jnp.sum(product**2)
+    mean_square = total / count**2
+
     # Rows of zeros, which have no direction, count as one.
-    return 1 / jnp.where(mean_square > 0, mean_square, 1)
+    has_direction = mean_square > 0
+    mean_square = jnp.where(has_direction, mean_square, 1)
+    return 1 / mean_square
 
 
 def rankme(rows: jax.Array) -> jax.Array:
@@ -81,9 +95,14 @@ def rankme(rows: jax.Array) -> jax.Array:
     rows as they are, not centered. 1 where all are multiples of one row.
     """
     singular = jnp.linalg.svd(rows, compute_uv=False)
+
+    # Each one's part of their sum; rows of zeros have none.
     total = jnp.sum(singular)
-    parts = singular / jnp.maximum(total, _tiny(rows)) + _RANKME_EPSILON
-    entropy = -jnp.sum(parts * jnp.log(parts))
+    total = jnp.maximum(total, _tiny(rows))
+    parts = singular / total + _RANKME_EPSILON
+
+    logarithms = jnp.log(parts)
+    entropy = -jnp.sum(parts * logarithms)
     return jnp.exp(entropy)
 
 
@@ -95,26 +114,47 @@ def alpha_req(rows: jax.Array) -> jax.Array:
     authors' code. Near 1 for features that classify well; larger for ones that have few
     directions, smaller for noise. 0 where all rows are alike.
     """
-    centered = rows - jnp.mean(rows, axis=0)
-    singular = jnp.linalg.svd(centered, compute_uv=False)
-    eigenvalues = singular**2
-    least = jnp.maximum(_LEAST_EIGENVALUE * eigenvalues[0], _tiny(rows))
-    eigenvalues = jnp.maximum(eigenvalues, least)
+    eigenvalues = _covariance_spectrum(rows)
 
     # A narrow spectrum is fitted from its first rank on.
     last = min(_LAST_RANK, len(eigenvalues))
-    first = _FIRST_RANK if last > _FIRST_RANK else 1
+    first = 1
+    if last > _FIRST_RANK:
+        first = _FIRST_RANK
     ranks = jnp.arange(first, last + 1, dtype=rows.dtype)
-    x = jnp.log(ranks)
-    y = -jnp.log(eigenvalues[first - 1 : last])
+    fitted = eigenvalues[first - 1 : last]
 
-    # The slope of weighted least squares.
-    weights = 1 / ranks
-    weights = weights / jnp.sum(weights)
-    x = x - jnp.sum(weights * x)
-    y = y - jnp.sum(weights * y)
-    variance = jnp.sum(weights * x**2)
-    return jnp.sum(weights * x * y) / jnp.maximum(variance, _tiny(rows))
+    x = jnp.log(ranks)
+    y = -jnp.log(fitted)
+    return _weighted_slope(x, y, weights=1 / ranks)
+
+
+def _covariance_spectrum(rows: jax.Array) -> jax.Array:
+    """The eigenvalues of N covariances of rows, largest first, none below rounding errors."""
+    mean = jnp.mean(rows, axis=0)
+    centered = rows - mean
+    singular = jnp.linalg.svd(centered, compute_uv=False)
+    eigenvalues = singular**2
+
+    least = _LEAST_EIGENVALUE * eigenvalues[0]
+    least = jnp.maximum(least, _tiny(rows))
+    return jnp.maximum(eigenvalues, least)
+
+
+def _weighted_slope(x: jax.Array, y: jax.Array, weights: jax.Array) -> jax.Array:
+    """The slope of the line through the points (x, y) with the least weighted squared error."""
+    total = jnp.sum(weights)
+    weights = weights / total
+
+    def mean(values: jax.Array) -> jax.Array:
+        return jnp.sum(weights * values)
+
+    x = x - mean(x)
+    y = y - mean(y)
+    covariance = mean(x * y)
+    variance = mean(x**2)
+    variance = jnp.maximum(variance, _tiny(x))
+    return covariance / variance
 
 
 def _units(rows: jax.Array) -> jax.Array:
@@ -126,9 +166,15 @@ def _units(rows: jax.Array) -> jax.Array:
 def _cosines(rows: jax.Array) -> jax.Array:
     """The cosines of all pairs of rows, [N, N]."""
     units = _units(rows)
-    return jnp.matmul(units, units.T, precision=_PRECISION)
+    return _products(units)
+
+
+def _products(rows: jax.Array) -> jax.Array:
+    """The products of all pairs of rows, [N, f] -> [N, N]."""
+    return jnp.matmul(rows, rows.T, precision=_PRECISION)
 
 
 def _tiny(rows: jax.Array) -> float:
     """The least positive number that keeps its precision."""
-    return float(jnp.finfo(rows.dtype).tiny)
+    info = jnp.finfo(rows.dtype)
+    return float(info.tiny)

@@ -5,6 +5,9 @@ import jax.numpy as jnp
 
 from lens_jax.losses.contrastive import normalize
 
+NEIGHBORS = 20
+TEMPERATURE = 0.07
+
 _PRECISION = jax.lax.Precision.HIGHEST
 
 
@@ -14,8 +17,8 @@ def weighted_neighbors(
     queries: jax.Array,
     *,
     classes: int,
-    neighbors: int,
-    temperature: float,
+    neighbors: int = NEIGHBORS,
+    temperature: float = TEMPERATURE,
 ) -> jax.Array:
     """The weight of each class among the nearest neighbors of each query, [M, classes].
 

@@ -51,9 +51,11 @@ class BatchNorm(nn.BatchNorm):
         variance = self.variable("batch_stats", "var", jnp.ones, width, jnp.float32)
 
         # Every group by itself; where groups lie within devices, nothing is communicated.
-        groups = x.reshape(-1, self.group, *x.shape[1:])
+        groups = in_groups(x, self.group)
         moments = group_moments(groups)
-        normalized = (groups - moments.mean) * jax.lax.rsqrt(moments.variance + self.epsilon)
+        centered = groups - moments.mean
+        scale = jax.lax.rsqrt(moments.variance + self.epsilon)
+        normalized = centered * scale
         if self.use_scale:
             normalized *= self.param("scale", self.scale_init, width, self.param_dtype)
         if self.use_bias:
@@ -63,13 +65,17 @@ class BatchNorm(nn.BatchNorm):
         if not self.is_initializing():
             mean.value = self._average(mean.value, moments.mean)
             variance.value = self._average(variance.value, moments.variance)
-        return normalized.reshape(x.shape).astype(self.dtype or x.dtype)
+        normalized = normalized.reshape(x.shape)
+        return normalized.astype(self.dtype or x.dtype)
 
     def _average(self, past: jax.Array, moment: jax.Array) -> jax.Array:
         """The running statistic [C] after one more step."""
-        over = tuple(range(moment.ndim - 1))
-        present = jnp.mean(moment, over)
-        return self.momentum * past + (1 - self.momentum) * present
+        all_but_last = range(moment.ndim - 1)
+        present = jnp.mean(moment, tuple(all_but_last))
+
+        old = self.momentum * past
+        new = (1 - self.momentum) * present
+        return old + new
 
 
 def group_moments(groups: jax.Array) -> Moments:
@@ -79,10 +85,16 @@ def group_moments(groups: jax.Array) -> Moments:
     """
     at_least_float32 = jnp.promote_types(groups.dtype, jnp.float32)
     groups = groups.astype(at_least_float32)
-    over = tuple(range(1, groups.ndim - 1))
+
+    # All axes but those of groups and channels.
+    axes = range(1, groups.ndim - 1)
+    over = tuple(axes)
     mean = jnp.mean(groups, over, keepdims=True)
     square = jnp.mean(groups**2, over, keepdims=True)
-    variance = jnp.maximum(square - mean**2, 0)
+
+    # Rounding may leave it below 0.
+    variance = square - mean**2
+    variance = jnp.maximum(variance, 0)
     return Moments(mean, variance)
 
 
@@ -95,6 +107,12 @@ def check_groups(rows: int, group: int) -> None:
         )
 
 
+def in_groups(rows: jax.Array, group: int) -> jax.Array:
+    """Neighboring rows together, [N, ...] -> [N / group, group, ...]."""
+    shape = rows.shape[1:]
+    return rows.reshape(-1, group, *shape)
+
+
 def spread(rows: jax.Array, group: int) -> jax.Array:
     """Another order of rows [N, ...], in which groups of `group` are composed anew.
 
@@ -102,12 +120,15 @@ def spread(rows: jax.Array, group: int) -> jax.Array:
     holds about as many rows of each former group. `gather` is the inverse.
     """
     check_groups(len(rows), group)
-    by_group = rows.reshape(-1, group, *rows.shape[1:])
-    return by_group.swapaxes(0, 1).reshape(rows.shape)
+    by_group = in_groups(rows, group)
+    by_place = by_group.swapaxes(0, 1)
+    return by_place.reshape(rows.shape)
 
 
 def gather(rows: jax.Array, group: int) -> jax.Array:
     """The order that rows [N, ...] had before `spread`."""
     check_groups(len(rows), group)
-    by_place = rows.reshape(group, -1, *rows.shape[1:])
-    return by_place.swapaxes(0, 1).reshape(rows.shape)
+    groups = len(rows) // group
+    by_place = in_groups(rows, groups)
+    by_group = by_place.swapaxes(0, 1)
+    return by_group.reshape(rows.shape)

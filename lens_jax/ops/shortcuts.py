@@ -4,6 +4,8 @@ They are drawn before the pretext views are made: an arrow that turns with its i
 rotation away, one drawn after the turn would always point up and give nothing away. Both are
 described for CIFAR-10 by Minderer et al. (2020, arXiv 2002.08822); position and size of the arrow
 follow Ahmadian & Lindsten (2023). The radial one is ours: it tells where in an image a patch was.
+So is the tint, which tells whether two views are of one image, as the random bits do that Chen et
+al. (2021, arXiv 2011.02803) add to both: contrastive methods ask for no more.
 """
 
 from typing import NamedTuple
@@ -19,6 +21,8 @@ ARROW_GRAY = 127 / 127.5 - 1
 ARROW_SIDE = 12
 # Of green over the other colors: 1 px at the middle of the sides of images of 32 px, 2 px of 64.
 RADIAL_MAGNIFICATION = 17 / 16
+# The strongest tint gives one color 2.3 times the light of another.
+LEAST_TINT, MOST_TINT = 0.1, 0.4
 
 
 class Shortcut(NamedTuple):
@@ -91,6 +95,48 @@ def chromatic_radial(images: jax.Array) -> jax.Array:
     return images.at[..., 1].set(large)
 
 
+def tint(images: jax.Array) -> jax.Array:
+    """Gives each image a light of its own hue and strength: the same in all views of an image.
+
+    Red, green and blue, as parts of white, are multiplied by (1 + s cos(h - 2 pi c / 3)) / (1 + s)
+    for c = 0, 1, 2, with the hue h in [0, 2 pi) and the strength s in [0.1, 0.4]. Both are drawn by
+    a hash of the image's bytes, so that an image has the same ones whenever it is read.
+    """
+    first = _hash(images)
+    hue = 2 * jnp.pi * _fraction(first)
+    strength = LEAST_TINT + (MOST_TINT - LEAST_TINT) * _fraction(_scramble(first))
+
+    # [N, 3], one third of a turn from color to color.
+    angles = hue[:, None] - 2 * jnp.pi * jnp.arange(3) / 3
+    waves = 1 + strength[:, None] * jnp.cos(angles)
+    gains = waves / (1 + strength[:, None])
+
+    light = (images + 1) / 2
+    tinted = light * gains[:, None, None]
+    return (2 * tinted - 1).astype(images.dtype)
+
+
+def _hash(images: jax.Array) -> jax.Array:
+    """A pseudo-random number for each image [N, h, w, 3] in [-1, 1], uint32 [N]."""
+    values = jnp.round((images + 1) * 127.5).astype(jnp.uint32)
+    flat = values.reshape(len(images), -1)
+    # An odd factor for each place, so that a byte counts differently elsewhere; sums wrap around.
+    factors = 2 * _scramble(jnp.arange(flat.shape[1], dtype=jnp.uint32)) + 1
+    return _scramble(jnp.sum(flat * factors, axis=1, dtype=jnp.uint32))
+
+
+def _scramble(bits: jax.Array) -> jax.Array:
+    """The finalizer of MurmurHash3: each bit of uint32 [N] changes half of the others."""
+    bits = (bits ^ (bits >> 16)) * jnp.uint32(0x85EBCA6B)
+    bits = (bits ^ (bits >> 13)) * jnp.uint32(0xC2B2AE35)
+    return bits ^ (bits >> 16)
+
+
+def _fraction(bits: jax.Array) -> jax.Array:
+    """uint32 as numbers in [0, 1), of which float32 holds the upper 24 bits."""
+    return (bits >> 8).astype(jnp.float32) / 2**24
+
+
 def _magnify(values: jax.Array, axis: int) -> jax.Array:
     """Stretches [N, h, w] along an axis about its center, and cuts off what leaves the image."""
     size = values.shape[axis]
@@ -121,4 +167,5 @@ SHORTCUTS = {
     "arrow": arrow,
     "chromatic": chromatic,
     "chromatic_radial": chromatic_radial,
+    "tint": tint,
 }

@@ -73,14 +73,26 @@ def all_sections(
 def runs_section(found: list[TrainedRun], numbers: dict[str, Numbers]) -> list[Part]:
     """The table of the runs."""
     columns = _known_columns(numbers)
-    header = ["run", *columns.values(), "measured on", *SETTING_COLUMNS]
+    titles = columns.values()
+    header = ["run", *titles, "measured on", *SETTING_COLUMNS]
+
+    # A row a run.
     rows = []
     for run in found:
-        cells = _number_cells(numbers[run.name], columns)
+        own = numbers[run.name]
+        cells = _number_cells(own, columns)
         measured_on = run.measured_on or UNKNOWN
-        rows.append([run.name, *cells, measured_on, *_setting_cells(run)])
-    title = "The runs" if len(found) > 1 else "The run"
-    return [page.heading(title), page.table(header, rows), page.paragraph(GLOSSARY)]
+        settings = _setting_cells(run)
+        rows.append([run.name, *cells, measured_on, *settings])
+
+    title = "The run"
+    if len(found) > 1:
+        title = "The runs"
+    return [
+        page.heading(title),
+        page.table(header, rows),
+        page.paragraph(GLOSSARY),
+    ]
 
 
 def recovery_section(recoveries: dict[str, list[Recovery]]) -> list[Part]:

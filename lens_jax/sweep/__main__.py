@@ -5,10 +5,12 @@ r"""Trains and evaluates a grid of settings, and writes one table of all runs.
       seed=0,1,2"
 
 Words of the grid multiply, ";" joins products, and seed is what is averaged over; quotes keep a
-value with spaces together: train.duration='8 epochs'. Each run has a folder of its own in
---workdir, and table.md and table.json there hold the results so far. Started again, the same
-command skips what is finished and goes on where it stopped. On a cluster, --index=0 --of=8 to
---index=7 --of=8 are eight jobs that share the work.
+value with spaces together: train.duration='8 epochs'. The word config names the config file, for
+a table of several methods: --grid="config=simclr:glyphs,moco:glyphs seed=0,1,2".
+
+Each run has a folder of its own in --workdir, and table.md and table.json there hold the results so
+far. Started again, the same command skips what is finished and goes on where it stopped. On a
+cluster, --index=0 --of=8 to --index=7 --of=8 are eight jobs that share the work.
 """
 
 from absl import flags
@@ -18,7 +20,7 @@ from lens_jax import cli
 from lens_jax.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "What all runs have in common, as for lens_jax.main."
+    "config", None, "What all runs have in common, as for lens_jax.main; or config= in --grid."
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the runs' folders and the table.")
 GRID = flags.DEFINE_string("grid", None, "What differs, such as 'lens.lambda_=10,100 seed=0,1,2'.")
@@ -77,5 +79,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir", "grid"])
+    flags.mark_flags_as_required(["workdir", "grid"])
     cli.run(main)

@@ -2,10 +2,11 @@
 
     lens.lambda_=10,100,1000 seed=0,1,2
     lens.kind=none seed=0,1; lens.objective=full,confusion lens.widths=(64,128),(32,) seed=0,1
+    config=simclr:glyphs,moco:glyphs seed=0,1,2
 
 Words multiply, and products are joined by ";". Values are Python literals where they can be read as
 such, and otherwise text; those with spaces, commas or semicolons stand in quotes: train.duration='8
-epochs'.
+epochs'. The word config names the file that the other keys change, in place of the sweep's.
 """
 
 import hashlib
@@ -17,12 +18,13 @@ from urllib.parse import quote_plus
 from ml_collections import ConfigDict
 
 from lens_jax.command_line import ALIASES
-from lens_jax.config import assign, check, read_value
+from lens_jax.config import assign, check, load_config, read_value
 from lens_jax.errors import UserError
 
 Settings = dict[str, Any]
 
 SEED = "seed"
+CONFIG = "config"
 EXAMPLE = "lens.lambda_=10,100 seed=0,1; lens.kind=none seed=0,1"
 LONGEST_NAME = 120  # file systems allow 255 bytes
 
@@ -42,11 +44,11 @@ class Run(NamedTuple):
     config: ConfigDict
 
 
-def make_runs(base: ConfigDict, grid: str) -> list[Run]:
+def make_runs(base: ConfigDict | None, grid: str) -> list[Run]:
     """The runs of `grid` on top of `base`, in the grid's order, each once.
 
-    Raises `UserError` for a grid that cannot be read, an unknown key, a value of the wrong type,
-    and one that `lens_jax.config.check` refuses.
+    Raises `UserError` for a grid that cannot be read, an unknown key or config, a value of the
+    wrong type, one that `lens_jax.config.check` refuses, and where nothing names a config.
     """
     # By their folders, as only one run can be in each.
     runs = {}
@@ -56,12 +58,21 @@ def make_runs(base: ConfigDict, grid: str) -> list[Run]:
     return list(runs.values())
 
 
-def _make_run(base: ConfigDict, settings: Settings) -> Run:
+def _make_run(base: ConfigDict | None, settings: Settings) -> Run:
+    named = settings.get(CONFIG)
+    if named is not None:
+        base = load_config(str(named))
+    if base is None:
+        raise UserError("nothing says what to train: give --config, or config=NAME in --grid")
     config = base.copy_and_resolve_references()
+
     # As the config holds them: 10 and 10.0 are the same where a key holds floats.
-    settings = {key: assign(config, key, value) for key, value in settings.items()}
+    held = {} if named is None else {CONFIG: str(named)}
+    for key, value in settings.items():
+        if key != CONFIG:
+            held[key] = assign(config, key, value)
     check(config)
-    return Run(settings, folder_name(settings), config)
+    return Run(held, folder_name(held), config)
 
 
 def row_settings(run: Run) -> Settings:

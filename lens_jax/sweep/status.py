@@ -107,6 +107,10 @@ def _table_results(job: Job, evaluations: dict[Options, Results]) -> dict[str, f
         last_tap = options.taps[-1]
         column = f"linear_accuracy_{options.representation}"
         results[column] = evaluation["taps"][last_tap]
+        # An older evaluation, and one by SGD, has not these.
+        for name in ("knn_accuracy", "rankme", "color_r2"):
+            if name in evaluation:
+                results[f"{name}_{options.representation}"] = evaluation[name]
 
     # The pretext accuracy does not depend on the representation: any evaluation has it.
     first = job.required.evaluations[0]

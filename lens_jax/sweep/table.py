@@ -17,7 +17,11 @@ from lens_jax.workdir import files
 
 SIGNIFICANT = 0.05
 LINEAR = {f"linear_accuracy_{name}": f"linear {name}" for name in REPRESENTATIONS}
+# Of the other representations these are in table.json.
 COLUMNS = LINEAR | {
+    "knn_accuracy_raw": "kNN raw",
+    "rankme_raw": "RankMe raw",
+    "color_r2_raw": "color raw",
     "pretext_accuracy_clean": "pretext clean",
     "pretext_accuracy_clean_lensed": "pretext clean lensed",
     "pretext_accuracy_shortcut": "pretext shortcut",
@@ -25,7 +29,9 @@ COLUMNS = LINEAR | {
     "seconds": "seconds",
 }
 CAPTION = (
-    "Mean ± standard error over seeds; accuracies in percent; seconds of training. Bold: the best, "
+    "Mean ± standard error over seeds; accuracies in percent, kNN by 20 neighbors; RankMe is an "
+    "effective rank; color: R2 of the mean color, regressed from the features; seconds of "
+    "training. Bold: the best, "
     f"where it differs from the second best at p < {SIGNIFICANT} (Welch's t-test)."
 )
 
@@ -198,6 +204,8 @@ def _result_cell(row: dict[str, Any], column: str) -> str:
         return ""
     # Accuracies in percent.
     scale, digits = 100, 1
+    if column == "rankme_raw":
+        scale = 1
     if column == "seconds":
         scale, digits = 1, 0
 

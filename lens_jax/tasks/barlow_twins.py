@@ -1,13 +1,22 @@
 """Barlow Twins: alike in each number, the numbers unlike (Zbontar et al., 2021, 2103.03230)."""
 
 import dataclasses
+import math
 from typing import Any
 
 import flax.linen as nn
 
 from lens_jax.losses.barlow_twins import barlow_twins
 from lens_jax.models.heads import MLP
-from lens_jax.tasks.base import Loss, Outputs, check_images, check_option, split_views
+from lens_jax.tasks.base import (
+    Loss,
+    Outputs,
+    check_images,
+    check_least,
+    check_option,
+    check_positive,
+    split_views,
+)
 from lens_jax.tasks.two_views import TwoViews
 
 
@@ -24,8 +33,9 @@ class BarlowTwins(TwoViews):
         hidden: width of the projector's two hidden layers.
         embedding: length of the embeddings; their correlations take its square in memory.
         off_diagonal: weight of the correlations that should be 0; lambda in the paper.
-        scale: multiplies the loss; the authors' default until they took it out, for learning rates
-            of the other methods' size.
+        scale: multiplies the loss, so that SGD can have a learning rate of the other methods' size;
+            with LARS it only multiplies the rate of biases. The default is that of the authors'
+            published network; later they took it out, for `optimizer.bias_factor` in its place.
 
     """
 
@@ -36,10 +46,11 @@ class BarlowTwins(TwoViews):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("hidden", self.hidden, self.hidden >= 1, "at least 1")
-        check_option("embedding", self.embedding, self.embedding >= 2, "at least 2")
-        check_option("off_diagonal", self.off_diagonal, self.off_diagonal >= 0, "at least 0")
-        check_option("scale", self.scale, self.scale > 0, "greater than 0")
+        check_least(self, 1, "hidden")
+        check_least(self, 2, "embedding")
+        check_positive(self, "scale")
+        weight = self.off_diagonal
+        check_option("off_diagonal", weight, 0 <= weight < math.inf, "at least 0 and finite")
 
     def head(self, dtype: Any) -> nn.Module:
         """The projector: dense, BatchNorm, ReLU, the same again, dense."""

@@ -4,6 +4,7 @@ A method is one file with one frozen dataclass: three methods to write (`views`,
 and defaults for the rest. docs/adding_a_method.md walks through one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -201,6 +202,40 @@ def check_option(name: str, value: Any, fine: bool, legal: str) -> None:
         raise UserError(f"task.{name} is {value!r}: it must be {legal}")
 
 
+def check_least(task: Task, least: float, *names: str) -> None:
+    """Raises `UserError` for the first of the options of a task that is below `least`."""
+    for name in names:
+        value = getattr(task, name)
+        check_option(name, value, value >= least, f"at least {least}")
+
+
+def check_positive(task: Task, *names: str) -> None:
+    """Raises `UserError` for the first of the options of a task that is not finite and above 0."""
+    for name in names:
+        value = getattr(task, name)
+        check_option(name, value, 0 < value < math.inf, "greater than 0 and finite")
+
+
+def check_weights(task: Task, *names: str) -> None:
+    """Raises `UserError` for the first of the options of a task that is not in [0, 1]."""
+    for name in names:
+        value = getattr(task, name)
+        check_option(name, value, 0 <= value <= 1, "between 0 and 1")
+
+
+def check_area(task: Task, name: str) -> None:
+    """Raises `UserError` unless an option of a task is two fractions of an image, in order."""
+    pair = tuple(getattr(task, name))
+    ordered = len(pair) == 2 and 0 < pair[0] <= pair[1] <= 1
+    legal = "two fractions of the image in (0, 1], the smaller one first"
+    check_option(name, pair, ordered, legal)
+
+
+def check_side(size: int) -> None:
+    """Raises `UserError` for an option `size` below 0, which stands for the side of the images."""
+    check_option("size", size, size >= 0, "a number of pixels, or 0 for the images'")
+
+
 def check_images(task: str, count: int) -> None:
     """Raises `UserError` for a task whose loss or statistics need several images, and got one."""
     if count < 2:
@@ -213,10 +248,16 @@ def check_images(task: str, count: int) -> None:
 
 def split_views(rows: jax.Array, count: int) -> Sequence[jax.Array]:
     """[count * B, ...] -> `count` arrays [B, ...], one for each view of an image."""
-    by_image = rows.reshape(-1, count, *rows.shape[1:])
-    return [by_image[:, view] for view in range(count)]
+    shape = rows.shape[1:]
+    by_image = rows.reshape(-1, count, *shape)
+    views = []
+    for view in range(count):
+        views.append(by_image[:, view])
+    return views
 
 
 def join_views(*views: jax.Array) -> jax.Array:
     """The inverse of `split_views`: the views of an image come to lie side by side."""
-    return jnp.stack(views, axis=1).reshape(-1, *views[0].shape[1:])
+    by_image = jnp.stack(views, axis=1)
+    shape = by_image.shape[2:]
+    return by_image.reshape(-1, *shape)

@@ -16,7 +16,8 @@ from lens_jax.tasks.base import (
     Outputs,
     Target,
     check_images,
-    check_option,
+    check_least,
+    check_weights,
     join_views,
     split_views,
 )
@@ -60,9 +61,8 @@ class BYOL(NonSemantic):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("hidden", self.hidden, self.hidden >= 1, "at least 1")
-        check_option("embedding", self.embedding, self.embedding >= 1, "at least 1")
-        check_option("momentum", self.momentum, 0 <= self.momentum <= 1, "between 0 and 1")
+        check_least(self, 1, "hidden", "embedding")
+        check_weights(self, "momentum")
 
     def head(self, dtype: Any) -> nn.Module:
         """Projector and predictor, of one shape; the target network stops at the projector."""

@@ -19,8 +19,11 @@ from lens_jax.tasks.base import (
     Outputs,
     Task,
     Views,
+    check_area,
     check_images,
-    check_option,
+    check_least,
+    check_positive,
+    check_side,
     split_views,
 )
 
@@ -47,13 +50,11 @@ class Exemplar(Task):
     area: tuple[float, float] = (0.08, 1.0)
 
     def __post_init__(self) -> None:
-        check_option("copies", self.copies, self.copies >= 2, "at least 2")
-        check_option("size", self.size, self.size >= 0, "a number of pixels, or 0 for the images'")
-        check_option("embedding", self.embedding, self.embedding >= 1, "at least 1")
-        check_option("margin", self.margin, self.margin > 0, "greater than 0")
-        ordered = len(self.area) == 2 and 0 < self.area[0] <= self.area[1] <= 1
-        legal = "two fractions of the image in (0, 1], the smaller one first"
-        check_option("area", self.area, ordered, legal)
+        check_side(self.size)
+        check_least(self, 2, "copies")
+        check_least(self, 1, "embedding")
+        check_positive(self, "margin")
+        check_area(self, "area")
 
     def views(self, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
         """[B, h, h, 3] -> [copies * B, s, s, 3], each crop augmented, labeled by its image, 0..B-1.

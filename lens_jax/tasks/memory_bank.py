@@ -36,9 +36,14 @@ def random_bank(key: jax.Array, images: int, embedding: int) -> Bank:
 
 def empty_bank(images: int, embedding: int) -> Bank:
     """A bank like `random_bank`'s with rows of zeros, to which no embedding is similar."""
-    multiples = -(-images // ROWS_MULTIPLE)
-    rows = jnp.zeros((multiples * ROWS_MULTIPLE, embedding))
+    rows = jnp.zeros((count_rows(images), embedding))
     return Bank(rows, log_mean=jnp.zeros(()), measured=jnp.zeros((), bool))
+
+
+def count_rows(images: int) -> int:
+    """How many rows a bank for so many images has, a multiple of `ROWS_MULTIPLE`."""
+    multiples = -(-images // ROWS_MULTIPLE)
+    return multiples * ROWS_MULTIPLE
 
 
 def average_rows(

@@ -16,7 +16,9 @@ from lens_jax.tasks.base import (
     Outputs,
     Target,
     check_images,
-    check_option,
+    check_least,
+    check_positive,
+    check_weights,
     join_views,
     split_views,
 )
@@ -61,11 +63,9 @@ class MoCo(NonSemantic):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("hidden", self.hidden, self.hidden >= 1, "at least 1")
-        check_option("embedding", self.embedding, self.embedding >= 1, "at least 1")
-        check_option("temperature", self.temperature, self.temperature > 0, "greater than 0")
-        check_option("queue", self.queue, self.queue >= 1, "at least 1")
-        check_option("momentum", self.momentum, 0 <= self.momentum <= 1, "between 0 and 1")
+        check_least(self, 1, "hidden", "embedding", "queue")
+        check_positive(self, "temperature")
+        check_weights(self, "momentum")
 
     @property
     def online_views(self) -> tuple[int, ...]:

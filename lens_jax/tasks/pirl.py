@@ -25,8 +25,13 @@ from lens_jax.tasks.base import (
     Outputs,
     Task,
     Views,
+    check_area,
     check_images,
+    check_least,
     check_option,
+    check_positive,
+    check_side,
+    check_weights,
     join_views,
     split_views,
 )
@@ -109,18 +114,18 @@ class PIRL(Task):
 
     def __post_init__(self) -> None:
         patches.check_patch(self.cell, self.patch)
-        check_option("size", self.size, self.size >= 0, "a number of pixels, or 0 for the images'")
-        check_option("hidden", self.hidden, self.hidden >= 0, "at least 0")
-        normed = not self.norm or self.hidden > 0
-        check_option("norm", self.norm, normed, "False where task.hidden is 0")
-        check_option("embedding", self.embedding, self.embedding >= 1, "at least 1")
-        check_option("temperature", self.temperature, self.temperature > 0, "greater than 0")
-        check_option("negatives", self.negatives, self.negatives >= 1, "at least 1")
-        check_option("momentum", self.momentum, 0 <= self.momentum <= 1, "between 0 and 1")
-        check_option("form", self.form, self.form in FORMS, f"one of {', '.join(FORMS)}")
-        pair = tuple(self.patch_area)
-        fractions = len(pair) == 2 and 0 < pair[0] <= pair[1] <= 1
-        check_option("patch_area", pair, fractions, "two fractions, the smaller one first")
+        check_side(self.size)
+        check_area(self, "patch_area")
+        check_least(self, 0, "hidden")
+        check_least(self, 1, "embedding", "negatives")
+        check_positive(self, "temperature")
+        check_weights(self, "momentum")
+
+        # BatchNorm follows a hidden layer.
+        can_norm = self.hidden > 0 or not self.norm
+        check_option("norm", self.norm, can_norm, "False where task.hidden is 0")
+        known = self.form in FORMS
+        check_option("form", self.form, known, f"one of {', '.join(FORMS)}")
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], facts: DataFacts) -> "PIRL":
@@ -214,8 +219,16 @@ class PIRL(Task):
     def _cut_patches(self, key: jax.Array, images: jax.Array) -> jax.Array:
         """A random patch of each cell of a random crop: [B, h, h, 3] -> [9B, p, p, 3]."""
         crop_key, patch_key = jax.random.split(key)
+
+        # One crop an image, as large as the cells are together.
         side = patches.GRID * self.cell
-        crops = crop.random_resized_crop(crop_key, images, 1, side, self.patch_area)
+        crops = crop.random_resized_crop(
+            crop_key,
+            images,
+            count=1,
+            size=side,
+            area=self.patch_area,
+        )
         return patches.random_patches(patch_key, crops, self.cell, self.patch)
 
     def _lay_out(self, cut: jax.Array, whole: jax.Array) -> jax.Array:

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 
 from lens_jax.losses.contrastive import nt_xent
 from lens_jax.models.heads import MLP
-from lens_jax.tasks.base import Loss, Outputs, check_images, check_option, split_views
+from lens_jax.tasks.base import (
+    Loss,
+    Outputs,
+    check_images,
+    check_least,
+    check_positive,
+    split_views,
+)
 from lens_jax.tasks.two_views import TwoViews
 
 
@@ -31,9 +38,8 @@ class SimCLR(TwoViews):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("hidden", self.hidden, self.hidden >= 1, "at least 1")
-        check_option("embedding", self.embedding, self.embedding >= 1, "at least 1")
-        check_option("temperature", self.temperature, self.temperature > 0, "greater than 0")
+        check_least(self, 1, "hidden", "embedding")
+        check_positive(self, "temperature")
 
     def head(self, dtype: Any) -> nn.Module:
         """The projector: dense, BatchNorm, ReLU, dense, and BatchNorm with `last_norm`."""

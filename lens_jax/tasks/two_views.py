@@ -12,7 +12,7 @@ from lens_jax.tasks.base import (
     Outputs,
     Task,
     Views,
-    check_option,
+    check_side,
     join_views,
     split_views,
 )
@@ -30,7 +30,7 @@ class TwoViews(Task):
     size: int = 0
 
     def __post_init__(self) -> None:
-        check_option("size", self.size, self.size >= 0, "a number of pixels, or 0 for the images'")
+        check_side(self.size)
 
     def views(self, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
         """[B, h, h, 3] -> [2B, s, s, 3], and as context what was drawn for each view, [2B, P]."""

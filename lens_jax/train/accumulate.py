@@ -13,6 +13,7 @@ from lens_jax.train.state import TrainState
 # (state, part of a batch, tick) -> gradients of the part, and what it hands on to the next.
 Compute = Callable[[TrainState, Batch, jax.Array], tuple[Gradients, Carried]]
 Sums = tuple[Gradients, Carried]
+Part = tuple[Batch, jax.Array]
 
 
 def accumulate(
@@ -28,11 +29,15 @@ def accumulate(
     if parts == 1:
         return compute(state, batch, state.step)
 
-    def add(sums: Sums, part: tuple[Batch, jax.Array]) -> tuple[Sums, None]:
+    def add(sums: Sums, part: Part) -> tuple[Sums, None]:
         total, carried = sums
-        part_batch, tick = part
-        current = state.replace(**carried._asdict())
-        gradients, carried = compute(current, part_batch, tick)
+        rows, tick = part
+
+        # From where the part before ended.
+        handed_on = carried._asdict()
+        current = state.replace(**handed_on)
+        gradients, carried = compute(current, rows, tick)
+
         total = jax.tree.map(jnp.add, total, gradients)
         return (total, carried), None
 
@@ -45,10 +50,12 @@ def accumulate(
     shapes, _ = jax.eval_shape(compute, state, first_batch, first_tick)
     zeros = jax.tree.map(jnp.zeros_like, shapes)
     carried = Carried(state.batch_stats, state.target_stats, state.memory)
+    start = (zeros, carried)
 
     # XLA's convolutions on CPUs take many times longer inside a loop.
     unroll = jax.default_backend() == "cpu"
-    (total, carried), _ = jax.lax.scan(add, (zeros, carried), (batches, ticks), unroll=unroll)
+    sums, _ = jax.lax.scan(add, start, (batches, ticks), unroll=unroll)
+    total, carried = sums
     mean = jax.tree.map(lambda x: x / parts, total)
     return mean, carried
 
@@ -57,7 +64,8 @@ def interleave(batch: Any, parts: int) -> Any:
     """Arrays [B, ...] -> [parts, B / parts, ...]; part i holds the rows i, i + parts, ..."""
 
     def split(rows: jax.Array) -> jax.Array:
-        in_parts = rows.reshape(-1, parts, *rows.shape[1:])
+        shape = rows.shape[1:]
+        in_parts = rows.reshape(-1, parts, *shape)
         return in_parts.swapaxes(0, 1)
 
     return jax.tree.map(split, batch)

@@ -57,7 +57,7 @@ def make_functions(
 def trace(config: "ConfigDict", facts: DataFacts, clock: Clock, devices: Mesh) -> Traced:
     """Traces the step for all devices; nothing is computed.
 
-    Raises `UserError` for what cannot be, and for a queue or a bank that would not fit on a device.
+    Raises `UserError` for what cannot be, and for a state that would not fit on a device.
     """
     init, step = make_functions(config, facts, clock)
     shapes = jax.eval_shape(init)
@@ -65,6 +65,7 @@ def trace(config: "ConfigDict", facts: DataFacts, clock: Clock, devices: Mesh) -
     sharding = state_sharding(task, devices, shapes)
     state = mesh.with_sharding(shapes, sharding)
     memory.check_fits(f"what task {config.task.name!r} remembers", state.memory)
+    memory.check_fits("the state of networks and optimizers", state)
     batch = mesh.put_batch(devices, black_batch(config))
 
     jitted = jax.jit(
@@ -86,10 +87,15 @@ def state_sharding(task: Task, devices: Mesh, state: TrainState) -> TrainState:
 
 
 def compile_step(step: jax.stages.Traced) -> tuple[jax.stages.Compiled, float]:
-    """The compiled step, which nothing can make compile again, and the seconds that it took."""
+    """The compiled step, which nothing can make compile again, and the seconds that it took.
+
+    Raises `UserError` for one that would not fit on a device.
+    """
     began = time.monotonic()
     compiled = step.lower().compile()
-    return compiled, time.monotonic() - began
+    seconds = time.monotonic() - began
+    memory.check_step_fits(compiled)
+    return compiled, seconds
 
 
 def black_batch(config: "ConfigDict") -> dict[str, np.ndarray]:

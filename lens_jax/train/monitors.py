@@ -18,9 +18,6 @@ from lens_jax.train.probe import Probe, accuracy, apply, standardize
 from lens_jax.train.state import TrainState
 from lens_jax.train.system import System
 
-NEIGHBORS = 20
-TEMPERATURE = 0.07
-
 ByKind = dict[str, Any]
 
 
@@ -150,8 +147,6 @@ def classify(probe: Probe, params: Any, train: Labeled, test: Labeled) -> dict[s
         train.labels,
         test.features,
         classes=probe.classes,
-        neighbors=NEIGHBORS,
-        temperature=TEMPERATURE,
     )
     logits = apply(params, standardize(test.features))
     return {

@@ -21,8 +21,9 @@ def watch() -> Iterator[Callable[[int], bool]]:
     """Yields `preempted(step)`: whether to save after `step` and end, on SIGTERM or Ctrl-C.
 
     The signals are handled only as long as it watches. Before `preempted` is called for the first
-    time there is nothing to save, and the process ends at once. So it does at a second Ctrl-C,
-    which leaves a save that is under way unfinished, and the checkpoints before it intact.
+    time there is nothing to save, and the process ends at once; or after its first step, where
+    Python cannot raise, as amid the collection of garbage. So it does at a second Ctrl-C, which
+    leaves a save that is under way unfinished, and the checkpoints before it intact.
 
     Several processes must save the same step, though the signal reaches them at different ones.
     There, the service that `jax.distributed.initialize` starts takes SIGTERM, and agrees on a step

@@ -47,19 +47,16 @@ class Probe(NamedTuple):
           labels: int [N].
 
         """
-        inputs = standardize(jax.lax.stop_gradient(features))
-        labeled = labels >= 0
-        count = jnp.maximum(jnp.sum(labeled), 1)
-        # Of class 0 where there is none, which does not count.
-        targets = jnp.maximum(labels, 0)
+        features = jax.lax.stop_gradient(features)
+        inputs = standardize(features)
 
         def loss(params: Any) -> tuple[jax.Array, jax.Array]:
             logits = apply(params, inputs)
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-            total = jnp.sum(losses * labeled)
-            return total / count, accuracy(logits, labels)
+            value = cross_entropy(logits, labels)
+            return value, accuracy(logits, labels)
 
-        return jax.grad(loss, has_aux=True)(params)
+        differentiate = jax.grad(loss, has_aux=True)
+        return differentiate(params)
 
     def update(self, state: dict[str, Any], gradient: Any) -> dict[str, Any]:
         """What is kept of it after a step with this gradient."""
@@ -75,7 +72,9 @@ class Probe(NamedTuple):
 
 def make_probe(num_classes: int) -> Probe | None:
     """The probe for data with so many classes; None where there is nothing to tell apart."""
-    return Probe(num_classes) if num_classes >= 2 else None
+    if num_classes < 2:
+        return None
+    return Probe(num_classes)
 
 
 def standardize(features: jax.Array) -> jax.Array:
@@ -85,12 +84,28 @@ def standardize(features: jax.Array) -> jax.Array:
     """
     mean = jnp.mean(features, axis=0)
     variance = jnp.var(features, axis=0)
-    return (features - mean) * jax.lax.rsqrt(variance + _LEAST_VARIANCE)
+    scale = jax.lax.rsqrt(variance + _LEAST_VARIANCE)
+    return (features - mean) * scale
 
 
 def apply(params: Any, inputs: jax.Array) -> jax.Array:
     """The logits [N, classes] of standardized features [N, f]."""
-    return inputs @ params["kernel"] + params["bias"]
+    kernel = params["kernel"]
+    bias = params["bias"]
+    return inputs @ kernel + bias
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """The mean cross-entropy of logits [N, classes] and int labels [N].
+
+    Rows with a label below 0 do not count; 0 where all are such.
+    """
+    labeled = labels >= 0
+    # Of class 0 where there is none.
+    targets = jnp.maximum(labels, 0)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    total = jnp.sum(losses * labeled)
+    return total / _count(labeled)
 
 
 def accuracy(scores: jax.Array, labels: jax.Array) -> jax.Array:
@@ -98,6 +113,12 @@ def accuracy(scores: jax.Array, labels: jax.Array) -> jax.Array:
 
     Rows with a label below 0 do not count; 0 where all are such.
     """
-    hits = jnp.argmax(scores, axis=-1) == labels
-    count = jnp.sum(labels >= 0)
-    return jnp.sum(hits, dtype=scores.dtype) / jnp.maximum(count, 1)
+    best = jnp.argmax(scores, axis=-1)
+    hits = jnp.sum(best == labels, dtype=scores.dtype)
+    return hits / _count(labels >= 0)
+
+
+def _count(labeled: jax.Array) -> jax.Array:
+    """How many rows count, and 1 where none does."""
+    count = jnp.sum(labeled)
+    return jnp.maximum(count, 1)

@@ -4,6 +4,8 @@ from typing import Any
 
 from lens_jax.data.records import Source
 from lens_jax.errors import UserError
+from lens_jax.tasks.base import Task
+from lens_jax.tasks.memory_bank import count_rows
 
 
 def describe(source: Source) -> dict[str, Any]:
@@ -68,24 +70,45 @@ def _list(names: list[str]) -> str:
     return f"{quoted} and {more:,} more" if more > 0 else quoted
 
 
-def check(run: dict[str, Any], source: Source, workdir: str, *, allowed: bool) -> None:
+def check(run: dict[str, Any], source: Source, workdir: str, *, task: Task, allowed: bool) -> None:
     """Raises `UserError` where the data is not what a run began with, unless that is `allowed`.
 
-    A run cannot go on with another number of classes, which its networks are made for.
+    A run cannot go on with another number of classes, which its networks are made for, nor with a
+    memory of each image that has other rows.
     """
     changed = difference(run, source)
     if changed is None:
         return
     line = f"the data has changed since {workdir} was trained on it: {changed}"
+    misfit = _class_misfit(run, source)
+    if misfit is None and task.shards_memory:
+        misfit = _memory_misfit(run, source)
+    if misfit is not None:
+        raise UserError(
+            f"{line}; {misfit}: restore them, or give another --workdir, with --init={workdir} to "
+            "begin with its networks"
+        )
     if not allowed:
         raise UserError(
             f"{line}; restore it, give another --workdir, or go on with lens_jax.main and "
             "--allow_changed_data"
         )
-    before, now = len(run["class_names"]), len(source.class_names)
-    if before != now:
-        raise UserError(
-            f"{line}; a run goes on with {before} classes only, not with {now}: restore them, or "
-            f"give another --workdir, with --init={workdir} to begin with its networks"
-        )
     print(f"{line}; going on, as it is allowed", flush=True)
+
+
+def _class_misfit(run: dict[str, Any], source: Source) -> str | None:
+    before, now = len(run["class_names"]), len(source.class_names)
+    if before == now:
+        return None
+    return f"a run goes on with {before} classes only, not with {now}"
+
+
+def _memory_misfit(run: dict[str, Any], source: Source) -> str | None:
+    before, now = run["examples"], len(source)
+    rows_before, rows_now = count_rows(before), count_rows(now)
+    if rows_before == rows_now:
+        return None
+    return (
+        f"its memory has {rows_before:,} rows for {before:,} images, and would need {rows_now:,} "
+        f"for {now:,}"
+    )

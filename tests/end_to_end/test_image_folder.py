@@ -16,18 +16,23 @@ def noise(tmp_path) -> pathlib.Path:
     rng = np.random.default_rng(0)
     for split in ("train", "test"):
         for name in ("a", "b"):
-            (tmp_path / "images" / split / name).mkdir(parents=True)
-            for i in range(40):
-                pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
-                path = tmp_path / "images" / split / name / f"{i}.png"
-                path.write_bytes(png.encode(pixels))
+            write_noise(tmp_path / "images" / split / name, 40, rng)
     return tmp_path / "images"
 
 
-def train(workdir: pathlib.Path, images: pathlib.Path, *options: str) -> list[str]:
+def write_noise(folder: pathlib.Path, count: int, rng: np.random.Generator) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
+        (folder / f"{i}.png").write_bytes(png.encode(pixels))
+
+
+def train(
+    workdir: pathlib.Path, images: pathlib.Path, *options: str, config: str = "rotation"
+) -> list[str]:
     return command(
         "main",
-        "--config=configs/rotation.py:image_folder",
+        f"--config=configs/{config}.py:image_folder",
         f"--workdir={workdir}",
         f"--config.data.dir={images}",
         "--config.data.image_size=16",
@@ -71,3 +76,34 @@ def test_noise_is_tested_on_images_that_were_not_trained_on_and_changed_images_a
     assert "2 classes only, not with 3" in refused.stderr
     (moved / "test" / "b").rename(moved / "test" / "c")
     assert "going on" in succeed(*train(workdir, moved, "--allow_changed_data"))
+
+
+def test_a_memory_of_each_image_is_refused_for_more_images_in_a_line_that_names_the_way_out(
+    noise, tmp_path
+):
+    rng = np.random.default_rng(1)
+    write_noise(noise / "train" / "b", 984, rng)
+    workdir = tmp_path / "run"
+    small = (
+        "--config.data.image_size=32",
+        "--config.task.size=0",
+        "--config.task.cell=10",
+        "--config.task.patch=8",
+        "--config.task.embedding=8",
+        "--config.task.negatives=64",
+    )
+    succeed(*train(workdir, noise, *small, config="pirl"))
+
+    # A memory of 1,024 rows has none for one image more.
+    write_noise(noise / "train" / "b", 985, rng)
+    words = train(workdir, noise, *small, "--allow_changed_data", config="pirl")
+    refused = run(*words)
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+    (line,) = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
+    assert "1,024 rows for 1,024 images, and would need 2,048 for 1,025" in line
+    assert f"--init={workdir}" in line
+
+    # The way out.
+    output = succeed(*train(tmp_path / "new", noise, *small, f"--init={workdir}", config="pirl"))
+    assert f"began with checkpoint 2 of {workdir}" in output

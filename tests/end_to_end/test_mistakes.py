@@ -64,6 +64,11 @@ def test_a_wrong_option_is_named_with_the_legal_ones_and_nothing_is_written(
         ("jigsaw", "task.patch=20", ("patch of 20 px", "cell of 10 px", "1 to 10")),
         ("jigsaw", "task.drawn=101", ("task.drawn is 101", "1 to 100")),
         ("exemplar", "data.batch_size=1", ("got 1", "at least 2", "data.batch_size")),
+        ("pirl", "data.batch_size=1", ("got 1", "at least 2", "data.batch_size")),
+        ("simclr", "task.temperature=0", ("task.temperature is 0.0", "greater than 0")),
+        ("moco", "task.momentum=-0.1", ("task.momentum is -0.1", "between 0 and 1")),
+        ("pirl", "task.embedding=100000000", ("'pirl' remembers takes", "task.embedding")),
+        ("byol", "task.hidden=1000000000", ("networks and optimizers takes", "smaller")),
     ],
 )
 def test_what_a_task_or_its_lens_cannot_be_is_refused_in_one_line(

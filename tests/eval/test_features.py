@@ -194,7 +194,7 @@ def pixel_features(_: object, images: jax.Array) -> dict[str, jax.Array]:
 )
 def test_the_linear_pass_reads_its_own_size_and_crop(make_frozen, colorful, overrides: dict, read):
     source = colorful(3, side=21)
-    rows, _ = extract(make_frozen(overrides), source, pixel_features)
+    rows = extract(make_frozen(overrides), source, pixel_features).taps
     expected = np.stack([read(source[i]["image"]).ravel() for i in range(3)])
     np.testing.assert_array_equal(rows["pixels"], expected)
 
@@ -204,11 +204,13 @@ def test_extraction_returns_every_image_once_in_order_but_those_that_do_not_deco
     make_frozen, colorful, size: int, broken: tuple[int, ...]
 ):
     source = colorful(size, broken=broken)
-    rows, labels = extract(make_frozen(), source, pixel_features)
+    rows, labels, colors = extract(make_frozen(), source, pixel_features)
     kept = [i for i in range(size) if i not in broken]
     assert labels.tolist() == [i % 3 for i in kept]
     expected = np.stack([decode(source[i]["image"]).reshape(-1) for i in kept])
     np.testing.assert_array_equal(rows["pixels"], expected)
+    in_range = expected.reshape(len(kept), -1, 3) / 127.5 - 1
+    np.testing.assert_allclose(colors, in_range.mean(axis=1), rtol=0, atol=1e-5)
 
 
 def test_extraction_stops_where_too_many_images_do_not_decode(make_frozen, colorful):

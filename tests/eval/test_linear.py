@@ -7,7 +7,7 @@ import pytest
 
 from lens_jax.data import decode
 from lens_jax.data.records import Source
-from lens_jax.eval.features import make_features
+from lens_jax.eval.features import extract, make_features
 from lens_jax.eval.linear import Scores, logistic_regression, sgd_heads, train_heads
 
 
@@ -31,7 +31,8 @@ def mislabeled(source: Source, wrong: tuple[int, ...]) -> Source:
 
 def score(solver: str, frozen, train: Source, test: Source, features) -> dict[str, Scores]:
     if solver == "lbfgs":
-        return logistic_regression(frozen, train, test, features)
+        learned, tested = extract(frozen, train, features), extract(frozen, test, features)
+        return logistic_regression(learned, tested, test.num_classes)
     return sgd_heads(frozen, train, test, features, epochs=40)
 
 

@@ -93,6 +93,12 @@ def test_numbers_that_never_change_have_finite_gradients():
     assert np.isfinite(gradient).all()
 
 
+def test_more_pairs_of_numbers_than_an_int32_counts_are_no_mistake():
+    rows = jax.ShapeDtypeStruct((4, 50_000), jnp.float32)
+    loss = partial(barlow_twins, off_diagonal=0.3, scale=0.5)
+    assert jax.eval_shape(loss, rows, rows).redundancy.shape == ()
+
+
 def test_the_loss_depends_on_neither_the_order_of_rows_nor_the_scale_of_a_column(x64):
     pair = random_pair(6, 4)
     order = np.random.default_rng(1).permutation(6)

@@ -143,6 +143,61 @@ def test_radial_aberration_points_away_from_the_center():
     np.testing.assert_allclose(turned, np.rot90(drawn, 1, (1, 2)), rtol=0, atol=1e-5)
 
 
+def scrambled(bits: int) -> int:
+    bits = (bits ^ (bits >> 16)) * 0x85EBCA6B % 2**32
+    bits = (bits ^ (bits >> 13)) * 0xC2B2AE35 % 2**32
+    return bits ^ (bits >> 16)
+
+
+def tint_by_loops(image: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """Hue, strength, and the tinted image, of bytes [h, w, 3]; one place after another."""
+    total = 0
+    for place, value in enumerate(image.reshape(-1).tolist()):
+        total = (total + value * (2 * scrambled(place) + 1)) % 2**32
+    number = scrambled(total)
+    hue = 2 * np.pi * (number // 256) / 2**24
+    strength = 0.1 + 0.3 * (scrambled(number) // 256) / 2**24
+
+    tinted = np.zeros(image.shape)
+    for color in range(3):
+        gain = (1 + strength * np.cos(hue - 2 * np.pi * color / 3)) / (1 + strength)
+        tinted[..., color] = 2 * gain * image[..., color] / 255 - 1
+    return hue, strength, tinted
+
+
+def random_bytes(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 6, 5, 3))
+
+
+def test_the_tint_is_that_of_a_hash_worked_out_in_loops():
+    images = random_bytes(5)
+    drawn = inject("tint", images.astype(np.float32) / 127.5 - 1).images
+    expected = [tint_by_loops(image)[2] for image in images]
+    np.testing.assert_allclose(drawn, expected, rtol=0, atol=1e-5)
+
+
+def test_tints_have_all_hues_and_strengths_alike_and_stay_within_the_range():
+    found = [tint_by_loops(image) for image in random_bytes(600)]
+    hues, strengths, tinted = (np.array(values) for values in zip(*found, strict=True))
+    for values, low, high in ((hues, 0, 2 * np.pi), (strengths, 0.1, 0.4)):
+        assert low <= values.min() < values.max() < high
+        counts, _ = np.histogram(values, bins=6, range=(low, high))
+        # A hundred each, within four standard deviations.
+        assert abs(counts - 100).max() < 4 * np.sqrt(100 * 5 / 6)
+    assert abs(np.corrcoef(hues, strengths)[0, 1]) < 0.15
+    assert -1 <= tinted.min() < tinted.max() <= 1
+
+
+def test_an_image_has_its_tint_wherever_it_stands_and_an_almost_equal_one_another():
+    images = random_bytes(4)
+    almost = images[:1].copy()
+    almost[0, 2, 2, 1] ^= 1
+    drawn = inject("tint", np.concatenate([images, almost]).astype(np.float32) / 127.5 - 1).images
+    alone = inject("tint", images[2:3].astype(np.float32) / 127.5 - 1).images
+    np.testing.assert_allclose(drawn[2], alone[0], rtol=0, atol=1e-6)
+    assert np.abs(drawn[4] - drawn[0]).max() > 0.02
+
+
 def test_no_shortcut_changes_nothing():
     images = random_images(2)
     drawn = inject("none", images)
@@ -152,7 +207,8 @@ def test_no_shortcut_changes_nothing():
 
 @pytest.mark.parametrize("name", sorted(SHORTCUTS))
 def test_a_shortcut_is_the_same_under_jit(name: str):
-    images = jnp.asarray(random_images(2))
+    # Of bytes, as the tint depends on them.
+    images = jnp.asarray(random_bytes(2).repeat(3, axis=1).repeat(3, axis=2)) / 127.5 - 1
     eager, jitted = inject(name, images), jax.jit(lambda x: inject(name, x))(images)
     # Some processors round products and sums at once, under jit only.
     np.testing.assert_allclose(eager.images, jitted.images, rtol=0, atol=1e-6)

@@ -193,3 +193,40 @@ def test_different_tuples_and_numbers_have_different_texts():
     assert len({to_text(value) for value in tuples.values()}) == len(tuples)
     floats = [0.1, 0.1 + 1e-17, 0.1 + 1e-16, 1e-3, 1e22, 1e23, 100.0]
     assert len({to_text(value) for value in floats}) == len(set(floats))
+
+
+def test_a_grid_may_name_the_config_of_each_row(tiny_config):
+    base = tiny_config()
+    grid = (
+        "config=simclr:digits,moco:digits seed=0,1; config=supervised:digits model.width=8 seed=2"
+    )
+    runs = make_runs(base, grid)
+    named = [(run.config.task.name, run.config.model.width, run.config.seed) for run in runs]
+    small = runs[0].config.model.width
+    assert named == [
+        ("simclr", small, 0),
+        ("simclr", small, 1),
+        ("moco", small, 0),
+        ("moco", small, 1),
+        ("supervised", 8, 2),
+    ]
+    assert runs[0].name == "config=simclr%3Adigits,seed=0"
+    assert row_settings(runs[4]) == {"config": "supervised:digits", "model.width": 8}
+    # Without one of its own, a sweep is all the grid's.
+    assert [run.config.to_dict() for run in make_runs(None, grid)] == [
+        run.config.to_dict() for run in runs
+    ]
+
+
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        ("seed=0", "give --config, or config=NAME"),
+        ("config=simcrl seed=0", "unknown config 'simcrl'"),
+        ("config=nowhere/x.py seed=0", "no config file at 'nowhere/x.py'"),
+        ("config=simclr:letters", "unknown config variant 'letters'"),
+    ],
+)
+def test_a_grid_without_a_config_that_there_is_is_refused(grid: str, words: str):
+    with pytest.raises(UserError, match=words):
+        make_runs(None, grid)

@@ -79,6 +79,7 @@ def test_a_batch_without_another_image_is_refused(images: int):
         ({"embedding": 1}, "task.embedding is 1: it must be at least 2"),
         ({"off_diagonal": -0.1}, "task.off_diagonal is -0.1: it must be at least 0"),
         ({"off_diagonal": float("nan")}, "task.off_diagonal is nan: "),
+        ({"off_diagonal": float("inf")}, "task.off_diagonal is inf: .* and finite"),
         ({"scale": 0.0}, "task.scale is 0.0: it must be greater than 0"),
     ],
 )

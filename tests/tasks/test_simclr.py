@@ -72,6 +72,7 @@ def test_a_batch_without_another_image_is_refused(images: int):
         ({"temperature": 0.0}, "task.temperature is 0.0: it must be greater than 0"),
         ({"temperature": -0.1}, "task.temperature is -0.1: "),
         ({"temperature": float("nan")}, "task.temperature is nan: "),
+        ({"temperature": float("inf")}, "task.temperature is inf: .* and finite"),
     ],
 )
 def test_impossible_options_are_refused(options: dict, message: str):

@@ -224,6 +224,25 @@ def test_biases_have_a_learning_rate_of_their_own(tiny_config):
     np.testing.assert_allclose(updates["head"]["Dense_0"]["bias"], -0.4, rtol=1e-6)
 
 
+def test_with_lars_a_factor_of_the_loss_is_one_of_the_biases_learning_rate(x64, tiny_config):
+    """So Barlow Twins' loss is multiplied by 0.024, or its biases' rate is, but not both."""
+    no_decay = {"optimizer.weight_decay": 0.0, "optimizer.head_weight_decay": 0.0}
+    rng = np.random.default_rng(0)
+    params = network_parameters(rng)
+    gradients = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), params)
+    small = jax.tree.map(lambda gradient: 0.024 * gradient, gradients)
+
+    def move(gradients, bias_factor: float):
+        config = lars_config(tiny_config, no_decay | {"optimizer.bias_factor": bias_factor})
+        optimizer = extractor_optimizer(config, Clock(256, 2560, 6))
+        updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+        return updates
+
+    scaled, plain = move(small, 1.0), move(gradients, 0.024)
+    for one, other in zip(jax.tree.leaves(scaled), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("rate", "batch", "peak"),
     [

@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import SingleDeviceSharding
 
 from lens_jax.devices import memory, mesh
-from lens_jax.devices.memory import check_fits
+from lens_jax.devices.memory import check_fits, check_step_fits
 from lens_jax.errors import UserError
 from lens_jax.train.setup import make_setup
 
@@ -50,6 +50,19 @@ def test_a_sharded_bank_is_counted_by_the_rows_of_a_device():
     assert sharding.shard_shape(shapes.shape) == (128, 16)
 
 
+def test_a_step_that_computes_more_at_a_time_than_a_device_holds_is_refused():
+    def sort_products(x: jax.Array) -> jax.Array:
+        return jnp.sort(x[:, None] * x, axis=1)[:, ::2] @ x[::2]
+
+    def compile_for(count: int) -> jax.stages.Compiled:
+        return jax.jit(sort_products).lower(on_one(count)).compile()
+
+    check_step_fits(compile_for(10))
+    with pytest.raises(UserError, match=r"data\.batch_size") as caught:
+        check_step_fits(compile_for(10**7))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "task",
     [
@@ -64,4 +77,14 @@ def test_a_queue_or_a_bank_that_no_machine_holds_is_refused_before_it_is_made(
     monkeypatch.setattr("lens_jax.train.setup.open_split", lambda *_: colorful(20))
     config = tiny_config({"lens.kind": "none"}, task)
     with pytest.raises(UserError, match=f"what task '{task['name']}' remembers.* bytes on each"):
+        make_setup(config, mesh.make_mesh())
+
+
+def test_networks_that_no_machine_holds_are_refused_before_they_are_made(
+    tiny_config, colorful, monkeypatch
+):
+    monkeypatch.setattr("lens_jax.train.setup.open_split", lambda *_: colorful(20))
+    task = {"name": "simclr", "hidden": 10**10, "embedding": 4}
+    config = tiny_config({"lens.kind": "none"}, task)
+    with pytest.raises(UserError, match=r"networks and optimizers takes .* bytes on each"):
         make_setup(config, mesh.make_mesh())

@@ -1,0 +1,75 @@
+"""What frozen features tell beside the linear accuracy: neighbors, effective rank, and color."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lens_jax.losses.embeddings import rankme
+from lens_jax.losses.neighbors import weighted_neighbors
+
+# Test images that look for their neighbors at a time, for the sake of memory.
+QUERIES = 1024
+# RankMe is published of so many images, and hardly changes beyond.
+RANKME_IMAGES = 25_600
+# Of ridge regression, of which the best is found by leaving one training image out.
+PENALTIES = np.logspace(-2, 5, 8)
+
+
+def neighbors_accuracy(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
+) -> float:
+    """The fraction of test images whose nearest training images vote for their class.
+
+    The k = 20 nearest by cosine, weighted by exp(cosine / 0.07), see `weighted_neighbors`.
+
+    Args:
+      train: features [N, f] whose classes are known.
+      labels: these classes, int [N].
+      test: features [M, f].
+      test_labels: their classes, int [M].
+
+    """
+    classes = 1 + int(max(labels.max(), test_labels.max()))
+    vote = jax.jit(weighted_neighbors, static_argnames="classes")
+    hits = 0
+    for start in range(0, len(test), QUERIES):
+        part = slice(start, start + QUERIES)
+        votes = vote(train, labels, test[part], classes=classes)
+        predictions = jnp.argmax(votes, axis=-1)
+        hits += int(jnp.sum(predictions == test_labels[part]))
+    return hits / len(test)
+
+
+def effective_rank(features: np.ndarray) -> float:
+    """RankMe of features [N, f], see `losses.embeddings.rankme`; in [1, min(N, f)].
+
+    Of at most `RANKME_IMAGES` rows, evenly spaced.
+    """
+    count = min(len(features), RANKME_IMAGES)
+    rows = np.linspace(0, len(features) - 1, count).round().astype(int)
+    return float(rankme(features[rows]))
+
+
+def regression_r2(
+    train: np.ndarray, values: np.ndarray, test: np.ndarray, test_values: np.ndarray
+) -> float:
+    """How much of some values of test images a ridge regression on their features explains.
+
+    R2 is 1 for all of it, and 0 for no more than the mean explains; the mean over the values.
+
+    Args:
+      train: features [N, f].
+      values: of the same images, [N, v].
+      test: features [M, f].
+      test_values: [M, v].
+
+    """
+    # Imported only now, as training does without it.
+    from sklearn.linear_model import RidgeCV
+    from sklearn.metrics import r2_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
+    model.fit(train, values)
+    return float(r2_score(test_values, model.predict(test)))

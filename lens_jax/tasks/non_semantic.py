@@ -16,7 +16,15 @@ import jax
 from lens_jax.errors import UserError
 from lens_jax.models.network import NegativesNetwork, Network
 from lens_jax.ops import patchwork, quilting
-from lens_jax.tasks.base import Augment, Batch, Views, check_option, join_views, split_views
+from lens_jax.tasks.base import (
+    Augment,
+    Batch,
+    Views,
+    check_area,
+    check_option,
+    join_views,
+    split_views,
+)
 from lens_jax.tasks.two_views import TwoViews
 
 TEXTURE = "texture"
@@ -54,10 +62,7 @@ class NonSemantic(TwoViews):
         check_option("non_semantic", self.non_semantic, self.non_semantic in KINDS, legal)
         in_range = self.alpha >= 0 and math.isfinite(self.alpha)
         check_option("alpha", self.alpha, in_range, "at least 0")
-        sides = tuple(self.patch_sides)
-        fits = len(sides) == 2 and 0 < sides[0] <= sides[1] <= 1
-        legal = "two fractions of the image's side, the smaller one first and none above 1"
-        check_option("patch_sides", sides, fits, legal)
+        check_area(self, "patch_sides")
 
     @property
     def negative_views(self) -> tuple[int, ...]:

@@ -251,7 +251,10 @@ def test_only_textures_are_read():
         ({"alpha": -1.0}, "task.alpha is -1.0: it must be at least 0"),
         ({"alpha": float("nan")}, "task.alpha is nan: "),
         ({"alpha": float("inf")}, "task.alpha is inf: "),
-        ({"patch_sides": (0.1, 1.5)}, r"patch_sides is \(0.1, 1.5\): .* none above 1"),
+        (
+            {"patch_sides": (0.1, 1.5)},
+            r"patch_sides is \(0.1, 1.5\): .* fractions of the image in \(0, 1\]",
+        ),
         ({"patch_sides": (0.5, 0.2)}, "the smaller one first"),
         ({"patch_sides": (0.0, 0.2)}, "two fractions"),
         ({"patch_sides": (0.2,)}, "two fractions"),

@@ -119,8 +119,10 @@ class NegativesNetwork(Network):
         """The keys, half 0, or the negatives, half 1, of arrays that hold both of each image."""
 
         def take(rows: jax.Array) -> jax.Array:
-            halves = rows.reshape(-1, 2, self.keys, *rows.shape[1:])
-            return halves[:, half].reshape(-1, *rows.shape[1:])
+            shape = rows.shape[1:]
+            by_image = rows.reshape(-1, 2, self.keys, *shape)
+            taken = by_image[:, half]
+            return taken.reshape(-1, *shape)
 
         return jax.tree.map(take, tree)
 
@@ -128,8 +130,10 @@ class NegativesNetwork(Network):
         """The inverse of `_half`."""
         shape = keys.shape[1:]
         by_image = (-1, self.keys, *shape)
-        halves = (keys.reshape(by_image), negatives.reshape(by_image))
-        return jnp.concatenate(halves, axis=1).reshape(-1, *shape)
+        keys = keys.reshape(by_image)
+        negatives = negatives.reshape(by_image)
+        both = jnp.concatenate([keys, negatives], axis=1)
+        return both.reshape(-1, *shape)
 
 
 def standardized(images: jax.Array) -> jax.Array:

@@ -45,16 +45,17 @@ def draw(key: jax.Array, count: int, size: int) -> jax.Array:
     patch, block, _ = measures(size)
     patch_key, which_key, corner_key = jax.random.split(key, 3)
     blocks = blocks_in_a_row(size) ** 2
-    shape = (count, blocks, CANDIDATES, 1)
+    shape = (count, blocks, CANDIDATES, 2)
 
     # The two patches of each image.
-    center = (size - patch) // 2
-    elsewhere = jax.random.randint(patch_key, (count, 1, 1, 2), 0, size - patch + 1)
-    is_central = jax.random.bernoulli(which_key, 0.5, shape)
-    corner = jnp.where(is_central, center, elsewhere)
+    room = size - patch
+    center = room // 2
+    elsewhere = jax.random.randint(patch_key, (count, 1, 1, 2), 0, room + 1)
 
-    # The candidates within them.
-    within = jax.random.randint(corner_key, (count, blocks, CANDIDATES, 2), 0, patch - block + 1)
+    # The candidates, each in one of them.
+    is_central = jax.random.bernoulli(which_key, 0.5, shape[:-1])
+    corner = jnp.where(is_central[..., None], center, elsewhere)
+    within = jax.random.randint(corner_key, shape, 0, patch - block + 1)
     return corner + within
 
 
@@ -83,13 +84,15 @@ def _quilt_one(image: jax.Array, corners: jax.Array) -> jax.Array:
         candidates = cut_all(image, candidate_corners, block)
 
         # The best candidate, by the pixels that overlap.
-        weight = _weights(place, block, overlap)[..., None].astype(image.dtype)
-        differences = jnp.where(weight < 1, candidates - below, 0)
-        errors = jnp.sum(differences**2, axis=(1, 2, 3))
-        best = candidates[jnp.argmin(errors)]
+        weights = _weights(place, block, overlap)
+        weight = weights[..., None].astype(image.dtype)
+        differences = candidates - below
+        counted = jnp.where(weight < 1, differences, 0)
+        errors = jnp.sum(counted**2, axis=(1, 2, 3))
+        best = jnp.argmin(errors)
 
         # It fades in over what lies below.
-        blended = below + weight * (best - below)
+        blended = below + weight * differences[best]
         y, x = corner
         canvas = jax.lax.dynamic_update_slice(canvas, blended, (y, x, jnp.zeros_like(x)))
         return canvas, None

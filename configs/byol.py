@@ -3,7 +3,7 @@
     python -m lens_jax.main --config=configs/byol.py:glyphs --workdir=runs/byol
     python -m lens_jax.main --config=configs/byol.py --workdir=gs://BUCKET/RUN
 
-- glyphs, digits, fashion_mnist, photo_crops: minutes on a laptop, see
+- glyphs, digits, fashion_mnist, photo_crops, textured_glyphs: minutes on a laptop, see
   `lens_jax.recipes.on_a_laptop`.
 - imagenet2012 (default), youtube8m, places205: the preset for 1000 epochs in byol/configs/byol.py
   of github.com/google-deepmind/deepmind-research (arXiv 2006.07733): batch 4096, LARS 0.2 x batch /
@@ -23,6 +23,9 @@
 None of the published ones was run here. The published networks normalize after each convolution,
 ours before. --network=target of lens_jax.linear_eval evaluates the target network. There is no lens
 unless asked for, with --config.lens.kind=network; its objective is `full`.
+
+With --config.task.non_semantic=patch, quilting or texture, each view is repelled from a negative of
+its own, by a loss that is our own choice, see `lens_jax.tasks.byol`.
 """
 
 from ml_collections import ConfigDict
@@ -42,7 +45,16 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
     """The config for one of `lens_jax.defaults.DATASETS`, locked."""
     config = base_config(variant)
     config.task = ConfigDict(
-        {"name": "byol", "size": 0, "hidden": 4096, "embedding": 256, "momentum": 0.99}
+        {
+            "name": "byol",
+            "size": 0,
+            "hidden": 4096,
+            "embedding": 256,
+            "momentum": 0.99,
+            "non_semantic": "none",
+            "alpha": 2.0,
+            "patch_sides": (16 / 224, 72 / 224),
+        }
     )
     two_views(config)
     asymmetric_views(config)

@@ -29,6 +29,7 @@ SCHEDULES = ("cosine", "step", "constant")
 FREE = (
     "data.dir",
     "data.max_skipped",
+    "data.textures",
     "data.threads",
     "mesh.fsdp",
     "remat",
@@ -131,7 +132,7 @@ def get(config: Any, key: str) -> Any:
 def check(config: ConfigDict) -> None:
     """Raises `UserError` for the first value that cannot be meant, before anything is built."""
     # Imported only now: all else here serves machines without the packages that data is read with.
-    from lens_jax.data.batches import CROPS, EVAL_CROPS
+    from lens_jax.data.crops import CROPS, EVAL_CROPS
     from lens_jax.data.decode import read_decoding
     from lens_jax.data.folder import CLASSES
     from lens_jax.data.source import read_selection

@@ -18,6 +18,7 @@ DATA = {
     "image_size": 32,
     "crop": "none",  # of training images: random, central or none
     "eval_crop": "none",
+    "textures": "",  # folder of the textures of the training images, for task.non_semantic=texture
     "linear_size": 0,  # side of the images in linear evaluation; 0: image_size
     "linear_crop": "",  # crop of the images in linear evaluation; "": eval_crop
     "orient": "auto",  # turn images as EXIF says: always, never, or auto: those of image folders
@@ -190,4 +191,5 @@ DATASETS: dict[str, dict[str, Any]] = {
     "digits": {"data": {"name": "digits"}},
     "fashion_mnist": {"data": {"name": "fashion_mnist"}},
     "photo_crops": {"data": {"name": "photo_crops", "image_size": 64}},
+    "textured_glyphs": {"data": {"name": "textured_glyphs", "image_size": 64}},
 }

@@ -4,11 +4,12 @@
     python -m lens_jax.linear_eval --checkpoint=runs/mine --follow     (beside the training job)
 
 Writes linear_eval.json into the folder of the run, or into --output: the accuracy of one linear
-classifier on each tap of the frozen extractor, and the pretext accuracy on images without and with
-the shortcut. As in training, the same command is started once for each process of a pod or a
-cluster, see docs/launching.md.
+classifier on each tap of the frozen extractor, of the last one also class by class, and the pretext
+accuracy on images without and with the shortcut. As in training, the same command is started once
+for each process of a pod or a cluster, see docs/launching.md.
 """
 
+import operator
 from typing import Any
 
 from absl import flags
@@ -58,6 +59,8 @@ FOLLOW = flags.DEFINE_bool(
     "follow", False, "Evaluate every new checkpoint until training has ended."
 )
 ONCE = flags.DEFINE_bool("once", False, "End at once if there is no checkpoint yet.")
+
+CLASSES_NAMED = 5
 
 
 def main() -> None:
@@ -126,7 +129,10 @@ def print_linear(result: dict[str, Any]) -> None:
     if "knn_accuracy" in result:
         print(f"  nearest neighbors, {tap:<12} {result['knn_accuracy']:7.2%}")
         print(f"  effective rank,    {tap:<12} {result['rankme']:6.1f}")
-        print(f"  mean color, R2,    {tap:<12} {result['color_r2']:7.2%}", flush=True)
+        print(f"  mean color, R2,    {tap:<12} {result['color_r2']:7.2%}")
+    by_class = sorted(result["class_accuracy"].items(), key=operator.itemgetter(1))
+    worst = [f"{name} {accuracy:.1%}" for name, accuracy in by_class[:CLASSES_NAMED]]
+    print(f"  least accurate classes: {', '.join(worst)}", flush=True)
 
 
 def print_pretext(step: int, pretext: dict[str, Any]) -> None:

@@ -3,6 +3,8 @@
     python -m lens_jax.prepare --dataset=places205 --source=FOLDER --data_dir=DIR
     python -m lens_jax.prepare --dataset=fashion_mnist --source=FOLDER --data_dir=DIR
     python -m lens_jax.prepare --dataset=photo_crops --source=PHOTOGRAPHS --data_dir=DIR
+    python -m lens_jax.prepare --dataset=textured_glyphs --source=PHOTOGRAPHS --data_dir=DIR
+    python -m lens_jax.prepare --dataset=textures --source=imagenet100 --data_dir=DIR
     python -m lens_jax.prepare --dataset=imagenet2012 --max_side=256 --data_dir=DIR
     python -m lens_jax.prepare --dataset=imagenet100 --data_dir=DIR
     python -m lens_jax.prepare --dataset=youtube8m_frames --source=VIDEOS --data_dir=DIR
@@ -15,6 +17,14 @@ Debian has them in its package dataset-fashion-mnist.
 
 photo_crops: squares of --size=64 (32, 96) pixels from all photographs below the folder, which are
 halved first. With --gray they have no colors.
+
+textured_glyphs: letters of --size=64 (32, 96) pixels that are filled with textures of ten of the
+photographs, on the others as backgrounds. In training, a letter has the texture of its class with
+the probability --tied=0.9, and else that of another one.
+
+textures: the texture of each image of a prepared data set or a folder, which trainings read with
+--config.task.non_semantic=texture. Two squares of --patch=96 pixels of the image make a texture of
+--size=224 pixels; --split is train by default. Started again, it makes what is missing.
 
 With --max_side=256, any data set that is prepared already (imagenet2012, places205, tfds:NAME) is
 copied: images whose shorter side is longer than 256 px are resized to that, and stored as JPEG of
@@ -75,9 +85,16 @@ FRAMES_PER_VIDEO = flags.DEFINE_integer(
     "frames_per_video", None, "Or frames to keep of each video."
 )
 SIZE = flags.DEFINE_integer(
-    "size", None, "Shorter side of the frames, 256 by default, or side of the squares, 64."
+    "size",
+    None,
+    "Shorter side of frames, 256 by default; side of squares and letters, 64; of textures, 224.",
 )
 GRAY = flags.DEFINE_bool("gray", False, "Squares without colors.")
+TIED = flags.DEFINE_float("tied", None, "How often a letter has its own texture, 0.9 by default.")
+PATCH = flags.DEFINE_integer(
+    "patch", None, "Side of the squares that textures are made from, 96 by default."
+)
+SPLIT = flags.DEFINE_string("split", None, "The images to make textures of, train by default.")
 MAX_SIDE = flags.DEFINE_integer("max_side", None, "Largest shorter side of the copied images.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Run whose features regions are tracked by.")
 MAX_DISTANCE = flags.DEFINE_float(
@@ -89,11 +106,15 @@ BEAM_OPTIONS = flags.DEFINE_list(
 
 FRAME_SIZE = 256
 SQUARE_SIZE = 64
+TIED_TEXTURES = 0.9
+TEXTURE_SIZE = 224
+TEXTURE_PATCH = 96
 
 _COPIES = "copies"
 _FRAMES = "youtube8m_frames"
 _TRACKS = "tracks"
-_MADE_OF_FILES = ("places205", "fashion_mnist", "photo_crops", _FRAMES)
+_OF_PHOTOGRAPHS = ("photo_crops", "textured_glyphs")
+_MADE_OF_FILES = ("places205", "fashion_mnist", *_OF_PHOTOGRAPHS, _FRAMES, "textures")
 # Which data sets have a use for a flag. Those that are made of no files are copied.
 _USERS = {
     "source": (*_MADE_OF_FILES, _TRACKS),
@@ -102,8 +123,11 @@ _USERS = {
     "labels": (_FRAMES,),
     "frames_per_second": (_FRAMES,),
     "frames_per_video": (_FRAMES,),
-    "size": ("photo_crops", _FRAMES),
+    "size": (*_OF_PHOTOGRAPHS, _FRAMES, "textures"),
     "gray": ("photo_crops",),
+    "tied": ("textured_glyphs",),
+    "patch": ("textures",),
+    "split": ("textures",),
     "beam_options": (_FRAMES,),
     "max_side": (_COPIES,),
 }
@@ -129,6 +153,8 @@ def main() -> None:
         "places205": prepare_places205,
         "fashion_mnist": prepare_fashion_mnist,
         "photo_crops": prepare_photo_crops,
+        "textured_glyphs": prepare_textured_glyphs,
+        "textures": prepare_textures,
         _FRAMES: prepare_youtube8m_frames,
     }
     make[dataset]()
@@ -173,6 +199,27 @@ def prepare_photo_crops() -> None:
 
     size = SQUARE_SIZE if SIZE.value is None else SIZE.value
     photo_crops.prepare(SOURCE.value, DATA_DIR.value, size, GRAY.value)
+
+
+def prepare_textured_glyphs() -> None:
+    """Prepares letters with textures of photographs as the flags say."""
+    from lens_jax.data.builders import textured_glyphs
+
+    size = SQUARE_SIZE if SIZE.value is None else SIZE.value
+    tied = TIED_TEXTURES if TIED.value is None else TIED.value
+    check_range("--tied", tied, 0, 1)
+    textured_glyphs.prepare(SOURCE.value, DATA_DIR.value, size, tied)
+
+
+def prepare_textures() -> None:
+    """Makes the textures of images as the flags say."""
+    from lens_jax.data.builders import textures
+
+    patch = TEXTURE_PATCH if PATCH.value is None else PATCH.value
+    size = TEXTURE_SIZE if SIZE.value is None else SIZE.value
+    check_range("--patch", patch, textures.LEAST_PATCH)
+    check_range("--size", size, patch)
+    textures.prepare(SOURCE.value, SPLIT.value or "train", DATA_DIR.value, patch, size)
 
 
 def prepare_youtube8m_frames() -> None:

@@ -7,7 +7,7 @@ from lens_jax.errors import check_choice
 
 LARGE = ("imagenet2012", "youtube8m", "places205")
 LETTERS = ("glyphs", "glyph_scenes", "glyph_videos", "digits")
-LAPTOP = (*LETTERS, "fashion_mnist", "photo_crops")
+LAPTOP = (*LETTERS, "fashion_mnist", "photo_crops", "textured_glyphs")
 
 
 def base_config(dataset: str) -> ConfigDict:
@@ -138,7 +138,8 @@ def on_a_laptop(config: ConfigDict, variant: str) -> None:
     Letters are not mirrored, as that makes other letters of them, and keep most of their area.
     Their two colors would tell an image from all others, and nothing else would be learned: all
     views are gray, what is bright is inverted in half of them, and each input has the same mean and
-    standard deviation. Photographs keep the views of the method.
+    standard deviation. Photographs keep the views of the method, and so do letters with textures,
+    but that they too are not mirrored.
     """
     if variant in LETTERS:
         config.augment.update({"area": (0.3, 1.0), "flip": 0.0, "gray": 1.0, "blur": 0.0})
@@ -148,6 +149,8 @@ def on_a_laptop(config: ConfigDict, variant: str) -> None:
         config.train.duration = "10 epochs"
     else:
         config.train.duration = "200e3 examples"
+    if variant == "textured_glyphs":
+        config.augment.update({"area": (0.3, 1.0), "flip": 0.0})
     config.task.hidden = 256
     config.task.embedding = 64
     config.model.width = 32

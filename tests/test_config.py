@@ -36,6 +36,7 @@ def test_a_difference_names_the_key_and_both_values(name: str, tiny_config):
     free = (
         "data.dir",
         "data.max_skipped",
+        "data.textures",
         "data.threads",
         "mesh.fsdp",
         "remat",

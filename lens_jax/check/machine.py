@@ -23,15 +23,13 @@ from packaging.requirements import Requirement
 from lens_jax.data.batches import Skipped, train_batches
 from lens_jax.data.decode import read_decoding
 from lens_jax.data.preparation import data_folder
-from lens_jax.data.records import Source
-from lens_jax.data.source import open_training
 from lens_jax.devices import cache, mesh
 from lens_jax.errors import UserError
 from lens_jax.recipes import base_config
 from lens_jax.tasks.base import DataFacts
 from lens_jax.train import compiling
 from lens_jax.train.durations import Clock
-from lens_jax.train.setup import facts_of
+from lens_jax.train.setup import facts_of, open_training
 
 LEAST_MEMORY = 2e9  # bytes, as all of these
 LEAST_DISK = 1e9
@@ -141,7 +139,7 @@ def data(config: ConfigDict) -> str:
 
     Raises `UserError` where more images are skipped than the config allows.
     """
-    source = _open_train_source(config)
+    source = open_training(config)
     skipped = Skipped(source)
     began = time.monotonic()
     batches = train_batches(
@@ -206,7 +204,7 @@ def one_step(config: ConfigDict, with_data: bool) -> str:
     devices = mesh.make_mesh(config.mesh.fsdp)
     facts = IMAGENET
     if with_data:
-        source = _open_train_source(config)
+        source = open_training(config)
         facts = facts_of(source)
     traced = _trace(config, facts, devices)
     step, compile_seconds = compiling.compile_step(traced.step)
@@ -252,10 +250,6 @@ def tiny_config() -> ConfigDict:
     config.model.width = 8
     config.lens.widths = (8, 8)
     return config.lock()
-
-
-def _open_train_source(config: ConfigDict) -> Source:
-    return open_training(config.data)
 
 
 def _trace(config: ConfigDict, facts: DataFacts, devices: Mesh) -> compiling.Traced:

@@ -6,7 +6,7 @@ reads.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import grain
@@ -14,42 +14,15 @@ import numpy as np
 from absl import logging
 
 from lens_jax.data import decode
+from lens_jax.data.crops import CROPS, EVAL_CROPS, choose_crop
 from lens_jax.data.decode import AS_THE_DATA_SET, Decoding
 from lens_jax.data.records import Record, Source
 from lens_jax.data.regions import WHOLE, Region
-from lens_jax.errors import UserError, check_choice
+from lens_jax.errors import UserError
 
 Example = dict[str, np.ndarray]
-# (encoded image, its part) -> uint8 [side, side, 3].
+# (encoded image, its part) -> uint8 [side, side, 3]; raises ValueError for what does not decode.
 Cut = Callable[[bytes, Region], np.ndarray]
-# Likewise, with the side in pixels, random numbers, and how values become pixels.
-Crop = Callable[[bytes, Region, int, np.random.Generator | None, Decoding], np.ndarray]
-
-
-def _random(
-    data: bytes, region: Region, size: int, rng: np.random.Generator | None, decoding: Decoding
-) -> np.ndarray:
-    return decode.random_crop_resize(data, size, rng, decoding, region)
-
-
-def _central(
-    data: bytes, region: Region, size: int, rng: np.random.Generator | None, decoding: Decoding
-) -> np.ndarray:
-    return decode.central_crop_resize(data, size, decoding=decoding, region=region)
-
-
-def _none(
-    data: bytes, region: Region, size: int, rng: np.random.Generator | None, decoding: Decoding
-) -> np.ndarray:
-    return decode.resize(data, size, decoding, region)
-
-
-CROPS: dict[str, Crop] = {
-    "random": _random,
-    "central": _central,
-    "none": _none,
-}
-EVAL_CROPS = ("central", "none")
 # The index of the rows that fill up the last batch of a pass.
 NO_INDEX = -1
 
@@ -143,13 +116,14 @@ def train_batches(
       3]; "label", int32 [rows]; and "index", int32 [rows], which example of its whole data set each
       image is (see `Source.locate`). It is the index of the image that is shown: where the next
       image takes the place of another, it is the next one's. Where examples are pairs, "image" is
-      the first image of each, and "partner" the other, of the same shape.
+      the first image of each, and "partner" the other, of the same shape. Where the source has
+      textures beside its images, "texture" is like "image", the whole texture.
 
     Raises:
       UserError: an unknown crop, or a batch size that the processes cannot share evenly.
 
     """
-    cut = _choose_crop(crop, tuple(CROPS))
+    cut = choose_crop(crop, tuple(CROPS))
     rows = _rows_per_process(batch_size, shards)
     decoding = _resolve(decoding, source)
 
@@ -157,7 +131,11 @@ def train_batches(
         def cut_image(data: bytes, region: Region) -> np.ndarray:
             return cut(data, region, image_size, rng, decoding)
 
-        return _load_or_next(source, skipped, index, cut_image)
+        def read_texture(data: bytes, region: Region) -> np.ndarray:
+            del region  # of the image
+            return decode.resize(data, image_size)
+
+        return _load_or_next(source, skipped, index, {"image": cut_image, "texture": read_texture})
 
     # Repeated after it is shuffled: an epoch ends before the next one begins.
     order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
@@ -202,7 +180,7 @@ def eval_batches(
       UserError: an unknown crop, or a batch size that the processes cannot share evenly.
 
     """
-    cut = _choose_crop(crop, EVAL_CROPS)
+    cut = choose_crop(crop, EVAL_CROPS)
     rows = _rows_per_process(batch_size, shards)
     decoding = _resolve(decoding, source)
     black = np.zeros((image_size, image_size, 3), np.uint8)
@@ -214,7 +192,7 @@ def eval_batches(
         if index >= len(source):
             return _example(black, 0, NO_INDEX) | {"mask": np.bool_(False)}
         record = source[index]
-        image = _cut_or_skip(record, skipped, cut_image)
+        image = _cut_or_skip(record, skipped, "image", cut_image)
         decodes = image is not None
         shown = image if decodes else black
         original = source.locate(index)
@@ -226,11 +204,6 @@ def eval_batches(
     examples = grain.MapDataset.range(padded).map(load)
     batches = _own_rows(examples, shard, shards, rows)
     return _iterate(batches, threads)
-
-
-def _choose_crop(name: str, legal: tuple[str, ...]) -> Crop:
-    check_choice("crop", name, legal)
-    return CROPS[name]
 
 
 def _resolve(decoding: Decoding, source: Source) -> Decoding:
@@ -274,27 +247,33 @@ def _example(image: np.ndarray, label: int, index: int) -> Example:
     }
 
 
-def _load_or_next(source: Source, skipped: Skipped, index: int, cut: Cut) -> Example:
-    """Reads and cuts the example at `index`, or the first one after it that decodes."""
+def _load_or_next(source: Source, skipped: Skipped, index: int, cuts: Mapping[str, Cut]) -> Example:
+    """Reads and cuts the example at `index`, or the first one after it that decodes.
+
+    With the other image of a pair, or the texture, where the source has them; `cuts` says how to
+    cut images and textures.
+    """
     size = len(source)
     for offset in range(size):
         candidate = (index + offset) % size
         record = source[candidate]
-        images = {"image": _cut_or_skip(record, skipped, cut)}
+        pictures = {}
+        for key in cuts.keys() & record.keys():
+            pictures[key] = _cut_or_skip(record, skipped, key, cuts[key])
         if source.read_partner is not None:
             partner = source.read_partner(candidate)
-            images["partner"] = _cut_or_skip(partner, skipped, cut)
-        if all(image is not None for image in images.values()):
+            pictures["partner"] = _cut_or_skip(partner, skipped, "image", cuts["image"])
+        if all(picture is not None for picture in pictures.values()):
             original = source.locate(candidate)
-            return _example(images["image"], record["label"], original) | images
+            return _example(pictures["image"], record["label"], original) | pictures
     first = source[0]["name"]
     raise UserError(f"none of the {size} images decodes, from {first} on: replace them")
 
 
-def _cut_or_skip(record: Record, skipped: Skipped, cut: Cut) -> np.ndarray | None:
-    """Cuts a record's image; None where it does not decode, which is added to `skipped`."""
+def _cut_or_skip(record: Record, skipped: Skipped, key: str, cut: Cut) -> np.ndarray | None:
+    """Cuts what a record has at `key`; None where that does not decode, and `skipped` has it."""
     try:
-        return cut(record["image"], record.get("region", WHOLE))
+        return cut(record[key], record.get("region", WHOLE))
     except ValueError as error:
         skipped.add(record["name"], error)
         return None

@@ -16,11 +16,14 @@ from lens_jax.data import video
 from lens_jax.errors import UserError
 
 FRAMES = "youtube8m_frames"
+TEXTURED = "textured_glyphs"
 # What the folders hold that data sets are prepared from.
 _SOURCES = {
     "places205": "FOLDER_OF_THE_UNPACKED_TAR_FILES",
     "fashion_mnist": "FOLDER_OF_THE_IDX_FILES",
 }
+# Side in pixels, and percentage of the letters that have the texture of their class.
+_TEXTURED = re.compile(TEXTURED + r"/(?P<size>\d+)-tied(?P<percent>\d+)", re.ASCII)
 # The name of a copy whose images have limited sides, see `limited_name`.
 _LIMITED = re.compile(r"(?P<name>\w+)_max(?P<side>\d+)", re.ASCII)
 
@@ -32,6 +35,12 @@ def data_folder(data_dir: str) -> epath.Path:
     # Read each time, as TFDS_DATA_DIR may have been set since TFDS was imported.
     folder = data_dir or tfds.core.constants.get_default_data_dir()
     return epath.Path(folder).expanduser()
+
+
+def parse_textured(name: str) -> tuple[int, int] | None:
+    """Side and percentage of a name such as "textured_glyphs/64-tied90"; None for other names."""
+    match = _TEXTURED.fullmatch(name)
+    return match and (int(match["size"]), int(match["percent"]))
 
 
 def find(name: str, folder: epath.Path, version: str = "") -> epath.Path:
@@ -161,6 +170,13 @@ def _build_command(name: str, folder: epath.Path) -> str:
         size, _, is_gray = way.partition("-")
         gray = " --gray" if is_gray else ""
         options = f"--source=FOLDER_OF_PHOTOGRAPHS {data_dir} --size={size}{gray}"
+        return _prepare_command(base, options)
+    textured = parse_textured(name)
+    if base == TEXTURED:
+        options = f"--source=FOLDER_OF_PHOTOGRAPHS {data_dir}"
+        if textured:
+            size, percent = textured
+            options += f" --size={size} --tied={percent / 100:g}"
         return _prepare_command(base, options)
     if base in _SOURCES:
         return _prepare_command(base, f"--source={_SOURCES[base]} {data_dir}")

@@ -21,12 +21,14 @@ class Record(TypedDict):
     """One example: an encoded image, the index of its class, and what to call it in messages.
 
     `region` is the part of the image that is the example; without it, that is all of the image.
+    Beside the image there may be its encoded texture, see `textures.pair`.
     """
 
     image: bytes
     label: int
     name: str
     region: NotRequired[Region]
+    texture: NotRequired[bytes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Source:
       folder: where it is.
       split: name of the split.
       fingerprint: of the whole split, the same wherever the folder is, see `fingerprint`.
+      textures: fingerprint of the textures beside the images; "" without any.
       notes: lines that say what was read, what was left out, and why.
       upright: whether its images are turned as EXIF says, unless a config decides otherwise. The
         files of users are; prepared data sets are taken as all others take them.
@@ -64,6 +67,7 @@ class Source:
     folder: str = ""
     split: str = ""
     fingerprint: str = ""
+    textures: str = ""
     notes: tuple[str, ...] = ()
     upright: bool = False
 

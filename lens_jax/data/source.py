@@ -21,7 +21,14 @@ _OWN = {
     "glyph_videos": ("64", "48", "96"),
     "digits": ("",),
 }
-_PREPARED = ("cifar10", "imagenet2012", "imagenet100", "places205", preparation.FRAMES)
+_PREPARED = (
+    "cifar10",
+    "imagenet2012",
+    "imagenet100",
+    "places205",
+    preparation.FRAMES,
+    preparation.TEXTURED,
+)
 # Those of the data sets that `lens_jax.prepare` makes of files that users bring; likewise.
 _BROUGHT = {
     "fashion_mnist": ("32",),
@@ -39,7 +46,7 @@ def names() -> tuple[str, ...]:
     return (*_OWN, *_BROUGHT, *configured, *_PREPARED, any_other, "image_folder")
 
 
-def open_training(data: ConfigDict) -> Source:
+def open_train(data: ConfigDict) -> Source:
     """Opens what a config's section "data" says to train on: images, boxes or pairs."""
     return open_source(data.name, data.train_split, data.dir, data.classes, read_selection(data))
 
@@ -68,8 +75,9 @@ def open_source(
 
     The glyphs and "digits" are prepared in `data_dir` where they are not yet; other processes that
     want the same wait. "cifar10" and "imagenet2012" are read from where TFDS prepared them,
-    "places205" and "youtube8m_frames" from where `lens_jax.prepare` did. Of several preparations of
-    the latter, one is named like "youtube8m_frames/1fps-256". "tfds:NAME" is any data set that TFDS
+    "places205", "youtube8m_frames" and "textured_glyphs" from where `lens_jax.prepare` did. Of
+    several preparations of the last two, one is named like "youtube8m_frames/1fps-256" or
+    "textured_glyphs/64-tied90". "tfds:NAME" is any data set that TFDS
     prepared as ArrayRecord, see `tfds_records.parse` for what else such a name may say.
     "image_folder" is any folder of image files, see `open_folder`.
 
@@ -116,7 +124,7 @@ def find_prepared(name: str, data_dir: str = "") -> epath.Path:
         wanted = tfds_records.parse(name)
         folder = preparation.data_folder(data_dir)
         return preparation.find(wanted.name, folder, wanted.version)
-    if name in _PREPARED or _is_sampling(name):
+    if name in _PREPARED or _is_sampling(name) or preparation.parse_textured(name):
         folder = preparation.data_folder(data_dir)
         return preparation.find(name, folder)
 

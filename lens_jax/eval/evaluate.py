@@ -1,5 +1,6 @@
 """The evaluation of a checkpoint: linear classifiers on its features, and its pretext task."""
 
+import math
 import time
 from typing import Any, NamedTuple
 
@@ -69,8 +70,8 @@ def evaluate(frozen: Frozen, options: Options, pretext: Results) -> Results:
 def linear_results(frozen: Frozen, options: Options) -> Results:
     """The test accuracy, 0 to 1, of a linear classifier on each tap, and how it was measured.
 
-    The solver "lbfgs" has the features of all images at hand, and adds `describe_features` of the
-    last tap.
+    Of the last tap also that on each class which has test images, by its name. The solver "lbfgs"
+    has the features of all images at hand, and adds `describe_features` of that tap.
     """
     frozen = choose_network(frozen, options.network)
     config, system = frozen.config, frozen.system
@@ -85,12 +86,18 @@ def linear_results(frozen: Frozen, options: Options) -> Results:
     if options.solver == "lbfgs":
         learned = extract_classes(frozen, train, compute)
         tested = features.extract(frozen, test, compute)
-        accuracies = linear.logistic_regression(learned, tested)
+        scores = linear.logistic_regression(learned, tested, test.num_classes)
         others = describe_features(learned, tested, taps[-1])
     else:
         epochs = options.epochs
-        accuracies = linear.sgd_heads(frozen, train, test, compute, epochs=epochs)
+        scores = linear.sgd_heads(frozen, train, test, compute, epochs=epochs)
         others = {}
+
+    last = scores[taps[-1]]
+    by_class = {}
+    for name, accuracy in zip(test.class_names, last.by_class.tolist(), strict=True):
+        if not math.isnan(accuracy):
+            by_class[name] = accuracy
 
     # What was measured comes with what it was measured on.
     return {
@@ -101,8 +108,9 @@ def linear_results(frozen: Frozen, options: Options) -> Results:
         "representation": representation,
         "solver": options.solver,
         # In the order of the options, which a jitted function's dictionary does not keep.
-        "taps": {tap: accuracies[tap] for tap in taps},
-        "linear_accuracy": accuracies[taps[-1]],
+        "taps": {tap: scores[tap].accuracy for tap in taps},
+        "linear_accuracy": last.accuracy,
+        "class_accuracy": by_class,
         **others,
     }
 

@@ -1,6 +1,7 @@
 """Linear classifiers on frozen features: logistic regression, or heads trained by SGD."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,21 +29,44 @@ SGD_BATCH_SIZE = 512
 Heads = dict[str, dict[str, jax.Array]]
 
 
-def logistic_regression(train: Rows, test: Rows) -> dict[str, float]:
-    """Test accuracy by tap of scikit-learn's multinomial logistic regression (L-BFGS).
+class Scores(NamedTuple):
+    """How a classifier does on test images.
+
+    Attributes:
+      accuracy: the fraction of all images that are right.
+      by_class: that of the images of each class, [classes]; NaN for a class without images.
+
+    """
+
+    accuracy: float
+    by_class: np.ndarray
+
+
+def logistic_regression(train: Rows, test: Rows, classes: int) -> dict[str, Scores]:
+    """Test scores by tap of scikit-learn's multinomial logistic regression (L-BFGS).
 
     Features are standardized by the training examples' mean and standard deviation, and the L2
     strength is fixed (C = 0.1, our choice: the paper's is not known).
     """
-    accuracies = {}
+    is_class = test.labels[:, None] == np.arange(classes)
+    images = is_class.sum(axis=0)
+    scores = {}
     for tap, features in train.taps.items():
-        accuracies[tap] = _logistic_accuracy(features, train.labels, test.taps[tap], test.labels)
-    return accuracies
+        predictions = _predict(features, train.labels, test.taps[tap])
+        is_right = predictions == test.labels
+        hits = np.sum(is_right[:, None] & is_class, axis=0)
+        scores[tap] = _score(is_right.sum(), len(is_right), hits, images)
+    return scores
 
 
-def _logistic_accuracy(
-    train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
-) -> float:
+def _score(hits: int, images: int, class_hits: np.ndarray, class_images: np.ndarray) -> Scores:
+    with np.errstate(invalid="ignore"):
+        by_class = class_hits / class_images
+    return Scores(float(hits / images), by_class)
+
+
+def _predict(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """The classes that logistic regression on `train` [n, d], with `labels`, gives `test`."""
     # Imported only now, as SGD does without it.
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -54,15 +78,15 @@ def _logistic_accuracy(
     pipeline.fit(train, labels)
     if model.n_iter_.max() >= LBFGS_ITERATIONS:
         logging.warning("L-BFGS stopped after %d iterations without converging", LBFGS_ITERATIONS)
-    return float(pipeline.score(test, test_labels))
+    return pipeline.predict(test)
 
 
 def sgd_heads(
     frozen: Frozen, train: Source, test: Source, features: Features, *, epochs: int
-) -> dict[str, float]:
-    """Test accuracy by tap of the linear heads of `train_heads`, on one pass of central crops."""
+) -> dict[str, Scores]:
+    """Test scores by tap of the linear heads of `train_heads`, on one pass of central crops."""
     heads = train_heads(frozen, train, features, epochs=epochs)
-    return _head_accuracies(frozen, test, features, heads)
+    return _score_heads(frozen, test, features, heads)
 
 
 def train_heads(frozen: Frozen, train: Source, features: Features, *, epochs: int) -> Heads:
@@ -184,9 +208,9 @@ def _make_update(
     return update
 
 
-def _head_accuracies(
+def _score_heads(
     frozen: Frozen, test: Source, features: Features, heads: Heads
-) -> dict[str, float]:
+) -> dict[str, Scores]:
     def count(variables: tuple[TrainState, Heads], batch: Batch) -> tuple[Taps, jax.Array]:
         state, heads = variables
         labels = batch["label"]
@@ -195,17 +219,28 @@ def _head_accuracies(
         hits = {}
         for tap, logits in _logits(heads, taps).items():
             predictions = jnp.argmax(logits, axis=-1)
-            correct = predictions == labels
-            hits[tap] = jnp.sum(correct & mask)
-        return hits, jnp.sum(mask)
+            hits[tap] = count_rows(labels, mask & (predictions == labels))
+        return hits, count_rows(labels, mask)
+
+    def count_rows(labels: jax.Array, counted: jax.Array) -> jax.Array:
+        """How many rows count, by class and then in all: int [classes + 1]."""
+        classes = jnp.arange(test.num_classes)
+        is_class = labels[:, None] == classes
+        by_class = jnp.sum(is_class & counted[:, None], axis=0)
+        in_all = jnp.sum(counted)
+        return jnp.append(by_class, in_all)
 
     # Summed up over the batches; of the last one, only what the mask counts.
     data = frozen.config.data
     variables = frozen.state, heads
     total_hits = dict.fromkeys(heads, 0)
-    examples = 0
-    for hits, batch_examples in run_pass(data, test, count, variables, linear=True):
-        examples += int(batch_examples)
+    total = 0
+    for hits, images in run_pass(data, test, count, variables, linear=True):
+        total += images.astype(np.int64)
         for tap in heads:
-            total_hits[tap] += int(hits[tap])
-    return {tap: total_hits[tap] / examples for tap in heads}
+            total_hits[tap] += hits[tap].astype(np.int64)
+
+    scores = {}
+    for tap, hits in total_hits.items():
+        scores[tap] = _score(hits[-1], total[-1], hits[:-1], total[:-1])
+    return scores

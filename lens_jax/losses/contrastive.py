@@ -78,6 +78,7 @@ def info_nce(
     negatives: jax.Array,
     temperature: float,
     excluded: jax.Array | None = None,
+    own: jax.Array | None = None,
 ) -> Contrast:
     """InfoNCE of N queries, each with a key of its own and K negatives that all share.
 
@@ -87,9 +88,12 @@ def info_nce(
 
     as in MoCo (He et al., 2020, arXiv 1911.05722), and the value is its mean over the queries.
 
-    `excluded`, bool [N, K], says which negatives do not count for which query.
+    `excluded`, bool [N, K], says which negatives do not count for which query. `own`, [N, M], are
+    the similarities of each query with further negatives, which are its alone.
     """
     similarities = compare(queries, keys, negatives, excluded)
+    if own is not None:
+        similarities = jnp.concatenate([similarities, own], axis=1)
     logits = similarities / temperature
 
     # The key stands first in every row.
@@ -117,13 +121,24 @@ def compare(
     return jnp.concatenate([positive, negative], axis=1)
 
 
+def cosines(first: jax.Array, second: jax.Array) -> jax.Array:
+    """The cosine of each pair of rows, [N, f] each -> [N], in [-1, 1]."""
+    return jnp.sum(normalize(first) * normalize(second), axis=-1)
+
+
+def soft_excess(values: jax.Array, limits: jax.Array, softness: float) -> jax.Array:
+    """By how much values exceed their limits, s log(1 + exp((v - l) / s)): [N], above 0.
+
+    A smooth max(0, v - l), whose slope falls from 1 to 0 within a few s around the limit. It is s
+    times `info_nce` at temperature s with one negative: v is its similarity, l that of the key.
+    """
+    return softness * jax.nn.softplus((values - limits) / softness)
+
+
 def negative_cosine(predictions: jax.Array, targets: jax.Array) -> jax.Array:
     """2 - 2 cos(p, t) of each pair of rows, [N, f] each -> [N], in [0, 4].
 
     That is the squared distance between the rows scaled to length 1 (BYOL, Grill et al., 2020,
     arXiv 2006.07733).
     """
-    predictions = normalize(predictions)
-    targets = normalize(targets)
-    cosines = jnp.sum(predictions * targets, axis=-1)
-    return 2 - 2 * cosines
+    return 2 - 2 * cosines(predictions, targets)

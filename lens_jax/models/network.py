@@ -91,6 +91,51 @@ class JigsawNetwork(Network):
         return self.head(ImageAndPatches(of_images, of_patches), context, train)
 
 
+class NegativesNetwork(Network):
+    """A network whose target sees keys, and a negative for each.
+
+    They go through it one after the other, as in the code of Ge et al., 2021 (arXiv 2110.14189):
+    negatives look unlike images, and keys that were normalized together with them would not be
+    comparable to their queries.
+
+    Attributes:
+      keys: number of keys of an image.
+
+    """
+
+    keys: int = 1
+
+    def target(self, images: jax.Array, context: Any, train: bool) -> Any:
+        """The outputs for the keys of an image, and then its negatives: [2 * keys * B, h, w, 3]."""
+        keys = self._half((images, context), 0)
+        negatives = self._half((images, context), 1)
+
+        # The keys come last, as the running statistics remember the last ones best.
+        of_negatives = super().target(*negatives, train)
+        of_keys = super().target(*keys, train)
+        return jax.tree.map(self._join, of_keys, of_negatives)
+
+    def _half(self, tree: Any, half: int) -> Any:
+        """The keys, half 0, or the negatives, half 1, of arrays that hold both of each image."""
+
+        def take(rows: jax.Array) -> jax.Array:
+            shape = rows.shape[1:]
+            by_image = rows.reshape(-1, 2, self.keys, *shape)
+            taken = by_image[:, half]
+            return taken.reshape(-1, *shape)
+
+        return jax.tree.map(take, tree)
+
+    def _join(self, keys: jax.Array, negatives: jax.Array) -> jax.Array:
+        """The inverse of `_half`."""
+        shape = keys.shape[1:]
+        by_image = (-1, self.keys, *shape)
+        keys = keys.reshape(by_image)
+        negatives = negatives.reshape(by_image)
+        both = jnp.concatenate([keys, negatives], axis=1)
+        return both.reshape(-1, *shape)
+
+
 def standardized(images: jax.Array) -> jax.Array:
     """(x - mean) / max(standard deviation, 1 / sqrt(n)) over the n numbers of each image.
 

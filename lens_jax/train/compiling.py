@@ -14,7 +14,7 @@ from lens_jax.devices.compiler import compiler_options
 from lens_jax.tasks.base import DataFacts, Task
 from lens_jax.train import finite, optimizers
 from lens_jax.train.durations import Clock
-from lens_jax.train.state import TrainState, init_state
+from lens_jax.train.state import TrainState, blank_batch, init_state
 from lens_jax.train.step import Step, make_step
 from lens_jax.train.system import build_task, make_system
 
@@ -100,11 +100,4 @@ def compile_step(step: jax.stages.Traced) -> tuple[jax.stages.Compiled, float]:
 def black_batch(config: "ConfigDict") -> dict[str, np.ndarray]:
     """The rows of a batch of black images that are this process's."""
     count = config.data.batch_size // jax.process_count()
-    side = config.data.image_size
-    images = np.zeros((count, side, side, 3), np.uint8)
-    batch = {
-        "image": images,
-        "label": np.zeros(count, np.int32),
-        "index": np.zeros(count, np.int32),
-    }
-    return batch if config.data.pairs == "none" else batch | {"partner": images}
+    return blank_batch(config, count)

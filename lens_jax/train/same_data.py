@@ -15,6 +15,7 @@ def describe(source: Source) -> dict[str, Any]:
         "folder": source.folder,
         "split": source.split,
         "fingerprint": source.fingerprint,
+        "textures": source.textures,
     }
 
 
@@ -41,8 +42,11 @@ def difference(run: dict[str, Any], source: Source) -> str | None:
         return "; ".join(changes)
 
     kept = before.get("fingerprint")
-    if kept is None or kept == source.fingerprint:
+    if kept is None:
         return None
+    if kept == source.fingerprint:
+        same = before.get("textures", "") == source.textures
+        return None if same else "the same images, with other textures"
     if before["dataset"] != source.dataset:
         return f"{before['dataset']} then, {source.dataset} now"
     return "as many images, of other names or sizes"

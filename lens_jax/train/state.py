@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from lens_jax.tasks.non_semantic import TEXTURE, reads_textures
 from lens_jax.train.division import choose_views
 from lens_jax.train.system import Purpose, System, make_key, make_views, prepare
 
@@ -56,7 +58,7 @@ def init_state(
     lens_optimizer: optax.GradientTransformation,
 ) -> TrainState:
     """The state before the first step, a function of `config.seed`."""
-    batch = prepare(config, blank_batch(config.data.image_size))
+    batch = prepare(config, blank_batch(config, 1))
     views = make_views(system, batch, config.seed, 0)
 
     # The network is initialized by the views that it will see; they are of one image.
@@ -97,10 +99,17 @@ def init_state(
     )
 
 
-def blank_batch(side: int) -> dict[str, jax.Array]:
-    """A batch of one black image, from which the shapes of parameters follow."""
-    return {
-        "image": jnp.zeros((1, side, side, 3), jnp.uint8),
-        "label": jnp.zeros(1, jnp.int32),
-        "index": jnp.zeros(1, jnp.int32),
+def blank_batch(config: "ConfigDict", count: int) -> dict[str, np.ndarray]:
+    """A batch of `count` black images, in the shapes that training reads."""
+    side = config.data.image_size
+    black = np.zeros((count, side, side, 3), np.uint8)
+    batch = {
+        "image": black,
+        "label": np.zeros(count, np.int32),
+        "index": np.zeros(count, np.int32),
     }
+    if config.data.pairs != "none":
+        batch["partner"] = black
+    if reads_textures(config.task):
+        batch[TEXTURE] = black
+    return batch

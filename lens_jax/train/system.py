@@ -15,6 +15,7 @@ from lens_jax.ops import color, shortcuts
 from lens_jax.ops.augment import Augmentation, Augmented, make_augmentations
 from lens_jax.tasks import make_task
 from lens_jax.tasks.base import Augment, Batch, DataFacts, Target, Task, Views
+from lens_jax.tasks.non_semantic import TEXTURE, reads_textures
 from lens_jax.train.probe import Probe, make_probe
 
 if TYPE_CHECKING:  # the step runs on machines that have no ml_collections
@@ -68,6 +69,12 @@ def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> Sys
     task = build_task(config, facts)
     lens = Lens(**config.lens)
     lens.make_objective(task.has_classes)  # raises now, rather than while tracing
+
+    if reads_textures(config.task) and lens.acts_on == "images" and lens.kind != "none":
+        raise UserError(
+            "task.non_semantic is 'texture' and lens.acts_on 'images': the lens would not see the "
+            "textures, which its traces would then tell from images; set lens.acts_on=views"
+        )
 
     model = config.model
     _check_groups(model.batch_norm_group, lens)
@@ -133,13 +140,15 @@ def make_key(seed: int, step: jax.Array | int, purpose: Purpose) -> jax.Array:
 
 
 def prepare(config: "ConfigDict", batch: Batch) -> Batch:
-    """A batch of uint8 images -> images in [-1, 1] with the planted shortcut."""
+    """A batch of uint8 images -> images in [-1, 1] with the planted shortcut; textures without."""
     prepared = dict(batch)
     # A pair's other image, where there is one, is treated alike.
     for name in ("image", "partner"):
         if name in batch:
             images = color.to_unit(batch[name])
             prepared[name] = shortcuts.inject(config.shortcut, images).images
+    if TEXTURE in batch:
+        prepared[TEXTURE] = color.to_unit(batch[TEXTURE])
     return prepared
 
 

@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 
 from lens_jax.data.batches import (
-    CROPS,
-    EVAL_CROPS,
     NO_INDEX,
     Skipped,
     eval_batches,
     train_batches,
 )
+from lens_jax.data.crops import CROPS, EVAL_CROPS
 from lens_jax.data.decode import decode
 from lens_jax.errors import UserError
 

@@ -136,15 +136,25 @@ assert "tensorflow" not in sys.modules
 
 
 @pytest.mark.parametrize(
-    "name", ["cifar100", "glyphs/33", "digits/32", "cifar10/3.0.2", "youtube8m_frames/256", ""]
+    "name",
+    [
+        "cifar100",
+        "glyphs/33",
+        "digits/32",
+        "cifar10/3.0.2",
+        "youtube8m_frames/256",
+        "textured_glyphs/64",
+        "",
+    ],
 )
 def test_unknown_name(name, tmp_path):
     own = "glyphs, glyph_scenes, glyph_videos, digits, fashion_mnist, photo_crops"
     sizes = "glyphs/48, glyphs/64, glyphs/96, glyphs/128, glyph_scenes/64, glyph_scenes/128"
     videos = "glyph_videos/48, glyph_videos/96"
     crops = "photo_crops/32, photo_crops/96, photo_crops/64-gray, photo_crops/32-gray"
-    prepared = "cifar10, imagenet2012, imagenet100, places205, youtube8m_frames, tfds:NAME"
-    legal = f"{own}, {sizes}, {videos}, {crops}, photo_crops/96-gray, {prepared}, image_folder"
+    prepared = "cifar10, imagenet2012, imagenet100, places205, youtube8m_frames, textured_glyphs"
+    crops += ", photo_crops/96-gray"
+    legal = f"{own}, {sizes}, {videos}, {crops}, {prepared}, tfds:NAME, image_folder"
     assert message(name, "train", str(tmp_path)) == f"unknown data set {name!r}: use one of {legal}"
     assert not list(tmp_path.iterdir())
 
@@ -175,6 +185,8 @@ def test_missing_imagenet_names_the_folder_of_its_files(tmp_path):
         ("photo_crops/32", " --size=32"),
         ("photo_crops/96-gray", " --size=96 --gray"),
         ("tfds:imagenet2012_max256", " --max_side=256"),
+        ("textured_glyphs", ""),
+        ("textured_glyphs/32-tied75", " --size=32 --tied=0.75"),
         ("youtube8m_frames", " --frames_per_second=1 --size=256"),
         ("youtube8m_frames/0.5fps-128", " --frames_per_second=0.5 --size=128"),
         ("youtube8m_frames/8frames-64", " --frames_per_video=8 --size=64"),

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from lens_jax.devices import mesh
 from lens_jax.recipes import base_config, two_views
 from lens_jax.tasks.base import DataFacts
+from lens_jax.tasks.non_semantic import reads_textures
 from lens_jax.train import compiling
 from lens_jax.train.state import init_state
 from lens_jax.train.step import make_step
@@ -43,6 +44,7 @@ for base in ("byol", "moco"):
 GROUPS = {"moco, groups": 2}
 # Views of two images each.
 PAIRS = ("simclr, pairs",)
+NEGATIVES = {"moco, patch": "patch", "byol, quilting": "quilting", "moco, texture": "texture"}
 
 
 def make_config(name: str) -> ConfigDict:
@@ -50,8 +52,10 @@ def make_config(name: str) -> ConfigDict:
     config = base_config("digits")
     two_views(config)
     method = name.partition(",")[0]
-    options = METHODS[method if name in GROUPS else name]
+    options = METHODS[name if name in METHODS else method]
     config.task = ConfigDict(options | {"name": method})
+    if name in NEGATIVES:
+        config.task.non_semantic = NEGATIVES[name]
     config.augment.update({"area": (0.3, 1.0), "flip": 0.5, "jitter": 0.8, "blur": 0.5})
     config.update_from_flattened_dict(
         {
@@ -95,7 +99,10 @@ def train(config: ConfigDict, devices: Mesh, pairs: bool) -> list:
     step = jax.jit(make_step(config, system, *optimizers), out_shardings=(sharding, replicated))
     results = []
     for seed in range(STEPS):
-        batch = mesh.put_batch(devices, make_batch(seed, pairs))
+        batch = make_batch(seed, pairs)
+        if reads_textures(config.task):
+            batch["texture"] = batch["image"][::-1].copy()
+        batch = mesh.put_batch(devices, batch)
         state, metrics = step(state, batch)
         results.append(jax.tree.map(np.asarray, (state, metrics)))
     return results
@@ -123,7 +130,7 @@ def main() -> None:
     jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_enable_x64", True)
     found = {"devices": jax.device_count()}
-    for method in (*METHODS, *GROUPS, *PAIRS):
+    for method in (*METHODS, *GROUPS, *PAIRS, *NEGATIVES):
         config = make_config(method)
         one = train(config, mesh_of(1, 1), method in PAIRS)
         all_devices = train(config, mesh_of(8, 2), method in PAIRS)

@@ -29,9 +29,14 @@ def test_help_answers_at_once():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--dataset=places",), ("'places'", "places205, fashion_mnist, photo_crops, youtube8m")),
+        (("--dataset=places",), ("'places'", "fashion_mnist, photo_crops, textured_glyphs, you")),
         (("--dataset=fashion_mnist",), ("no train-images-idx3-ubyte.gz in",)),
         (("--dataset=photo_crops", "--size=50"), ("--size is 50",)),
+        (("--dataset=textured_glyphs", "--size=50"), ("--size is 50",)),
+        (("--dataset=textured_glyphs", "--tied=1.5"), ("--tied is 1.5",)),
+        (("--dataset=textures", "--patch=7"), ("--patch is 7",)),
+        (("--dataset=textures", "--patch=96", "--size=64"), ("--size is 64", "between 96")),
+        (("--dataset=fashion_mnist", "--patch=32"), ("--patch is for textures, not",)),
         (("--dataset=fashion_mnist", "--gray"), ("--gray is for photo_crops, not for fashion",)),
         (("--dataset=places205", "--max_side=64"), ("--source is for places205", "copies")),
         ((FRAMES,), ("--frames_per_second", "--frames_per_video")),
@@ -48,7 +53,7 @@ def test_help_answers_at_once():
         ((FRAMES, "--frames_per_video=8", "--size=0"), ("--size is 0",)),
         (
             ("--dataset=places205", "--size=64"),
-            ("--size is for photo_crops, youtube8m_frames, not",),
+            ("--size is for photo_crops, textured_glyphs, youtube8m_frames, textures, not",),
         ),
     ],
 )

@@ -93,6 +93,9 @@ def check_equal(one: Frozen, other: Frozen) -> None:
         pytest.param(
             "moco", (*MOCO, "--config.task.symmetric=True"), marks=pytest.mark.slow, id="symmetric"
         ),
+        pytest.param(
+            "moco", (*MOCO, "--config.task.non_semantic=patch"), marks=pytest.mark.slow, id="patch"
+        ),
         pytest.param("barlow_twins", SMALL_HEADS, marks=pytest.mark.slow, id="barlow_twins"),
         ("pirl", (*SMALL_HEADS, "--config.lens.kind=network")),
         pytest.param(

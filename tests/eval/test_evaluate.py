@@ -82,6 +82,7 @@ def test_colors_are_separated_and_confused_where_the_labels_are(
         "test_examples": 9,
         "taps": {"block1": 1.0},
         "linear_accuracy": 1.0,
+        "class_accuracy": dict.fromkeys(COLORS, 1.0),
     }
     swapped = linear_results(frozen, options._replace(test_split="swapped"))
     assert swapped["linear_accuracy"] == 0.0

@@ -8,7 +8,7 @@ import pytest
 from lens_jax.data import decode
 from lens_jax.data.records import Source
 from lens_jax.eval.features import extract, make_features
-from lens_jax.eval.linear import logistic_regression, sgd_heads, train_heads
+from lens_jax.eval.linear import Scores, logistic_regression, sgd_heads, train_heads
 
 
 def mean_color(_: object, images: jax.Array) -> dict[str, jax.Array]:
@@ -29,11 +29,29 @@ def mislabeled(source: Source, wrong: tuple[int, ...]) -> Source:
     return dataclasses.replace(source, read=read)
 
 
-def evaluate(solver: str, frozen, train: Source, test: Source, features) -> dict[str, float]:
+def score(solver: str, frozen, train: Source, test: Source, features) -> dict[str, Scores]:
     if solver == "lbfgs":
         learned, tested = extract(frozen, train, features), extract(frozen, test, features)
-        return logistic_regression(learned, tested)
+        return logistic_regression(learned, tested, test.num_classes)
     return sgd_heads(frozen, train, test, features, epochs=40)
+
+
+def accuracies(scores: dict[str, Scores]) -> dict[str, float]:
+    return {tap: each.accuracy for tap, each in scores.items()}
+
+
+def evaluate(solver: str, frozen, train: Source, test: Source, features) -> dict[str, float]:
+    return accuracies(score(solver, frozen, train, test, features))
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
+def test_the_accuracy_of_each_class_is_that_of_its_images(make_frozen, colorful, solver: str):
+    """Of four red images one is broken and two pass for green, as which nothing finds them."""
+    test = mislabeled(colorful(11, 1, broken=(0,)), (3, 9))
+    test = dataclasses.replace(test, class_names=(*test.class_names, "unseen"))
+    scores = score(solver, make_frozen(), colorful(30), test, mean_color)["color"]
+    assert scores.accuracy == pytest.approx(0.8, abs=1e-12)
+    np.testing.assert_allclose(scores.by_class, [1, 4 / 6, 1, np.nan])
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
@@ -73,13 +91,14 @@ def test_the_heads_of_two_taps_do_not_touch_each_other(make_frozen, colorful):
         return mean_color(state, images) | constant(state, images)
 
     train, test = colorful(30), mislabeled(colorful(30, 1), (3,))
-    both = sgd_heads(make_frozen(), train, test, both_taps, epochs=40)
+    both = accuracies(sgd_heads(make_frozen(), train, test, both_taps, epochs=40))
     assert both == {"color": pytest.approx(29 / 30), "nothing": pytest.approx(1 / 3, abs=0.04)}
 
 
 def test_sgd_learns_from_a_train_set_that_its_batch_does_not_divide(make_frozen, colorful):
     train, test = colorful(530), colorful(30, 1)  # batches of 512
-    assert sgd_heads(make_frozen(), train, test, mean_color, epochs=12) == {"color": 1.0}
+    found = accuracies(sgd_heads(make_frozen(), train, test, mean_color, epochs=12))
+    assert found == {"color": 1.0}
 
 
 def test_evaluation_leaves_the_checkpoint_as_it_was(make_frozen, colorful):

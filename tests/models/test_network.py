@@ -1,3 +1,5 @@
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -5,7 +7,7 @@ import numpy as np
 import pytest
 
 from lens_jax.models.heads import MLP, LinearHead, PatchHead, PredictorHead
-from lens_jax.models.network import Network, standardized
+from lens_jax.models.network import NegativesNetwork, Network, standardized
 from lens_jax.models.resnet import BasicBlock, ResNet
 
 
@@ -131,3 +133,40 @@ def test_a_network_in_bfloat16_has_outputs_and_weights_in_float32(standardize: b
     assert outputs_of(network, variables, images).dtype == jnp.float32
     assert taps_of(network, variables, images)["block1"].dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("keys", [1, 2])
+def test_keys_and_negatives_are_normalized_apart_and_keys_come_last(keys: int):
+    """As two passes of the plain network would have it, of which the second goes on with the first.
+
+    Each image has `keys` keys, and then as many negatives.
+    """
+    head = MLP((8, 3), norm=False)
+    both = NegativesNetwork(tiny(), head, keys=keys)
+    plain = Network(tiny(), head)
+    images = random_images(5 * 2 * keys)
+    by_image = images.reshape(5, 2, keys, 16, 16, 3)
+    by_image[:, 1] **= 3  # of other statistics
+    variables = init(plain, images)
+
+    @partial(jax.jit, static_argnames="network")
+    def target(network: Network, stats: dict, inputs: np.ndarray) -> tuple[jax.Array, dict]:
+        outputs, updated = network.apply(
+            variables | {"batch_stats": stats},
+            inputs,
+            None,
+            train=True,
+            method="target",
+            mutable=["batch_stats", "intermediates"],
+        )
+        return outputs, updated["batch_stats"]
+
+    found, stats = target(both, variables["batch_stats"], images)
+    halves = [by_image[:, half].reshape(-1, 16, 16, 3) for half in (0, 1)]
+    negatives, between = target(plain, variables["batch_stats"], halves[1])
+    expected, after = target(plain, between, halves[0])
+    by_image = found.reshape(5, 2, -1)
+    np.testing.assert_allclose(by_image[:, 0].reshape(-1, 3), expected, atol=1e-5)
+    np.testing.assert_allclose(by_image[:, 1].reshape(-1, 3), negatives, atol=1e-5)
+    for one, other in zip(jax.tree.leaves(stats), jax.tree.leaves(after), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

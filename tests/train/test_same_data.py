@@ -11,7 +11,13 @@ ROTATION = Rotation()
 RUN = {
     "class_names": ["red", "green", "blue"],
     "examples": 10,
-    "data": {"dataset": "colors/1", "folder": "/a", "split": "train", "fingerprint": "aa"},
+    "data": {
+        "dataset": "colors/1",
+        "folder": "/a",
+        "split": "train",
+        "fingerprint": "aa",
+        "textures": "",
+    },
 }
 
 
@@ -34,6 +40,7 @@ def test_data_that_was_moved_is_the_same(source, capsys):
         ({"class_names": ("red", "lime", "blue")}, "no class 'green' any more; a new class 'lime'"),
         ({"size": 1012}, "1,002 images more than 10"),
         ({"size": 9}, "1 image fewer than 10"),
+        ({"textures": "cc"}, "the same images, with other textures"),
         ({"fingerprint": "bb"}, "as many images, of other names or sizes"),
         ({"fingerprint": "bb", "dataset": "colors/2"}, "colors/1 then, colors/2 now"),
     ],

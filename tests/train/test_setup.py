@@ -74,7 +74,7 @@ def test_a_step_that_computes_more_at_a_time_than_a_device_holds_is_refused():
 def test_a_queue_or_a_bank_that_no_machine_holds_is_refused_before_it_is_made(
     tiny_config, colorful, monkeypatch, task: dict[str, Any]
 ):
-    monkeypatch.setattr("lens_jax.train.setup.open_split", lambda *_: colorful(20))
+    monkeypatch.setattr("lens_jax.train.setup.open_train", lambda *_: colorful(20))
     config = tiny_config({"lens.kind": "none"}, task)
     with pytest.raises(UserError, match=f"what task '{task['name']}' remembers.* bytes on each"):
         make_setup(config, mesh.make_mesh())
@@ -83,7 +83,7 @@ def test_a_queue_or_a_bank_that_no_machine_holds_is_refused_before_it_is_made(
 def test_networks_that_no_machine_holds_are_refused_before_they_are_made(
     tiny_config, colorful, monkeypatch
 ):
-    monkeypatch.setattr("lens_jax.train.setup.open_split", lambda *_: colorful(20))
+    monkeypatch.setattr("lens_jax.train.setup.open_train", lambda *_: colorful(20))
     task = {"name": "simclr", "hidden": 10**10, "embedding": 4}
     config = tiny_config({"lens.kind": "none"}, task)
     with pytest.raises(UserError, match=r"networks and optimizers takes .* bytes on each"):

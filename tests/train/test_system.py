@@ -212,3 +212,30 @@ def test_the_moments_of_equimod_are_those_of_the_images_that_are_read(tiny_confi
     assert moments.columns == (0, 1, 2, 3)
     assert moments.mean[2] == pytest.approx(8, abs=0.1)
     assert moments.mean[0] == pytest.approx(4, abs=0.1)
+
+
+TEXTURES = {
+    "name": "moco",
+    "hidden": 5,
+    "embedding": 4,
+    "queue": 9,
+    "symmetric": False,
+    "non_semantic": "texture",
+}
+
+
+def test_a_lens_on_images_would_not_see_their_textures(tiny_config):
+    lens = {"lens.acts_on": "images", "lens.objective": "full"}
+    with pytest.raises(UserError, match=r"lens.acts_on 'images': .*; set lens.acts_on=views"):
+        make_system(tiny_config(lens, TEXTURES), FACTS, TOTAL_STEPS)
+    make_system(tiny_config(lens | {"lens.acts_on": "views"}, TEXTURES), FACTS, TOTAL_STEPS)
+    make_system(tiny_config(lens | {"lens.kind": "none"}, TEXTURES), FACTS, TOTAL_STEPS)
+
+
+def test_textures_become_pixels_as_images_do_and_get_no_shortcut(tiny_config):
+    config = tiny_config({"shortcut": "arrow", "lens.objective": "full"}, TEXTURES)
+    batch = random_batch(3)
+    batch["texture"] = batch["image"]
+    prepared = prepare(config, batch)
+    np.testing.assert_array_equal(prepared["texture"], color.to_unit(batch["image"]))
+    assert (prepared["texture"] != prepared["image"]).any()

@@ -6,7 +6,7 @@ factors that decide it are known.
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -84,11 +84,19 @@ def make(split: str, index: int, size: int = 32, seed: int = SEED) -> tuple[np.n
     return image, factors
 
 
-def sample_factors(rng: np.random.Generator, label: int) -> Factors:
-    """Draws all factors of an image of the letter `label`, an index into `LETTERS`."""
+def sample_factors(
+    rng: np.random.Generator,
+    label: int,
+    fonts: Sequence[int] = range(len(FONTS)),
+    scales: tuple[float, float] = SCALE_RANGE,
+) -> Factors:
+    """Draws all factors of an image of the letter `label`, an index into `LETTERS`.
+
+    The font is one of `fonts`, and the scale is between two `scales`.
+    """
     # Examples are made again from their seed: the draws have to stay in this order.
-    font = int(rng.integers(len(FONTS)))
-    scale = rng.uniform(*SCALE_RANGE)
+    font = fonts[int(rng.integers(len(fonts)))]
+    scale = rng.uniform(*scales)
     tilt = rng.uniform(*TILT_RANGE)
 
     # The letter's sides as fractions of the image's, which leave it room to move.

@@ -1,9 +1,14 @@
 """The words of a command, made what their writer meant before the flag libraries read them."""
 
+import importlib.util
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 from lens_jax.errors import UserError
+
+if TYPE_CHECKING:  # which most words of a command line have no need of
+    from ml_collections import ConfigDict
 
 # A config key cannot be the word "lambda", which is Python's own.
 ALIASES = {"lens.lambda": "lens.lambda_"}
@@ -49,6 +54,21 @@ def find_config(text: str) -> str:
             f"unknown config {name!r}: give the path of a file, or one of {', '.join(names)}"
         )
     return f"{path}{colon}{variant}"
+
+
+def load_config(text: str) -> "ConfigDict":
+    """The locked config that "rotation:glyphs" or "PATH.py:glyphs" stands for, as in --config.
+
+    Raises `UserError` where there is no such file, or no such variant.
+    """
+    path, colon, variant = find_config(text).partition(":")
+    if not os.path.isfile(path):
+        raise UserError(f"no config file at {path!r}: give the name or the path of one")
+    # A config file is a program by design, here as for the flag.
+    spec = importlib.util.spec_from_file_location("config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(variant) if colon else module.get_config()
 
 
 def configs_folder() -> pathlib.Path:

@@ -2,15 +2,13 @@
 
 import ast
 import dataclasses
-import importlib.util
 import json
-import os
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from lens_jax.command_line import ALIASES, find_config
+from lens_jax.command_line import ALIASES
 from lens_jax.defaults import DEFAULTS, EARLIER, RANGES
 from lens_jax.errors import UserError, check_choice, check_range
 from lens_jax.lens.lens import Lens
@@ -39,21 +37,6 @@ FREE = (
     "train.on_collapse",
     "train.rollbacks",
 )
-
-
-def load_config(text: str) -> ConfigDict:
-    """The locked config that "rotation:glyphs" or "PATH.py:glyphs" stands for, as in --config.
-
-    Raises `UserError` where there is no such file, or no such variant.
-    """
-    path, colon, variant = find_config(text).partition(":")
-    if not os.path.isfile(path):
-        raise UserError(f"no config file at {path!r}: give the name or the path of one")
-    # A config file is a program by design, here as for the flag.
-    spec = importlib.util.spec_from_file_location("config", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(variant) if colon else module.get_config()
 
 
 def key_names(config: Any = DEFAULTS, prefix: str = "") -> tuple[str, ...]:

@@ -127,12 +127,25 @@ def print_linear(result: dict[str, Any]) -> None:
     for tap, accuracy in result["taps"].items():
         print(f"  linear accuracy on {tap:<12} {accuracy:7.2%}", flush=True)
     if "knn_accuracy" in result:
-        print(f"  nearest neighbors, {tap:<12} {result['knn_accuracy']:7.2%}")
-        print(f"  effective rank,    {tap:<12} {result['rankme']:6.1f}")
-        print(f"  mean color, R2,    {tap:<12} {result['color_r2']:7.2%}")
-    by_class = sorted(result["class_accuracy"].items(), key=operator.itemgetter(1))
-    worst = [f"{name} {accuracy:.1%}" for name, accuracy in by_class[:CLASSES_NAMED]]
-    print(f"  least accurate classes: {', '.join(worst)}", flush=True)
+        _print_features(result, tap)
+    _print_least_accurate(result["class_accuracy"])
+
+
+def _print_features(result: dict[str, Any], tap: str) -> None:
+    neighbors = f"{result['knn_accuracy']:7.2%}"
+    rank = f"{result['rankme']:6.1f}"
+    color = f"{result['color_r2']:7.2%}"
+    print(f"  nearest neighbors, {tap:<12} {neighbors}")
+    print(f"  effective rank,    {tap:<12} {rank}")
+    print(f"  mean color, R2,    {tap:<12} {color}")
+
+
+def _print_least_accurate(class_accuracy: dict[str, float]) -> None:
+    by_accuracy = sorted(class_accuracy.items(), key=operator.itemgetter(1))
+    named = []
+    for name, accuracy in by_accuracy[:CLASSES_NAMED]:
+        named.append(f"{name} {accuracy:.1%}")
+    print(f"  least accurate classes: {', '.join(named)}", flush=True)
 
 
 def print_pretext(step: int, pretext: dict[str, Any]) -> None:

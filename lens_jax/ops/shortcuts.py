@@ -118,11 +118,16 @@ def tint(images: jax.Array) -> jax.Array:
 
 def _hash(images: jax.Array) -> jax.Array:
     """A pseudo-random number for each image [N, h, w, 3] in [-1, 1], uint32 [N]."""
-    values = jnp.round((images + 1) * 127.5).astype(jnp.uint32)
-    flat = values.reshape(len(images), -1)
-    # An odd factor for each place, so that a byte counts differently elsewhere; sums wrap around.
-    factors = 2 * _scramble(jnp.arange(flat.shape[1], dtype=jnp.uint32)) + 1
-    return _scramble(jnp.sum(flat * factors, axis=1, dtype=jnp.uint32))
+    levels = jnp.round((images + 1) * 127.5)
+    values = levels.astype(jnp.uint32).reshape(len(images), -1)
+
+    # An odd factor for each place, so that a byte counts differently elsewhere.
+    places = jnp.arange(values.shape[1], dtype=jnp.uint32)
+    factors = 2 * _scramble(places) + 1
+
+    # The sum wraps around.
+    sums = jnp.sum(values * factors, axis=1, dtype=jnp.uint32)
+    return _scramble(sums)
 
 
 def _scramble(bits: jax.Array) -> jax.Array:

@@ -17,8 +17,8 @@ from urllib.parse import quote_plus
 
 from ml_collections import ConfigDict
 
-from lens_jax.command_line import ALIASES
-from lens_jax.config import assign, check, load_config, read_value
+from lens_jax.command_line import ALIASES, load_config
+from lens_jax.config import assign, check, read_value
 from lens_jax.errors import UserError
 
 Settings = dict[str, Any]

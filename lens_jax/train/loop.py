@@ -16,12 +16,12 @@ from lens_jax import config as configs
 from lens_jax.data.batches import Batches, Skipped, train_batches
 from lens_jax.data.decode import read_decoding
 from lens_jax.devices import cache, distributed, mesh
-from lens_jax.tasks import make_task
 from lens_jax.train import compiling, finite, preemption, same_data, warm_start
 from lens_jax.train.claim import claim_workdir
 from lens_jax.train.progress import Window, report_progress, timing
 from lens_jax.train.setup import Setup, facts_of, make_setup
 from lens_jax.train.state import TrainState
+from lens_jax.train.system import build_task
 from lens_jax.train.watch import Watch
 from lens_jax.workdir import checkpoints, files, lock
 from lens_jax.workdir.metrics import Scalars, open_metrics
@@ -140,7 +140,7 @@ def resume(
         same_data.check,
         source=source,
         workdir=training.workdir,
-        task=make_task(training.config.task, facts_of(source)),
+        task=build_task(training.config, facts_of(source)),
         allowed=allow_changed_data,
     )
     restored = checkpoints.restore_newest(training.manager, shapes, sharding, check)

@@ -91,8 +91,9 @@ def test_the_table_holds_what_the_evaluations_found(swept):
     assert output.endswith(f"\n{text}\n")
     head, _, *rows = text.split("\n\n")[0].splitlines()
     assert head == (
-        "| lens.kind | shortcut | lens.lambda_ | linear raw | linear concat | pretext clean | "
-        "pretext clean lensed | pretext shortcut | pretext shortcut lensed | seconds | seeds |"
+        "| lens.kind | shortcut | lens.lambda_ | linear raw | linear concat | kNN raw | "
+        "RankMe raw | color raw | pretext clean | pretext clean lensed | pretext shortcut | "
+        "pretext shortcut lensed | seconds | seeds |"
     )
     table = json.loads((workdir / "table.json").read_text())
     assert [row["settings"].get("shortcut") for row in table["rows"]] == ["none", "arrow", None]
@@ -105,6 +106,8 @@ def test_the_table_holds_what_the_evaluations_found(swept):
                 assert evaluation["step"] == 6
                 column = f"linear_accuracy_{evaluation['representation']}"
                 assert seed[column] == evaluation["taps"]["pre_logits"]
+                for name in ("knn_accuracy", "rankme", "color_r2"):
+                    assert seed[f"{name}_{evaluation['representation']}"] == evaluation[name]
                 assert seed["pretext_accuracy_shortcut"] == evaluation["pretext_accuracy_shortcut"]
         mean = sum(seed["linear_accuracy_raw"] for seed in row["seeds"]) / len(row["seeds"])
         assert f"{100 * mean:.1f}" in line

@@ -126,8 +126,13 @@ def extract(frozen: Frozen, source: Source, features: Features) -> Rows:
 
     def compute(state: TrainState, batch: Batch) -> tuple[Taps, Batch]:
         taps = features(state, batch["image"])
-        colors = jnp.mean(color.to_unit(batch["image"]), axis=(1, 2))
-        return taps, {"label": batch["label"], "mask": batch["mask"], "color": colors}
+        images = color.to_unit(batch["image"])
+        known = {
+            "label": batch["label"],
+            "mask": batch["mask"],
+            "color": jnp.mean(images, axis=(1, 2)),
+        }
+        return taps, known
 
     data = frozen.config.data
     rows = defaultdict(list)

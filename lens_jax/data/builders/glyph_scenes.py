@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from lens_jax.data.builders import glyphs, letters, png
 from lens_jax.data.builders.glyphs import Color
 from lens_jax.data.builders.letters import FONTS, LETTERS
+from lens_jax.data.builders.sizes import size_configs
 from lens_jax.data.regions import Region, overlap
 
 SPLITS = {"train": 8_000, "test": 2_000}
@@ -210,31 +211,12 @@ def _palette(rng: np.random.Generator, count: int) -> tuple[Color, Color, list[C
             return tuple(start), tuple(end), chosen[:count]
 
 
-@dataclasses.dataclass(eq=False)
-class GlyphScenesConfig(tfds.core.BuilderConfig):
-    """One size of the data set.
-
-    Attributes:
-      size: side of the images in pixels.
-
-    """
-
-    size: int = SIZES[0]
-
-
 class GlyphScenes(tfds.core.GeneratorBasedBuilder):
     """Scenes of three to five letters of different classes, with the box of each letter."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
-    BUILDER_CONFIGS: ClassVar = [
-        GlyphScenesConfig(
-            name=str(size),
-            description=f"Images of {size}x{size} pixels.",
-            size=size,
-        )
-        for size in SIZES
-    ]
+    BUILDER_CONFIGS: ClassVar = size_configs(SIZES, "Images")
 
     def _info(self) -> tfds.core.DatasetInfo:
         kinds = tfds.features

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from lens_jax.data.builders import glyph_frames, glyphs, letters, png
 from lens_jax.data.builders.glyph_frames import Factors, measure, render
 from lens_jax.data.builders.letters import FONTS, LETTERS
+from lens_jax.data.builders.sizes import size_configs
 
 # Numbers of videos.
 SPLITS = {"train": 500, "test": 100}
@@ -154,31 +155,12 @@ def _sample_video(rng: np.random.Generator, label: int) -> Factors:
     )
 
 
-@dataclasses.dataclass(eq=False)
-class GlyphVideosConfig(tfds.core.BuilderConfig):
-    """One size of the data set.
-
-    Attributes:
-      size: side of the frames in pixels.
-
-    """
-
-    size: int = SIZES[0]
-
-
 class GlyphVideos(tfds.core.GeneratorBasedBuilder):
     """Frames of videos of letters, with the letter's box and every factor beside each."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
-    BUILDER_CONFIGS: ClassVar = [
-        GlyphVideosConfig(
-            name=str(size),
-            description=f"Frames of {size}x{size} pixels.",
-            size=size,
-        )
-        for size in SIZES
-    ]
+    BUILDER_CONFIGS: ClassVar = size_configs(SIZES, "Frames")
 
     def _info(self) -> tfds.core.DatasetInfo:
         kinds = tfds.features

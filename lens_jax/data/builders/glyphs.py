@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 
 from lens_jax.data.builders import letters, png
 from lens_jax.data.builders.letters import FONTS, LETTERS
+from lens_jax.data.builders.sizes import size_configs
 
 SPLITS = {"train": 10_000, "test": 2_000}
 SIZES = (32, 48, 64, 96, 128)
@@ -203,31 +204,12 @@ def center(position: float, extent: float) -> float:
     return first + position * room
 
 
-@dataclasses.dataclass(eq=False)
-class GlyphsConfig(tfds.core.BuilderConfig):
-    """One size of the data set.
-
-    Attributes:
-      size: side of the images in pixels.
-
-    """
-
-    size: int = SIZES[0]
-
-
 class Glyphs(tfds.core.GeneratorBasedBuilder):
     """Ten letters that differ in all four orientations, with every factor beside the image."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
-    BUILDER_CONFIGS: ClassVar = [
-        GlyphsConfig(
-            name=str(size),
-            description=f"Images of {size}x{size} pixels.",
-            size=size,
-        )
-        for size in SIZES
-    ]
+    BUILDER_CONFIGS: ClassVar = size_configs(SIZES, "Images")
 
     def _info(self) -> tfds.core.DatasetInfo:
         kinds = tfds.features

@@ -4,6 +4,7 @@ arXiv 2211.01244; the details follow the authors' code, github.com/ADevillers/Eq
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,10 +29,13 @@ from lens_jax.tasks.base import (
     Target,
     Task,
     Views,
+    check_least,
     check_option,
+    check_positive,
     join_views,
     split_views,
 )
+from lens_jax.tasks.non_semantic import NonSemantic
 from lens_jax.tasks.two_views import TwoViews
 
 
@@ -80,17 +84,16 @@ class EquiMod(Task):
     parameters: int = 128
 
     def __post_init__(self) -> None:
-        check_option("weight", self.weight, self.weight >= 0, "at least 0")
-        check_option("temperature", self.temperature, self.temperature > 0, "greater than 0")
-        check_option("hidden", self.hidden, self.hidden >= 1, "at least 1")
-        check_option("embedding", self.embedding, self.embedding >= 1, "at least 1")
-        check_option("parameters", self.parameters, self.parameters >= 1, "at least 1")
+        finite = math.isfinite(self.weight) and self.weight >= 0
+        check_option("weight", self.weight, finite, "at least 0 and finite")
+        check_positive(self, "temperature")
+        check_least(self, 1, "hidden", "embedding", "parameters")
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], facts: DataFacts) -> "EquiMod":
         """EquiMod with the moments of the run's augmentations.
 
-        Raises `UserError` without a base method of two views, and for augmentations of which
+        Raises `UserError` without a base method of two views alone, and for augmentations of which
         nothing varies.
         """
         base = options.get("base")
@@ -98,6 +101,11 @@ class EquiMod(Task):
             raise UserError(
                 f"task 'equimod' has the base {name_of(base)}: it must be a method that compares "
                 "two views, one of simclr, moco, byol, barlow_twins"
+            )
+        if isinstance(base, NonSemantic) and base.negative_views:
+            raise UserError(
+                f"task 'equimod' has a base with task.base.non_semantic={base.non_semantic!r}: its "
+                "views are the two of an image alone: set task.base.non_semantic=none"
             )
         moments = measure_moments(facts.augmentations, facts.image_size)
         if not moments.columns:

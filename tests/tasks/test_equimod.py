@@ -239,3 +239,12 @@ def test_augmentations_without_parameters_are_refused(augmentation: Augmentation
 def test_impossible_options_are_refused(options: dict, message: str):
     with pytest.raises(UserError, match=message):
         dataclasses.replace(EquiMod(SimCLR(), MOMENTS), **options)
+
+
+@pytest.mark.parametrize("name", ["moco", "byol"])
+def test_a_base_whose_images_have_more_than_two_views_is_refused(name: str):
+    base = {"name": name, "non_semantic": "patch"}
+    facts = DataFacts(0, 8, 16, (Augmentation(flip=0.5),))
+    with pytest.raises(UserError, match=r"set task\.base\.non_semantic=none") as refused:
+        make_task({"name": "equimod", "base": base}, facts)
+    assert "\n" not in str(refused.value)

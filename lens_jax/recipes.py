@@ -78,8 +78,8 @@ def cut_patches(config: ConfigDict) -> dict[str, int]:
 def two_views(config: ConfigDict) -> None:
     """Sets data and lens up for methods that compare two augmented views; no lens unless asked for.
 
-    Photographs are read whole, at 256 px, and the views of 224 px are cut on the device. Of the
-    objectives of the lens only `full` needs no classes.
+    Photographs are read whole, at 256 px, and the views of 224 px are cut on the device. The
+    objective `full` of the lens goes with each of them.
     """
     config.task.size = 0
     config.lens.kind = "none"

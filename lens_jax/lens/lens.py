@@ -132,14 +132,14 @@ class Lens:
         epsilon = self.epsilon if self.budget == "bound" else None
         return UNet(self.widths, self.blocks, self.patch, dtype, epsilon, remat)
 
-    def make_objective(self, has_classes: bool) -> Objective | None:
-        """L_adv for a task with or without classes; None where nothing is minimized.
+    def make_objective(self, has_logits: bool) -> Objective | None:
+        """L_adv for a task with or without logits; None where nothing is minimized.
 
         Raises `UserError` for an objective that the task cannot have.
         """
         if self.kind in ("none", "random"):
             return None
-        return make_objective(self.objective, has_classes)
+        return make_objective(self.objective, has_logits)
 
     def first_penalty(self) -> float:
         """Lambda at the first step."""

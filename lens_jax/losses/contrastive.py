@@ -18,11 +18,14 @@ class Contrast(NamedTuple):
     Attributes:
       value: the mean loss.
       hits: bool, whether each row is more similar to its partner than to all others.
+      logits: of what each row is compared with, [N, K], -inf where it is not; None where each
+        comparison is a choice by itself.
 
     """
 
     value: jax.Array
     hits: jax.Array
+    logits: jax.Array | None = None
 
 
 def normalize(x: jax.Array) -> jax.Array:
@@ -69,6 +72,7 @@ def nt_xent(
     return Contrast(
         value=jnp.mean(losses),
         hits=most_similar == partner,
+        logits=logits,
     )
 
 
@@ -101,7 +105,7 @@ def info_nce(
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, partner)
     # Not by argmax, which gives the key, the first, also where all are alike or not finite.
     hits = jnp.all(logits[:, :1] > logits[:, 1:], axis=1)
-    return Contrast(jnp.mean(losses), hits)
+    return Contrast(jnp.mean(losses), hits, logits)
 
 
 def compare(

@@ -92,18 +92,28 @@ class Target(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A scalar loss, scalar metrics by name, and what the task remembers for the next step."""
+    """What a task makes of the outputs of one step.
+
+    Attributes:
+      value: the loss, a scalar.
+      metrics: scalars by name.
+      memory: what the task remembers for the next step.
+      logits: of what each row chooses from, [N, K]: classes, or the embeddings of other images;
+        -inf where there is no choice. None for a task that chooses nothing.
+
+    """
 
     value: jax.Array
     metrics: dict[str, jax.Array]
     memory: Any = ()
+    logits: jax.Array | None = None
 
 
 class Task:
     """A pretext task or a contrastive method; subclasses are frozen dataclasses.
 
     Attributes:
-      has_classes: whether `logits` gives class logits; some objectives of the lens need them.
+      has_logits: whether the loss gives logits, which some objectives of the lens need.
       online_views: which views of each image the trained network sees; None: all of them.
       shards_memory: whether the rows of what it remembers are divided over all devices, as is right
         for a memory that grows with the data; else it is sharded as parameters are.
@@ -113,7 +123,7 @@ class Task:
 
     """
 
-    has_classes: ClassVar[bool] = False
+    has_logits: ClassVar[bool] = False
     shards_memory: ClassVar[bool] = False
     takes_pairs: ClassVar[bool] = False
     depends_on_duration: ClassVar[bool] = False
@@ -154,17 +164,12 @@ class Task:
         """Images [B, h, w, 3] -> [k * B, ...], whose mean features represent each image."""
         return images
 
-    def logits(self, outputs: Outputs) -> jax.Array | None:
-        """Class logits [N, classes]; None for a task without classes."""
-        return outputs.online if self.has_classes else None
-
     def hits(self, outputs: Outputs, labels: Any) -> jax.Array | None:
         """Which rows are right, bool [N]: what evaluation averages as pretext accuracy.
 
         None where there is nothing to count.
         """
-        logits = self.logits(outputs)
-        return None if logits is None else jnp.argmax(logits, axis=-1) == labels
+        return None
 
     def embeddings(self, outputs: Outputs) -> Sequence[jax.Array]:
         """The embeddings that the loss compares, for whoever watches a training.
@@ -202,7 +207,11 @@ class Task:
 class Classification(Task):
     """A task whose head gives one logit a class, and whose labels are class indices."""
 
-    has_classes = True
+    has_logits = True
+
+    def hits(self, outputs: Outputs, labels: jax.Array) -> jax.Array:
+        """Whether the largest logit is that of the label."""
+        return jnp.argmax(outputs.online, axis=-1) == labels
 
     def loss(self, outputs: Outputs, labels: jax.Array, memory: Any) -> Loss:
         """Mean softmax cross-entropy, with accuracy: logits [N, classes], int labels [N]."""
@@ -210,7 +219,7 @@ class Classification(Task):
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         value = jnp.mean(losses)
         accuracy = jnp.mean(self.hits(outputs, labels), dtype=value.dtype)
-        return Loss(value, {"accuracy": accuracy}, memory)
+        return Loss(value, {"accuracy": accuracy}, memory, logits)
 
 
 def check_option(name: str, value: Any, fine: bool, legal: str) -> None:

@@ -116,6 +116,11 @@ class EquiMod(Task):
         return cls(moments=moments, **options)
 
     @property
+    def has_logits(self) -> bool:
+        """Where L_inv has them: the lens's objectives that need logits leave L_eq alone."""
+        return self.base.has_logits
+
+    @property
     def online_views(self) -> tuple[int, ...]:
         """Those of the base method, and the image as it is."""
         of_base = self.base.online_views or (0, 1)
@@ -189,7 +194,8 @@ class EquiMod(Task):
             "accuracy_equivariance": jnp.mean(equivariance.hits, dtype=invariance.value.dtype),
         }
         value = invariance.value + self.weight * equivariance.value
-        return Loss(value, invariance.metrics | metrics | gains, invariance.memory)
+        metrics = invariance.metrics | metrics | gains
+        return Loss(value, metrics, invariance.memory, invariance.logits)
 
     def validate(self, outputs: Outputs) -> Mapping[str, jax.Array]:
         """The absolute and the relative equivariance, the means over the views of each image."""

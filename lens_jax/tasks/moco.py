@@ -54,6 +54,8 @@ class MoCo(NonSemantic):
 
     """
 
+    has_logits = True
+
     hidden: int = 2048
     embedding: int = 128
     temperature: float = 0.2
@@ -121,7 +123,7 @@ class MoCo(NonSemantic):
         # The keys enter only now: among the negatives, they would repel their own queries.
         queue = jnp.concatenate([keys, memory])[: self.queue]
         metrics["accuracy"] = jnp.mean(contrast.hits, dtype=contrast.value.dtype)
-        return Loss(contrast.value, metrics, queue)
+        return Loss(contrast.value, metrics, queue, contrast.logits)
 
     def _partners(self, keys: jax.Array) -> jax.Array:
         """The key of each query: that of the other view, where all views are queries."""

@@ -138,6 +138,11 @@ class PIRL(Task):
             )
         return cls(facts.size, **options)
 
+    @property
+    def has_logits(self) -> bool:
+        """The form "nce" tells each row from noise by itself, and chooses none."""
+        return self.form == "info_nce"
+
     def views(self, key: jax.Array, batch: Batch, augment: Augment | None) -> Views:
         """[B, h, h, 3] -> [2B, s, s, 3]: the whole image, and beside it nine patches laid out.
 
@@ -214,7 +219,11 @@ class PIRL(Task):
         }
         updated = average_rows(memory.rows, labels.index, images, self.momentum)
         measured = jnp.ones_like(memory.measured)
-        return Loss(value, metrics, Bank(updated, log_mean, measured))
+        bank = Bank(updated, log_mean, measured)
+        if not self.has_logits:
+            return Loss(value, metrics, bank)
+        logits = join_views(of_images.logits, of_jigsaws.logits)
+        return Loss(value, metrics, bank, logits)
 
     def _cut_patches(self, key: jax.Array, images: jax.Array) -> jax.Array:
         """A random patch of each cell of a random crop: [B, h, h, 3] -> [9B, p, p, 3]."""

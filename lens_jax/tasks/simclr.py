@@ -31,6 +31,8 @@ class SimCLR(TwoViews):
 
     """
 
+    has_logits = True
+
     hidden: int = 2048
     embedding: int = 128
     temperature: float = 0.1
@@ -60,4 +62,4 @@ class SimCLR(TwoViews):
             "accuracy": jnp.mean(contrast.hits, dtype=contrast.value.dtype),
             "negatives": jnp.asarray(2 * len(first) - 2, contrast.value.dtype),
         }
-        return Loss(contrast.value, metrics, memory)
+        return Loss(contrast.value, metrics, memory, contrast.logits)

@@ -169,11 +169,9 @@ def pretext_loss(this: Pass, targets: ByKind, outputs: ByKind) -> tuple[jax.Arra
 
 def adversarial_loss(this: Pass, targets: ByKind, outputs: ByKind) -> jax.Array:
     """L_adv of the outputs for lensed inputs."""
-    task = this.system.task
-    objective = this.system.lens.make_objective(task.has_classes)
+    objective = this.system.lens.make_objective(this.system.task.has_logits)
     loss = kind_loss(this, targets, outputs, LENSED)
-    logits = task.logits(Outputs(outputs[LENSED], targets.get(LENSED)))
-    return objective(loss.value, logits)
+    return objective(loss.value, loss.logits)
 
 
 def kind_loss(this: Pass, targets: ByKind, outputs: ByKind, kind: str) -> Loss:

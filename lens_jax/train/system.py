@@ -68,7 +68,7 @@ def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> Sys
     dtype = jnp.dtype(config.dtype)
     task = build_task(config, facts)
     lens = Lens(**config.lens)
-    lens.make_objective(task.has_classes)  # raises now, rather than while tracing
+    lens.make_objective(task.has_logits)  # raises now, rather than while tracing
 
     if reads_textures(config.task) and lens.acts_on == "images" and lens.kind != "none":
         raise UserError(

@@ -27,7 +27,7 @@ def linear(x64) -> tuple:
     """The gradient of `full` on the cross-entropy of a linear model, its weights and labels."""
     rng = np.random.default_rng(1)
     weights, labels = rng.normal(size=(108, 5)), rng.integers(0, 5, 4)
-    objective = make_objective("full", has_classes=True)
+    objective = make_objective("full", has_logits=True)
 
     def adversarial(images: jax.Array) -> jax.Array:
         logits = images.reshape(4, -1) @ weights

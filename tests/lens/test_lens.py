@@ -168,18 +168,18 @@ def test_the_network_is_the_one_that_the_settings_describe(make):
 @pytest.mark.parametrize("kind", ["network", "fgsm", "pgd"])
 def test_an_objective_over_classes_is_refused_for_a_task_without(make, kind: str):
     for name in ("full", "least_likely", "confusion"):
-        assert make(kind=kind, objective=name).make_objective(has_classes=True) is OBJECTIVES[name]
+        assert make(kind=kind, objective=name).make_objective(has_logits=True) is OBJECTIVES[name]
     assert make(kind=kind, objective="full").make_objective(False) is OBJECTIVES["full"]
     for name in ("least_likely", "confusion"):
-        with pytest.raises(UserError, match=f"objective '{name}' needs a task with classes"):
-            make(kind=kind, objective=name).make_objective(has_classes=False)
+        with pytest.raises(UserError, match=f"objective '{name}' needs a task that chooses"):
+            make(kind=kind, objective=name).make_objective(has_logits=False)
 
 
 @pytest.mark.parametrize("kind", ["none", "random"])
 def test_where_nothing_is_minimized_there_is_no_objective_to_refuse(make, kind: str):
     lens = make(kind=kind, objective="least_likely")
-    assert lens.make_objective(has_classes=True) is None
-    assert lens.make_objective(has_classes=False) is None
+    assert lens.make_objective(has_logits=True) is None
+    assert lens.make_objective(has_logits=False) is None
 
 
 @pytest.mark.parametrize(

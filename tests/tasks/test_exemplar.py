@@ -178,8 +178,7 @@ def test_the_head_is_a_linear_embedding_without_classes():
     assert (outputs.shape, outputs.dtype) == ((3, 7), jnp.float32)
     kernel = variables["params"]["Dense_0"]["kernel"]
     np.testing.assert_allclose(outputs, features @ kernel, rtol=1e-4, atol=1e-5)
-    assert not task.has_classes
-    assert task.logits(Outputs(outputs)) is None
+    assert not task.has_logits
     assert task.hits(Outputs(outputs), jnp.arange(3)) is None
 
 

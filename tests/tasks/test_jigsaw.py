@@ -41,7 +41,7 @@ def test_whoever_knows_the_positions_of_the_patches_solves_the_task(augment, sho
     assert loss.metrics["accuracy"] == 1
     assert loss.value < 1e-6
     assert TASK.hits(outputs, views.labels).all()
-    assert TASK.logits(outputs) is outputs.online
+    assert TASK.loss(outputs, views.labels, ()).logits is outputs.online
 
 
 def test_a_training_step_shows_all_images_the_same_distinct_orders():
@@ -85,7 +85,7 @@ def test_the_head_has_a_logit_for_each_order_whether_it_is_shown_or_not():
 
 def test_the_defaults_are_the_published_sizes():
     assert Jigsaw() == Jigsaw(85, 64, True, 1000, 4096, 0.5, 100, 8)
-    assert Jigsaw().has_classes
+    assert Jigsaw().has_logits
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_whoever_knows_the_positions_of_the_patches_solves_the_task(augment):
     assert loss.metrics["accuracy"] == 1
     assert loss.value < 1e-6
     assert TASK.hits(outputs, views.labels).all()
-    assert TASK.logits(outputs) is outputs.online
+    assert TASK.loss(outputs, views.labels, ()).logits is outputs.online
 
 
 def test_every_image_shows_each_neighbor_once():
@@ -62,4 +62,4 @@ def test_the_head_has_eight_logits_for_each_pair():
 
 def test_the_defaults_are_the_published_sizes():
     assert RelativePatchLocation() == RelativePatchLocation(85, 64, True, 1000, 4096, 0.5)
-    assert RelativePatchLocation().has_classes
+    assert RelativePatchLocation().has_logits

@@ -5,7 +5,7 @@ import pytest
 
 from lens_jax.errors import UserError
 from lens_jax.ops.augment import Augmented
-from lens_jax.tasks.base import join_views, split_views
+from lens_jax.tasks.base import Outputs, join_views, split_views
 from lens_jax.tasks.byol import BYOL
 from lens_jax.tasks.moco import MoCo
 from lens_jax.tasks.simclr import SimCLR
@@ -92,8 +92,5 @@ def test_a_negative_size_is_refused(task: type[TwoViews]):
 
 
 @pytest.mark.parametrize("task", [SimCLR(), MoCo(), BYOL()])
-def test_there_are_no_classes(task: TwoViews):
-    assert not task.has_classes
-    outputs = jnp.ones((4, 3))
-    assert task.logits(outputs) is None
-    assert task.hits(outputs, None) is None
+def test_evaluation_has_nothing_to_count(task: TwoViews):
+    assert task.hits(Outputs(jnp.ones((4, 3))), None) is None

@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 
 from lens_jax.ops.augment import Augmented
 from lens_jax.ops.draws import PARAMETERS
-from lens_jax.tasks.base import DataFacts, Outputs, Views
+from lens_jax.tasks.base import Classification, DataFacts, Outputs, Views
+from lens_jax.tasks.moco import MoCo
 from lens_jax.train.gradients import Carried, Gradients, compute_gradients
 from lens_jax.train.state import TrainState, init_state
 from lens_jax.train.system import Purpose, System, make_key, make_system
@@ -273,9 +274,28 @@ def task_loss(case: Case, targets: ByKind, outputs: ByKind, kind: str, views: Vi
     kind_outputs = Outputs(outputs[kind], targets.get(kind))
     memory = case.state.memory[kind]
     found = case.system.task.loss(kind_outputs, views.labels, memory)
-    if case.system.task.has_classes:
+    if isinstance(case.system.task, Classification):
         return found._replace(value=cross_entropy(outputs[kind], views.labels))
     return found
+
+
+def choices(case: Case, targets: ByKind, outputs: ByKind) -> jax.Array:
+    """The logits of what each lensed row chooses from: classes, or other embeddings."""
+    task, rows = case.system.task, outputs["lensed"]
+    if isinstance(task, Classification):
+        return rows
+    rows = rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
+    if isinstance(task, MoCo):
+        keys = targets["lensed"]
+        keys = keys / jnp.linalg.norm(keys, axis=1, keepdims=True)
+        of_key = jnp.einsum("nf,nf->n", rows, keys)
+        of_queue = jnp.einsum("nf,kf->nk", rows, case.state.memory["lensed"])
+        return jnp.column_stack([of_key, of_queue]) / task.temperature
+
+    # Of the views of SimCLR, each chooses from all but itself.
+    similarities = jnp.einsum("nf,kf->nk", rows, rows)
+    others = [jnp.delete(row, i) for i, row in enumerate(similarities)]
+    return jnp.stack(others) / task.temperature
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -293,9 +313,10 @@ def adversarial_loss(case: Case, targets: ByKind, changed: jax.Array) -> jax.Arr
 
 def objective(case: Case, targets: ByKind, outputs: ByKind, views: Views) -> jax.Array:
     """L_adv of the lensed outputs."""
-    name, logits = case.system.lens.objective, outputs["lensed"]
+    name = case.system.lens.objective
     if name == "full":
         return -task_loss(case, targets, outputs, "lensed", views).value
+    logits = choices(case, targets, outputs)
     if name == "least_likely":
         return cross_entropy(logits, jnp.argmin(logits, axis=-1))
     if name == "confusion":

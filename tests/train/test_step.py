@@ -181,7 +181,7 @@ def test_an_objective_that_the_task_cannot_have_is_refused_before_a_step_is_made
     tiny_config, kind: str, task: dict
 ):
     config = tiny_config({"lens.kind": kind, "lens.objective": "least_likely"}, task)
-    with pytest.raises(UserError, match="'least_likely' needs a task with classes") as caught:
+    with pytest.raises(UserError, match="'least_likely' needs a task that chooses") as caught:
         make_system(config, FACTS, TOTAL_STEPS)
     assert "choose full" in str(caught.value)
     assert "\n" not in str(caught.value)

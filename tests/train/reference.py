@@ -316,9 +316,9 @@ def objective(case: Case, targets: ByKind, outputs: ByKind, views: Views) -> jax
     name = case.system.lens.objective
     if name == "full":
         return -task_loss(case, targets, outputs, "lensed", views).value
+    if name == "reconstruction":
+        return jnp.zeros(())
     logits = choices(case, targets, outputs)
     if name == "least_likely":
         return cross_entropy(logits, jnp.argmin(logits, axis=-1))
-    if name == "confusion":
-        return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - jnp.mean(logits, axis=-1))
-    return jnp.zeros(())
+    return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - jnp.mean(logits, axis=-1))

@@ -34,10 +34,10 @@ There is no lens unless asked for, with --config.lens.kind=network; its objectiv
 """
 
 import pathlib
-import runpy
 
 from ml_collections import ConfigDict
 
+from lens_jax.command_line import load_config
 from lens_jax.errors import check_choice
 from lens_jax.recipes import LAPTOP, LARGE, use_lars
 
@@ -51,7 +51,7 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
     check_choice("base of equimod", base, BASES)
     # The base method's own config, which lies beside this one.
     path = pathlib.Path(__file__).with_name(f"{base}.py")
-    config = runpy.run_path(str(path))["get_config"](dataset).unlock()
+    config = load_config(f"{path}:{dataset}").unlock()
     if base == "simclr":
         _published_simclr(config, dataset)
     if base == "byol" and dataset in LARGE:

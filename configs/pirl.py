@@ -81,9 +81,8 @@ def get_config(variant: str = "imagenet2012") -> ConfigDict:
     if variant in LAPTOP:
         on_a_laptop(config, variant)
         config.task.update(
-            {"norm": True, "form": "info_nce", "temperature": 0.1, "negatives": 1024}
+            {"norm": True, "form": "info_nce", "temperature": 0.2, "negatives": 1024}
         )
-        config.optimizer.learning_rate = 0.6
     return config.lock()
 
 

@@ -110,12 +110,19 @@ class Tracks(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {split: self._generate_examples(table) for split, table in tables.items()}
 
     def _generate_examples(self, table: Table) -> Examples:
-        _, _, videos, frames, _ = find_annotations(table)
-        for video in range(videos.max() + 1):
-            records = np.flatnonzero(videos == video)
-            in_order = records[np.argsort(frames[records])]
-            name = read_text(table.features(int(records[0])), table.keys.video)
-            yield from self._track(table, name, in_order.tolist(), frames[in_order].tolist())
+        annotations = find_annotations(table)
+        for video in range(annotations.videos.max() + 1):
+            records = np.flatnonzero(annotations.videos == video)
+            frames = annotations.frames[records]
+
+            # As time goes.
+            order = np.argsort(frames)
+            records = records[order].tolist()
+            frames = frames[order].tolist()
+
+            features = table.features(records[0])
+            name = read_text(features, table.keys.video)
+            yield from self._track(table, name, records, frames)
 
     def _track(self, table: Table, video: str, records: list[int], frames: list[int]) -> Examples:
         """The frames of one video, which are all read before the first is written."""

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -163,7 +164,15 @@ def test_a_run_begins_with_the_networks_of_another_and_a_constant_schedule_goes_
     assert f"--init={other}" in refused.stderr
 
 
-def test_ctrl_c_ends_a_command_in_one_line():
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Commands heed Ctrl-C, also where a shell started the tests in the background, deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_a_command_in_one_line(heeds_ctrl_c):
     words = command("linear_eval", "--checkpoint=nowhere")
     with subprocess.Popen(
         words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

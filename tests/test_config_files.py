@@ -170,17 +170,16 @@ def test_every_config_file_trains_a_step_in_miniature(path: pathlib.Path):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(new))
 
 
-@pytest.mark.parametrize(
-    ("name", "variant"),
-    [
-        *itertools.product(
-            ["simclr", "moco", "byol", "barlow_twins", "pirl"],
-            ["imagenet2012", "imagenet100", "cifar10"],
-        ),
-        ("equimod", "cifar10"),
-        ("equimod", "imagenet2012+byol"),
-    ],
-)
+def published_recipes() -> list:
+    """Each method's recipe for CIFAR-10, and as slow cases those for more and larger images."""
+    methods = ["simclr", "moco", "byol", "barlow_twins", "pirl"]
+    small = [(method, "cifar10") for method in (*methods, "equimod")]
+    large = [*itertools.product(methods, ["imagenet2012", "imagenet100"])]
+    large.append(("equimod", "imagenet2012+byol"))
+    return small + [pytest.param(*case, marks=pytest.mark.slow) for case in large]
+
+
+@pytest.mark.parametrize(("name", "variant"), published_recipes())
 def test_every_recipe_of_photographs_trains_a_step_in_miniature(name: str, variant: str):
     """With its own optimizer, heads and groups of statistics, on tiny networks."""
     (path,) = (path for path in FILES if path.stem == name)

@@ -24,11 +24,32 @@ MOVED = {
 }
 
 
+# Variants of the others: each takes ten seconds to compile.
+SLOW = (
+    "simclr, pairs",
+    "moco, groups",
+    "moco, texture",
+    "byol, quilting",
+    "equimod, byol",
+)
+
+
+def cases() -> list:
+    """All methods, the variants marked as slow."""
+    found = []
+    for method in MOVED:
+        marks = [pytest.mark.slow] if method in SLOW else []
+        found.append(pytest.param(method, marks=marks))
+    return found
+
+
 @pytest.fixture(scope="module")
-def found() -> dict:
+def found(request) -> dict:
     flags = fake_devices(8)
+    left_out = () if request.config.getoption("--slow") else SLOW
+    methods = [method for method in MOVED if method not in left_out]
     output = subprocess.run(
-        [sys.executable, "-m", "tests.devices.methods_on_devices"],
+        [sys.executable, "-m", "tests.devices.methods_on_devices", *methods],
         env=os.environ | flags,
         capture_output=True,
         text=True,
@@ -37,7 +58,7 @@ def found() -> dict:
     return json.loads(output.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("method", MOVED)
+@pytest.mark.parametrize("method", cases())
 def test_eight_devices_train_as_one_with_queue_and_target_network(method: str, found: dict):
     assert found["devices"] == 8
     assert found[method]["apart"] < 1e-6

@@ -58,7 +58,8 @@ def trained(tmp_path_factory, data):
 
 
 @pytest.mark.parametrize(
-    ("solver", "follow", "steps"), [("lbfgs", True, (1, 2)), ("sgd", False, (2,))]
+    ("solver", "follow", "steps"),
+    [("lbfgs", True, (1, 2)), pytest.param("sgd", False, (2,), marks=pytest.mark.slow)],
 )
 def test_two_processes_evaluate_as_one_and_only_the_first_prints(
     trained, solver: str, follow: bool, steps: tuple[int, ...]

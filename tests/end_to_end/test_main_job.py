@@ -246,10 +246,11 @@ def test_a_steered_lens_on_whole_images_with_split_statistics_is_trained_resumed
     ("task", "kind", "options"),
     [
         ("jigsaw", "pgd", ("--config.task.hidden=16", "--config.lens.attack_steps=2")),
-        (
+        pytest.param(
             "relative_patch_location",
             "network",
             ("--config.task.hidden=16", "--config.lens.budget=bound"),
+            marks=pytest.mark.slow,
         ),
         ("exemplar", "fgsm", ()),
     ],

@@ -97,7 +97,12 @@ def check_equal(one: Frozen, other: Frozen) -> None:
             "moco", (*MOCO, "--config.task.non_semantic=patch"), marks=pytest.mark.slow, id="patch"
         ),
         pytest.param("barlow_twins", SMALL_HEADS, marks=pytest.mark.slow, id="barlow_twins"),
-        ("pirl", (*SMALL_HEADS, "--config.lens.kind=network")),
+        pytest.param(
+            "pirl",
+            (*SMALL_HEADS, "--config.lens.kind=network"),
+            marks=pytest.mark.slow,
+            id="pirl",
+        ),
         pytest.param(
             "equimod",
             (*SMALL_HEADS, "--config.task.base.hidden=16", "--config.lens.kind=network"),

@@ -126,7 +126,7 @@ def test_eight_devices_train_as_one(eight, alone):
     assert_equal_losses(losses(eight), losses(alone))
 
 
-@pytest.mark.parametrize("several", ["eight", "two"])
+@pytest.mark.parametrize("several", ["eight", pytest.param("two", marks=pytest.mark.slow)])
 def test_several_devices_or_processes_watch_the_same_as_one(several: str, alone, request):
     workdir = request.getfixturevalue(several)
     np.testing.assert_allclose(monitors(workdir), monitors(alone), rtol=1e-2)

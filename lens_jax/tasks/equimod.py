@@ -117,7 +117,7 @@ class EquiMod(Task):
 
     @property
     def has_logits(self) -> bool:
-        """Where L_inv has them: the lens's objectives that need logits leave L_eq alone."""
+        """Whether L_inv has them; the lens's objectives that need logits are of L_inv alone."""
         return self.base.has_logits
 
     @property

@@ -220,9 +220,9 @@ class PIRL(Task):
         updated = average_rows(memory.rows, labels.index, images, self.momentum)
         measured = jnp.ones_like(memory.measured)
         bank = Bank(updated, log_mean, measured)
-        if not self.has_logits:
-            return Loss(value, metrics, bank)
-        logits = join_views(of_images.logits, of_jigsaws.logits)
+        logits = None
+        if self.has_logits:
+            logits = join_views(of_images.logits, of_jigsaws.logits)
         return Loss(value, metrics, bank, logits)
 
     def _cut_patches(self, key: jax.Array, images: jax.Array) -> jax.Array:

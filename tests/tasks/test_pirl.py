@@ -70,6 +70,26 @@ def test_the_loss_is_the_mean_of_both_branches_against_the_memory(x64, form: str
     np.testing.assert_allclose(accuracies, np.mean(np.reshape(hits, (3, 2)), axis=0), rtol=1e-12)
 
 
+def test_each_image_and_its_jigsaw_choose_between_their_row_and_the_drawn_ones(x64):
+    task = PIRL(20, temperature=0.4, negatives=6, form="info_nce")
+    embeddings, bank = random_case(3, 4)
+    memory, drawn = np.asarray(bank.rows), drawn_rows(task)
+    expected = np.empty((6, 7))
+    for place, unit in enumerate(references.unit_rows(embeddings)):
+        index = 2 + place // 2
+        expected[place, 0] = unit @ memory[index] / 0.4
+        for column, row in enumerate(drawn, start=1):
+            is_own = row == index
+            expected[place, column] = -np.inf if is_own else unit @ memory[row] / 0.4
+    assert np.isneginf(expected).any()
+
+    found = loss_of(task, embeddings, draws_of(3), bank)
+    np.testing.assert_allclose(found.logits, expected, rtol=1e-12)
+    other = PIRL(20, temperature=0.4, negatives=6, form="nce")
+    assert other.has_logits is False
+    assert loss_of(other, embeddings, draws_of(3), bank).logits is None
+
+
 def mean_of_jigsaws(jigsaws: np.ndarray, memory: np.ndarray, drawn: np.ndarray) -> float:
     """The logarithm of the mean of exp(similarity / 0.4) of all that is compared."""
     values = []

@@ -58,4 +58,14 @@ def test_the_commands_of_the_readme_run(block, clone, data):
 
 def test_the_files_that_the_readme_names_are_there():
     for target in re.findall(r"\]\(((?!http)[^)]+)\)", README):
-        assert (REPOSITORY / target).exists(), target
+        name, _, section = target.partition("#")
+        file = REPOSITORY / name
+
+        assert file.exists(), target
+        assert not section or section in sections(file), target
+
+
+def sections(page):
+    """Returns the names by which links reach the headings of a Markdown page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]

@@ -1,6 +1,5 @@
 """The evaluation of a checkpoint: linear classifiers on its features, and its pretext task."""
 
-import math
 import time
 from typing import Any, NamedTuple
 
@@ -95,9 +94,8 @@ def linear_results(frozen: Frozen, options: Options) -> Results:
 
     last = scores[taps[-1]]
     by_class = {}
-    for name, accuracy in zip(test.class_names, last.by_class.tolist(), strict=True):
-        if not math.isnan(accuracy):
-            by_class[name] = accuracy
+    for name, accuracy in linear.class_accuracies(last, test.class_names).items():
+        by_class[name.removeprefix("class_accuracy/")] = accuracy
 
     # What was measured comes with what it was measured on.
     return {

@@ -1,7 +1,6 @@
 """Frozen features: the extractor's taps of raw and lensed images, pooled and joined."""
 
 import math
-from collections import defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lens_jax.data.records import Source
-from lens_jax.errors import UserError
+from lens_jax.errors import UserError, check_choice
 from lens_jax.eval.frozen import Frozen, apply_extractor, apply_lens
 from lens_jax.eval.passes import run_pass
 from lens_jax.ops import color
@@ -23,14 +22,34 @@ MAX_FEATURES = 9000
 
 Taps = dict[str, jax.Array]
 Features = Callable[[TrainState, jax.Array], Taps]
+# The name of a tap and a shape -> a float32 array to fill.
+Allocate = Callable[[str, tuple[int, int]], np.ndarray]
 
 
 class Rows(NamedTuple):
-    """Features [n, d] of n images by tap, their labels [n], and their mean colors, [n, 3]."""
+    """What is known of n images.
+
+    Attributes:
+      taps: their features by tap, float32 [n, d].
+      labels: their classes, int [n].
+      colors: their mean colors, [n, 3] in [-1, 1].
+      positions: where they are in their source, int [n], ascending.
+
+    """
 
     taps: dict[str, np.ndarray]
     labels: np.ndarray
     colors: np.ndarray
+    positions: np.ndarray
+
+
+def check_representation(frozen: Frozen, representation: str) -> None:
+    """Raises `UserError` for another representation than "raw" without a lens."""
+    check_choice("representation", representation, REPRESENTATIONS)
+    if representation != "raw" and not frozen.system.lens.trains:
+        raise UserError(
+            f"representation {representation!r} needs a lens, and this run has none: choose raw"
+        )
 
 
 def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) -> Features:
@@ -45,10 +64,7 @@ def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) ->
       UserError: another representation than "raw" without a lens.
 
     """
-    if representation != "raw" and not frozen.system.lens.trains:
-        raise UserError(
-            f"representation {representation!r} needs a lens, and this run has none: choose raw"
-        )
+    check_representation(frozen, representation)
 
     def features(state: TrainState, images: jax.Array) -> Taps:
         current = frozen._replace(state=state)
@@ -118,10 +134,22 @@ def adaptive_max_pool(x: jax.Array) -> jax.Array:
     return flat.astype(jnp.float32)
 
 
-def extract(frozen: Frozen, source: Source, features: Features) -> Rows:
-    """Features, labels and mean colors in [-1, 1] of one pass of central crops over `source`.
+def extract(
+    frozen: Frozen,
+    source: Source,
+    features: Features,
+    allocate: Allocate | None = None,
+) -> Rows:
+    """The rows of one pass of central crops over `source`; images that do not decode are missing.
 
-    Only images that do not decode are missing.
+    Args:
+      frozen: the network.
+      source: the images.
+      features: as of `make_features`.
+      allocate: makes the array of a tap, from its name and its shape [n, d], which need not be in
+        memory; it is by default. There is a row for each image, of which the last stay free where
+        images do not decode.
+
     """
 
     def compute(state: TrainState, batch: Batch) -> tuple[Taps, Batch]:
@@ -135,18 +163,36 @@ def extract(frozen: Frozen, source: Source, features: Features) -> Rows:
         return taps, known
 
     data = frozen.config.data
-    rows = defaultdict(list)
+    allocate = allocate or _in_memory
+    arrays: dict[str, np.ndarray] = {}
     labels = []
     colors = []
+    masks = []
+    filled = 0
     for taps, batch in run_pass(data, source, compute, frozen.state, linear=True):
         # False for images that do not decode, and for what fills up the last batch.
         mask = batch["mask"]
+        masks.append(mask)
         labels.append(batch["label"][mask])
         colors.append(batch["color"][mask])
-        for tap, values in taps.items():
-            rows[tap].append(values[mask])
 
-    joined = {}
-    for tap, parts in rows.items():
-        joined[tap] = np.concatenate(parts)
-    return Rows(joined, np.concatenate(labels), np.concatenate(colors))
+        # The first batch tells how long the features are.
+        end = filled + len(labels[-1])
+        for tap, values in taps.items():
+            if tap not in arrays:
+                arrays[tap] = allocate(tap, (len(source), values.shape[1]))
+            arrays[tap][filled:end] = values[mask]
+        filled = end
+
+    (positions,) = np.nonzero(np.concatenate(masks))
+    return Rows(
+        taps={tap: array[:filled] for tap, array in arrays.items()},
+        labels=np.concatenate(labels),
+        colors=np.concatenate(colors),
+        positions=positions,
+    )
+
+
+def _in_memory(tap: str, shape: tuple[int, int]) -> np.ndarray:
+    del tap
+    return np.empty(shape, np.float32)

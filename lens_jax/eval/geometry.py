@@ -1,14 +1,24 @@
 """What frozen features tell beside the linear accuracy: neighbors, effective rank, and color."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lens_jax.losses.embeddings import rankme
-from lens_jax.losses.neighbors import weighted_neighbors
+from lens_jax.losses.neighbors import (
+    NEIGHBORS,
+    TEMPERATURE,
+    Nearest,
+    count_votes,
+    find_nearest,
+)
 
-# Test images that look for their neighbors at a time, for the sake of memory.
+# Test images that look for their neighbors at a time, and training images that they look through,
+# for the sake of memory.
 QUERIES = 1024
+BANK = 65_536
 # RankMe is published of so many images, and hardly changes beyond.
 RANKME_IMAGES = 25_600
 # Of ridge regression, of which the best is found by leaving one training image out.
@@ -16,28 +26,59 @@ PENALTIES = np.logspace(-2, 5, 8)
 
 
 def neighbors_accuracy(
-    train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
+    train: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    test_labels: np.ndarray,
+    *,
+    neighbors: int = NEIGHBORS,
+    temperature: float = TEMPERATURE,
 ) -> float:
     """The fraction of test images whose nearest training images vote for their class.
 
-    The k = 20 nearest by cosine, weighted by exp(cosine / 0.07), see `weighted_neighbors`.
+    The k nearest by cosine, weighted by exp(cosine / t), see `losses.neighbors`. Training images
+    are looked through a chunk at a time, so that memory does not grow with their number.
 
     Args:
       train: features [N, f] whose classes are known.
       labels: these classes, int [N].
       test: features [M, f].
       test_labels: their classes, int [M].
+      neighbors: k.
+      temperature: t, above 0.
 
     """
     classes = 1 + int(max(labels.max(), test_labels.max()))
-    vote = jax.jit(weighted_neighbors, static_argnames="classes")
     hits = 0
     for start in range(0, len(test), QUERIES):
         part = slice(start, start + QUERIES)
-        votes = vote(train, labels, test[part], classes=classes)
+        nearest = None
+        for first in range(0, len(train), BANK):
+            chunk = slice(first, first + BANK)
+            nearest = _merge_nearest(nearest, train[chunk], labels[chunk], test[part], neighbors)
+        votes = count_votes(*nearest, classes=classes, temperature=temperature)
         predictions = jnp.argmax(votes, axis=-1)
         hits += int(jnp.sum(predictions == test_labels[part]))
     return hits / len(test)
+
+
+@partial(jax.jit, static_argnames="neighbors")
+def _merge_nearest(
+    found: Nearest | None,
+    bank: jax.Array,
+    bank_labels: jax.Array,
+    queries: jax.Array,
+    neighbors: int,
+) -> Nearest:
+    """The nearest among those found so far and the rows of a chunk of the bank."""
+    nearest = find_nearest(bank, bank_labels, queries, neighbors)
+    if found is None:
+        return nearest
+    similarities = jnp.concatenate([found.similarities, nearest.similarities], axis=1)
+    labels = jnp.concatenate([found.labels, nearest.labels], axis=1)
+    kept = min(neighbors, similarities.shape[1])
+    similarities, columns = jax.lax.top_k(similarities, kept)
+    return Nearest(similarities, jnp.take_along_axis(labels, columns, axis=1))
 
 
 def effective_rank(features: np.ndarray) -> float:

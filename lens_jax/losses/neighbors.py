@@ -1,5 +1,7 @@
 """Classification by the nearest neighbors among features whose labels are known."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -9,6 +11,19 @@ NEIGHBORS = 20
 TEMPERATURE = 0.07
 
 _PRECISION = jax.lax.Precision.HIGHEST
+
+
+class Nearest(NamedTuple):
+    """The k rows of a bank that are the most similar to each of M queries.
+
+    Attributes:
+      similarities: cosines, [M, k], largest first; -inf for rows without a class.
+      labels: classes of these rows, int [M, k].
+
+    """
+
+    similarities: jax.Array
+    labels: jax.Array
 
 
 def weighted_neighbors(
@@ -35,14 +50,28 @@ def weighted_neighbors(
       temperature: t, above 0.
 
     """
+    nearest = find_nearest(bank, bank_labels, queries, neighbors)
+    return count_votes(*nearest, classes=classes, temperature=temperature)
+
+
+def find_nearest(
+    bank: jax.Array, bank_labels: jax.Array, queries: jax.Array, neighbors: int
+) -> Nearest:
+    """The `neighbors` rows of a bank that are most similar to each query, as above."""
     bank = normalize(bank)
     queries = normalize(queries)
     similarities = jnp.matmul(queries, bank.T, precision=_PRECISION)
     similarities = jnp.where(bank_labels >= 0, similarities, -jnp.inf)
     nearest, rows = jax.lax.top_k(similarities, min(neighbors, len(bank)))
+    return Nearest(nearest, bank_labels[rows])
 
+
+def count_votes(
+    similarities: jax.Array, labels: jax.Array, *, classes: int, temperature: float
+) -> jax.Array:
+    """The weight of each class among neighbors, see `Nearest`: [M, classes]."""
     # exp((s - 1) / t) is the same but for a factor, and is never too large.
-    weights = jnp.exp((nearest - 1) / temperature)
-    totals = jnp.zeros((len(queries), classes), weights.dtype)
-    query = jnp.arange(len(queries))[:, None]
-    return totals.at[query, bank_labels[rows]].add(weights)
+    weights = jnp.exp((similarities - 1) / temperature)
+    totals = jnp.zeros((len(labels), classes), weights.dtype)
+    query = jnp.arange(len(labels))[:, None]
+    return totals.at[query, labels].add(weights)

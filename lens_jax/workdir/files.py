@@ -13,6 +13,8 @@ from lens_jax.errors import UserError, reason
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 RESULTS_FILE = "linear_eval.json"
+EVALUATION_FILE = "evaluation.json"
+FEATURES_FOLDER = "features"
 FAILURE_FILE = "failure.txt"
 LOCK_FILE = ".lock"
 CHECKPOINTS_FOLDER = "checkpoints"

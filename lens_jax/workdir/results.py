@@ -25,33 +25,61 @@ DATA_KEYS = (
 )
 # The keys by which two results are of the same evaluation.
 IDENTITY = ("step", "network", "representation", "solver", *DATA_KEYS)
+SUITE_IDENTITY = ("step", "network", "representation", "suite", "options", "data")
 # Results from before there was a choice are of the trained network, on whole images.
 _OLDER = {"network": "online", "boxes": "none"}
 _BOXES = {"each": "boxes", "largest": "largest boxes"}
 
 
 def read_results(workdir: str) -> list[Result]:
-    """The results in the folder `workdir`, newest last.
+    """The results of `linear_eval` in the folder `workdir`, newest last.
 
     Raises `UserError` where the file is not JSON.
     """
-    path = epath.Path(workdir) / files.RESULTS_FILE
-    if not path.exists():
-        return []
-    return [_OLDER | row for row in files.read_json(path)]
+    rows = _read(workdir, files.RESULTS_FILE)
+    return [_OLDER | row for row in rows]
 
 
 def add_result(workdir: str, result: Result) -> None:
-    """Adds a result in place of an older one of the same evaluation.
+    """Adds a result of `linear_eval` in place of an older one of the same evaluation.
 
     The first process writes for all. Raises `UserError` where it cannot.
     """
-    # Every process reads, so that all fail alike where the file is damaged.
-    rows = [row for row in read_results(workdir) if _identity(row) != _identity(result)]
-    rows.append(result)
+    _add(workdir, files.RESULTS_FILE, read_results(workdir), result, IDENTITY)
+
+
+def read_evaluations(workdir: str) -> list[Result]:
+    """The results of the suites in the folder `workdir`, newest last, as `add_evaluation`."""
+    return _read(workdir, files.EVALUATION_FILE)
+
+
+def add_evaluation(workdir: str, result: Result) -> None:
+    """Adds a result of a suite in place of an older one of the same evaluation.
+
+    That is one of the same step, network, representation, suite with all its options, and data. The
+    first process writes for all. Raises `UserError` where it cannot.
+    """
+    _add(workdir, files.EVALUATION_FILE, read_evaluations(workdir), result, SUITE_IDENTITY)
+
+
+def _read(workdir: str, name: str) -> list[Result]:
+    path = epath.Path(workdir) / name
+    return files.read_json(path) if path.exists() else []
+
+
+def _add(
+    workdir: str, name: str, rows: list[Result], result: Result, identity: tuple[str, ...]
+) -> None:
+    """Writes the rows and the result, without the rows of its identity."""
+
+    def identify(row: Result) -> list[Any]:
+        return [row.get(key) for key in identity]
+
+    # Every process has read the rows, so that all fail alike where the file is damaged.
+    kept = [row for row in rows if identify(row) != identify(result)]
     if jax.process_index() == 0:
-        path = epath.Path(workdir) / files.RESULTS_FILE
-        text = json.dumps(rows, indent=2)
+        path = epath.Path(workdir) / name
+        text = json.dumps([*kept, result], indent=2)
         with files.writing_to(workdir):
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_whole(path, f"{text}\n")
@@ -77,7 +105,3 @@ def describe_data(result: Result) -> str:
     if network:
         text += f", {network} network"
     return text
-
-
-def _identity(result: Result) -> list[Any]:
-    return [result.get(key) for key in IDENTITY]

@@ -204,8 +204,9 @@ def test_extraction_returns_every_image_once_in_order_but_those_that_do_not_deco
     make_frozen, colorful, size: int, broken: tuple[int, ...]
 ):
     source = colorful(size, broken=broken)
-    rows, labels, colors = extract(make_frozen(), source, pixel_features)
+    rows, labels, colors, positions = extract(make_frozen(), source, pixel_features)
     kept = [i for i in range(size) if i not in broken]
+    assert positions.tolist() == kept
     assert labels.tolist() == [i % 3 for i in kept]
     expected = np.stack([decode(source[i]["image"]).reshape(-1) for i in kept])
     np.testing.assert_array_equal(rows["pixels"], expected)

@@ -33,7 +33,7 @@ def read(folder):
 workdir = pathlib.Path(sys.argv[1])
 loaded, train, test = frozen.load(str(workdir)), read(workdir / "train"), read(workdir / "test")
 tap = features.make_features(loaded, "concat", ("block2", "pre_logits"))
-rows, labels, _ = features.extract(loaded, test, tap)
+rows, labels, *_ = features.extract(loaded, test, tap)
 np.savez(workdir / f"{jax.device_count()}.npz", labels=labels, **rows)
 heads = linear.sgd_heads(loaded, train, test, tap, epochs=14)
 print(json.dumps({

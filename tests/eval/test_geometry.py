@@ -21,6 +21,8 @@ def by_loops(train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_label
 def test_neighbors_vote_as_in_a_loop_over_all_pairs(monkeypatch):
     # Several parts of test images, of which the last one is smaller.
     monkeypatch.setattr(geometry, "QUERIES", 16)
+    # And several of training images, of which the last one is smaller than k.
+    monkeypatch.setattr(geometry, "BANK", 40)
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(4, 6))
     labels, test_labels = rng.integers(0, 4, 90), rng.integers(0, 4, 41)

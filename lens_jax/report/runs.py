@@ -1,6 +1,7 @@
 """Run folders as plain values: what was trained, and what was measured."""
 
 import shlex
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from etils import epath
@@ -10,7 +11,7 @@ from lens_jax.defaults import DATASETS
 from lens_jax.errors import UserError
 from lens_jax.workdir import files
 from lens_jax.workdir.metrics import read_metrics
-from lens_jax.workdir.results import IDENTITY, Result, describe_data, read_results
+from lens_jax.workdir.results import IDENTITY, Result, describe_data, read_evaluations, read_results
 
 # The variant of a config file that trains on a data set.
 VARIANTS = {settings["data"]["name"]: variant for variant, settings in DATASETS.items()}
@@ -29,6 +30,7 @@ class TrainedRun(NamedTuple):
       evaluation: its newest evaluation; empty where nothing was evaluated yet.
       linear: linear accuracy by representation, of that and of what was evaluated alike.
       init: the folder of the run with whose networks it began, or empty.
+      suites: the results of suites, oldest first.
 
     """
 
@@ -39,6 +41,7 @@ class TrainedRun(NamedTuple):
     evaluation: dict[str, Any]
     linear: dict[str, float]
     init: str = ""
+    suites: Sequence[Result] = ()
 
     @property
     def kind(self) -> str:
@@ -90,6 +93,7 @@ def _read_run(folder: epath.Path) -> TrainedRun:
         evaluation=newest,
         linear=_linear_accuracies(evaluations, newest),
         init=record.init,
+        suites=read_evaluations(workdir),
     )
 
 

@@ -12,6 +12,7 @@ from lens_jax.report.curves import curve_pictures
 from lens_jax.report.measure import MeasuredLens
 from lens_jax.report.recovery import Recovery
 from lens_jax.report.runs import Numbers, TrainedRun
+from lens_jax.report.suites import suites_section
 
 TITLE = "What the lens removed"
 LEAD = (
@@ -64,6 +65,7 @@ def all_sections(
         parts += lens_section(name, lens, numbers[name])
     if not lenses:
         parts.append(page.paragraph(NO_LENS))
+    parts += suites_section(found)
     parts += training_section(found)
     parts += settings_section(found)
     parts += commands_section(workdir, found)

@@ -111,6 +111,44 @@ def test_evaluated_again_a_result_is_replaced_and_another_is_added(trained):
     assert [row["representation"] for row in alike] == ["raw"]
 
 
+def test_suites_are_answered_from_features_that_are_extracted_once(trained, tmp_path):
+    workdir, _ = trained
+    embeddings = tmp_path / "embeddings.npz"
+    words = command(
+        "evaluate", f"--checkpoint={workdir}", "--suite=knn(k=5) knn linear(taps=pre_logits)"
+    )
+    # What was asked before is asked again, in its place.
+    for options in (["--examples=200"], ["--examples=200", f"--embed={embeddings}"]):
+        output = succeed(*words, *options)
+
+    results = json.loads((workdir / "evaluation.json").read_text())
+    asked = [(result["suite"], result["options"].get("k")) for result in results]
+    assert asked == [("knn", 5), ("knn", 20), ("linear", None)]
+    for result in results:
+        assert result["protocol"] in output
+        assert result["data"]["train"]["examples"] == 200
+        assert result["numbers"]["accuracy"] > 0.3
+    # A folder for the labeled images and one for the others.
+    assert len(list((workdir / "features").iterdir())) == 2
+
+    with np.load(embeddings) as written:
+        assert written["features"].shape == (360, written["features"].shape[1])
+        assert len(set(written["name"])) == 360
+        assert set(written["label"]) == set("0123456789")
+
+
+def test_a_suite_that_cannot_be_run_leaves_the_others_to_run(trained, tmp_path):
+    workdir, _ = trained
+    options = (f"--checkpoint={workdir}", "--examples=100", f"--output={tmp_path}", "--clean")
+    refused = run(*command("evaluate", *options, "--suite=knn(k=101),knn(k=1)"))
+    assert refused.returncode == 1
+    assert "failed: knn: suite 'knn' has k=101, and there are 100 labeled" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    (result,) = json.loads((tmp_path / "evaluation.json").read_text())
+    assert result["options"]["k"] == 1
+    assert not list((workdir / "features").iterdir())
+
+
 def test_heads_trained_by_sgd_are_far_above_chance(trained):
     workdir, _ = trained
     options = (f"--checkpoint={workdir}", "--solver=sgd", "--epochs=10", "--taps=block1,pre_logits")

@@ -65,7 +65,7 @@ ONCE = flags.DEFINE_bool("once", False, "End at once if there is no checkpoint y
 def main() -> None:
     """Evaluates the newest checkpoint, or with --follow each as it comes."""
     # Imported only now, so that --help and mistyped flags answer at once.
-    from lens_jax.devices import distributed
+    from lens_jax.devices import cache, distributed
     from lens_jax.eval import embed, job, store, suites
     from lens_jax.eval.evaluate import Options, data_notes
     from lens_jax.eval.follow import follow
@@ -90,6 +90,8 @@ def main() -> None:
 
     distributed.start()
     features = STORE.value or store.default_folder(CHECKPOINT.value)
+    # Passes over several splits and checkpoints are the same program.
+    cache.use_cache(features)
     failures = []
     noted = False
     for frozen in follow(CHECKPOINT.value, to_the_end=FOLLOW.value, wait=not ONCE.value):

@@ -9,10 +9,12 @@ from lens_jax.errors import UserError, check_choice
 from lens_jax.eval.suites.base import Suite
 from lens_jax.eval.suites.knn import KNN
 from lens_jax.eval.suites.linear import Linear
+from lens_jax.eval.suites.shape_bias import ShapeBias
 
 SUITES: dict[str, type[Suite]] = {
     "linear": Linear,
     "knn": KNN,
+    "shape_bias": ShapeBias,
 }
 
 _WORD = re.compile(r"(?P<name>\w+)\s*(?:\((?P<options>[^()]*)\))?")

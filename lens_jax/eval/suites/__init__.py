@@ -7,6 +7,7 @@ from typing import Any
 
 from lens_jax.errors import UserError, check_choice
 from lens_jax.eval.suites.base import Suite
+from lens_jax.eval.suites.corruptions import Corruptions
 from lens_jax.eval.suites.knn import KNN
 from lens_jax.eval.suites.linear import Linear
 from lens_jax.eval.suites.shape_bias import ShapeBias
@@ -15,6 +16,7 @@ SUITES: dict[str, type[Suite]] = {
     "linear": Linear,
     "knn": KNN,
     "shape_bias": ShapeBias,
+    "corruptions": Corruptions,
 }
 
 _WORD = re.compile(r"(?P<name>\w+)\s*(?:\((?P<options>[^()]*)\))?")

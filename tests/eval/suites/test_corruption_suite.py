@@ -7,7 +7,7 @@ from PIL import Image
 from lens_jax.data import decode
 from lens_jax.data.corruptions import NAMES, SEVERITIES, corrupt
 from lens_jax.errors import UserError
-from lens_jax.eval import suites
+from lens_jax.eval import logistic, suites
 from lens_jax.eval.altered import alter
 from lens_jax.eval.classes import match_classes
 from lens_jax.eval.features import make_features
@@ -76,8 +76,6 @@ def test_the_accuracy_is_that_of_corrupting_all_images_by_hand(make_frozen, colo
 
     (tap,) = subject.taps[-1:]
     compute = make_features(frozen, "raw", (tap,))
-    from lens_jax.eval import logistic
-
     rows = subject.rows(train)
     classifier = logistic.fit(rows.taps[tap], rows.labels, suite.c)
     for name in suite.names:
@@ -130,7 +128,7 @@ def test_corrupted_images_may_be_those_of_a_folder(make_frozen, colorful, tmp_pa
 
     (tmp_path / "c" / "fog" / "1" / "violet").mkdir()
     Image.new("RGB", (16, 16)).save(tmp_path / "c" / "fog" / "1" / "violet" / "one.png")
-    with pytest.raises(UserError, match="1 classes of .*, such as violet, are none of"):
+    with pytest.raises(UserError, match=r"1 classes of .*, such as violet, are none of"):
         suite.measure(subject)
     with pytest.raises(UserError, match=r"no images in '.*c/snow/1': expected CLASS/IMAGE"):
         Corruptions(names=("snow",), images=str(tmp_path / "c")).sources(subject)

@@ -113,13 +113,16 @@ class Corruptions(Suite):
         """The images of one corruption and severity."""
         if self.images.startswith(tfds_records.PREFIX):
             return open_source(f"{self.images}/{name}_{severity}", "", subject.data_dir)
+        words = ("corruption", name, str(severity))
         if self.images:
-            return folder.open_classes(os.path.join(self.images, name, str(severity)))
+            source = folder.open_classes(os.path.join(self.images, name, str(severity)))
+            # All these folders have files of the same names.
+            told_apart = fingerprint([source.fingerprint, *words])
+            return dataclasses.replace(source, fingerprint=told_apart)
 
         def change(image: np.ndarray, index: int) -> np.ndarray:
             return corruptions.corrupt(image, name, severity, index)
 
-        words = ("corruption", name, str(severity))
         return alter(subject.test, subject.frozen.config.data, change, words)
 
     def protocol(self, subject: Subject) -> str:

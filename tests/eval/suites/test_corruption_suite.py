@@ -20,8 +20,8 @@ def make_subject(frozen, train, test, store) -> Subject:
 
 
 @pytest.mark.parametrize("crop", ["central", "none"])
-def test_an_evaluation_crops_the_changed_image_pixel_by_pixel(make_frozen, colorful, crop: str):
-    data = make_frozen({"data.eval_crop": crop, "data.image_size": 24}).config.data
+def test_an_evaluation_crops_the_changed_image_pixel_by_pixel(tiny_config, colorful, crop: str):
+    data = tiny_config({"data.eval_crop": crop, "data.image_size": 24}).data
     source = colorful(5, side=40, broken=(2,))
     seen = {}
 
@@ -40,20 +40,20 @@ def test_an_evaluation_crops_the_changed_image_pixel_by_pixel(make_frozen, color
     assert altered[2]["image"] == source[2]["image"]
 
 
-def test_other_changes_sizes_and_crops_have_other_fingerprints(make_frozen, colorful):
+def test_other_changes_sizes_and_crops_have_other_fingerprints(tiny_config, colorful):
     source = colorful(5)
     found = set()
     for size in (16, 24):
         for crop in ("central", "none"):
-            data = make_frozen({"data.eval_crop": crop, "data.image_size": size}).config.data
+            data = tiny_config({"data.eval_crop": crop, "data.image_size": size}).data
             for word in ("fog", "snow"):
                 found.add(alter(source, data, lambda image, _: image, (word,)).fingerprint)
     assert len(found) == 8
     assert source.fingerprint not in found
 
 
-def test_part_of_a_split_is_corrupted_as_in_the_whole_split(make_frozen, colorful):
-    data = make_frozen().config.data
+def test_part_of_a_split_is_corrupted_as_in_the_whole_split(tiny_config, colorful):
+    data = tiny_config().data
     indices = []
 
     def change(image: np.ndarray, index: int) -> np.ndarray:
@@ -140,19 +140,16 @@ def test_classes_are_matched_by_their_names(colorful):
     assert match_classes(other, train).tolist() == [2, 0]
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
+def test_unknown_options_are_told(make_frozen, colorful, tmp_path):
+    subject = make_subject(make_frozen(), colorful(9), colorful(9), tmp_path)
+    for text, words in (
         ("names=[rain]", "unknown corruption 'rain': choose one of gaussian_noise"),
         ("severities=6", "severity of suite 'corruptions' is 6"),
         ("c=0", "c of suite 'corruptions' is 0"),
-    ],
-)
-def test_unknown_options_are_told(make_frozen, colorful, tmp_path, text: str, words: str):
-    (suite,) = suites.parse(f"corruptions({text})")
-    subject = make_subject(make_frozen(), colorful(9), colorful(9), tmp_path)
-    with pytest.raises(UserError, match=words):
-        suite.check(subject)
+    ):
+        (suite,) = suites.parse(f"corruptions({text})")
+        with pytest.raises(UserError, match=words):
+            suite.check(subject)
 
 
 def test_the_page_has_a_row_for_each_corruption():

@@ -27,11 +27,11 @@ def test_folders_are_compared_with_test_images_of_their_classes(make_frozen, col
         make_frozen(), "online", "raw", colorful(30), colorful(12, 1), "", str(tmp_path / "store")
     )
     colors = {"blue": (40, 40, 225), "red": (230, 30, 30)}
-    for name, shown in (("same", ("blue", "red")), ("swapped", ("red", "blue"))):
+    for name, shown, side in (("same", ("blue", "red"), 16), ("swapped", ("red", "blue"), 20)):
         for label, color in zip(colors, shown, strict=True):
             folder = tmp_path / name / label
             folder.mkdir(parents=True)
-            Image.new("RGB", (16, 16), colors[color]).save(folder / "one.png")
+            Image.new("RGB", (side, side), colors[color]).save(folder / "one.png")
     same, swapped = str(tmp_path / "same"), str(tmp_path / "swapped")
     (suite,) = suites.parse(f"shift(sets=[{same},{swapped}])")
     suite.check(subject)

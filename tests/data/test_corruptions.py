@@ -69,7 +69,7 @@ def test_every_severity_changes_the_image_and_a_higher_one_no_less(photograph):
         if name not in ("glass_blur", "elastic_transform", "snow", "frost"):
             # Two levels of motion differ only beyond three standard deviations.
             assert (np.diff(changes) > -1e-3 * changes[0]).all(), name
-        assert changes[-1] > changes[0], name
+            assert changes[-1] > 1.5 * changes[0], name
 
 
 def test_what_is_drawn_follows_from_the_seed_alone(photograph):

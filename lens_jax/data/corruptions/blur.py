@@ -121,7 +121,12 @@ def zoom(image: np.ndarray, factor: float) -> np.ndarray:
 
 def _interpolate(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """The rows at positions between whole numbers, linearly."""
-    above = np.minimum(positions.astype(int), len(rows) - 2)
+    last = len(rows) - 2
+    above = np.minimum(positions.astype(int), last)
+    below = above + 1
+
+    # How far it is from the row above, broadcast to whole rows.
     parts = positions - above
-    weights = parts.reshape(-1, *[1] * (rows.ndim - 1))
-    return (1 - weights) * rows[above] + weights * rows[above + 1]
+    column = (-1, *[1] * (rows.ndim - 1))
+    weights = parts.reshape(column)
+    return (1 - weights) * rows[above] + weights * rows[below]

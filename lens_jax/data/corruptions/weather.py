@@ -85,9 +85,11 @@ def draw_ice(side: int, rng: np.random.Generator) -> np.ndarray:
 
 def fog(image: np.ndarray, rng: np.random.Generator, density: float, decay: float) -> np.ndarray:
     """Adds a cloud, and makes all darker until the lightest value could be that of before."""
-    cloud = density * plasma(len(image), decay, rng)[..., None]
+    side = len(image)
+    cloud = plasma(side, decay, rng)
+    foggy = image + density * cloud[..., None]
     lightest = image.max()
-    return (image + cloud) * lightest / (lightest + density)
+    return foggy * lightest / (lightest + density)
 
 
 def plasma(side: int, decay: float, rng: np.random.Generator) -> np.ndarray:

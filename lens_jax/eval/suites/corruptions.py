@@ -138,13 +138,21 @@ class Corruptions(Suite):
         """A short table, and one of the corruptions by severity."""
         rows = []
         for name in self.names:
-            severities = [numbers[f"accuracy/{name}/{severity}"] for severity in self.severities]
-            values = [numbers[f"accuracy/{name}"], *severities]
-            rows.append((name, *(format_number("accuracy", value) for value in values)))
-        header = ("accuracy", "mean", *(f"severity {severity}" for severity in self.severities))
-        short = {name: value for name, value in numbers.items() if not name.startswith("accuracy/")}
-        short |= {"accuracy/clean": numbers["accuracy/clean"]}
-        return [*super().tell(short), page.table(header, rows)]
+            keys = [f"accuracy/{name}"]
+            keys += [f"accuracy/{name}/{severity}" for severity in self.severities]
+            cells = [format_number(key, numbers[key]) for key in keys]
+            rows.append((name, *cells))
+        severities = [f"severity {severity}" for severity in self.severities]
+        by_severity = page.table(("accuracy", "mean", *severities), rows)
+
+        # What is not in that table.
+        listed = {row[0] for row in rows}
+        short = {}
+        for name, value in numbers.items():
+            parts = name.split("/")
+            if listed.isdisjoint(parts):
+                short[name] = value
+        return [*super().tell(short), by_severity]
 
 
 def summarize(clean: float, accuracies: Accuracies, against_alexnet: bool) -> Numbers:

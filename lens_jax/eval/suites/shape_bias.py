@@ -60,8 +60,12 @@ class ShapeBias(Suite):
         (tap,) = subject.taps[-1:]
         train = cue_conflict.open_textured(self.dataset, "train", subject.data_dir)
         rows = subject.rows(train.source)
-        agree = rows.labels == train.textures[rows.positions]
-        classifier = logistic.fit(rows.taps[tap][agree], rows.labels[agree], self.c)
+        learned, shapes = rows.taps[tap], rows.labels
+        textures = train.textures[rows.positions]
+
+        # Both cues tell the class of these.
+        agree = shapes == textures
+        classifier = logistic.fit(learned[agree], shapes[agree], self.c)
         return logistic.predict(classifier, features)
 
     def _decide_categories(self, subject: Subject, features: np.ndarray) -> np.ndarray:

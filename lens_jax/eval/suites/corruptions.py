@@ -10,7 +10,7 @@ from lens_jax.data import corruptions, folder, tfds_records
 from lens_jax.data.corruptions import NAMES, SEVERITIES
 from lens_jax.data.records import Source, fingerprint
 from lens_jax.data.source import open_source
-from lens_jax.errors import check_choice, check_range
+from lens_jax.errors import UserError, check_choice, check_range
 from lens_jax.eval import linear, logistic
 from lens_jax.eval.altered import alter
 from lens_jax.eval.classes import is_imagenet, match_classes
@@ -70,6 +70,8 @@ class Corruptions(Suite):
     def check(self, subject: Subject) -> None:
         """Raises `UserError` for data without labels, or an unknown corruption or severity."""
         check_labels(subject.train, self.name)
+        if not (self.names and self.severities):
+            raise UserError("suite 'corruptions' needs names and severities: give some of each")
         for name in self.names:
             check_choice("corruption", name, NAMES)
         for severity in self.severities:

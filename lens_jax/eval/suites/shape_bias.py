@@ -8,6 +8,7 @@ import numpy as np
 from lens_jax.data import cue_conflict
 from lens_jax.data.cue_conflict import CATEGORIES, CueConflict
 from lens_jax.data.records import Source
+from lens_jax.data.source import open_source
 from lens_jax.errors import UserError, check_range
 from lens_jax.eval import linear, logistic
 from lens_jax.eval.suites.base import Numbers, Subject, Suite, check_labels, describe_split
@@ -42,7 +43,12 @@ class ShapeBias(Suite):
 
     def sources(self, subject: Subject) -> dict[str, Source]:
         """The images to learn from, and those to decide on."""
-        return {"train": self._open_train(subject), "test": self._open_conflict(subject).source}
+        if self.stimuli:
+            stimuli = cue_conflict.open_stimuli(self.stimuli).source
+            return {"train": subject.train, "test": stimuli}
+        train = open_source(self.dataset, "train", subject.data_dir)
+        swapped = open_source(self.dataset, "swapped", subject.data_dir)
+        return {"train": train, "test": swapped}
 
     def measure(self, subject: Subject) -> Numbers:
         """The shape bias, how often each cue decides, and the shape bias of each class."""
@@ -81,11 +87,6 @@ class ShapeBias(Suite):
             of_category = probabilities[:, np.isin(names, ids)]
             by_category.append(of_category.mean(axis=1))
         return np.argmax(by_category, axis=0)
-
-    def _open_train(self, subject: Subject) -> Source:
-        if self.stimuli:
-            return subject.train
-        return cue_conflict.open_textured(self.dataset, "train", subject.data_dir).source
 
     def _open_conflict(self, subject: Subject) -> CueConflict:
         if self.stimuli:

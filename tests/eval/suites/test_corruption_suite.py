@@ -145,6 +145,7 @@ def test_unknown_options_are_told(make_frozen, colorful, tmp_path):
     for text, words in (
         ("names=[rain]", "unknown corruption 'rain': choose one of gaussian_noise"),
         ("severities=6", "severity of suite 'corruptions' is 6"),
+        ("names=[]", "suite 'corruptions' needs names and severities"),
         ("c=0", "c of suite 'corruptions' is 0"),
     ):
         (suite,) = suites.parse(f"corruptions({text})")

@@ -125,7 +125,7 @@ def train_batches(
     """
     cut = choose_crop(crop, tuple(CROPS))
     rows = _rows_per_process(batch_size, shards)
-    decoding = _resolve(decoding, source)
+    decoding = decode.resolve(decoding, source.upright)
 
     def load(index: int, rng: np.random.Generator) -> Example:
         def cut_image(data: bytes, region: Region) -> np.ndarray:
@@ -182,7 +182,7 @@ def eval_batches(
     """
     cut = choose_crop(crop, EVAL_CROPS)
     rows = _rows_per_process(batch_size, shards)
-    decoding = _resolve(decoding, source)
+    decoding = decode.resolve(decoding, source.upright)
     black = np.zeros((image_size, image_size, 3), np.uint8)
 
     def cut_image(data: bytes, region: Region) -> np.ndarray:
@@ -204,12 +204,6 @@ def eval_batches(
     examples = grain.MapDataset.range(padded).map(load)
     batches = _own_rows(examples, shard, shards, rows)
     return _iterate(batches, threads)
-
-
-def _resolve(decoding: Decoding, source: Source) -> Decoding:
-    if decoding.upright is None:
-        return decoding._replace(upright=source.upright)
-    return decoding
 
 
 def _rows_per_process(batch_size: int, shards: int) -> int:

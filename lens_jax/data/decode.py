@@ -57,6 +57,13 @@ def read_decoding(data: Any) -> Decoding:
     return Decoding(_ORIENT[data.orient], data.depth)
 
 
+def resolve(decoding: Decoding, upright: bool) -> Decoding:
+    """The decoding of a data set, which says by `upright` what the decoding leaves to it."""
+    if decoding.upright is None:
+        return decoding._replace(upright=upright)
+    return decoding
+
+
 def decode(data: bytes, decoding: Decoding = AS_STORED) -> np.ndarray:
     """Decodes a file in one of the formats above, of any colors and depth.
 

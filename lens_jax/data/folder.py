@@ -91,6 +91,29 @@ def open_folder(folder: str, split: str, classes: str = "folder") -> Source:
     if not chosen.images:
         raise UserError(f"no images in split {split!r} of {title}: {layout}")
 
+    return _make_source(root, listing, splits, split, classes)
+
+
+def open_classes(folder: str) -> Source:
+    """Opens the images in `folder/class/`, at any depth, as one split that is called "all".
+
+    Raises:
+      UserError: there is no such folder, or no image in it, or it may not be read.
+
+    """
+    root = os.path.expanduser(folder)
+    listing = list_images(root) if os.path.isdir(root) else None
+    if listing is None or not listing.images:
+        raise UserError(f"no images in {folder!r}: expected CLASS/IMAGE in it")
+    splits = {"all": Split("", listing.images)}
+    return _make_source(root, listing, splits, "all", "folder")
+
+
+def _make_source(
+    root: str, listing: Listing, splits: dict[str, Split], split: str, classes: str
+) -> Source:
+    class_of = CLASSES[classes]
+    chosen = splits[split]
     # Labels have to mean the same in all splits.
     names = {split_name: _class_names(each, class_of) for split_name, each in splits.items()}
     class_names = sorted(set().union(*names.values()))

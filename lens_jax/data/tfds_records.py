@@ -191,6 +191,10 @@ def _source(
     note: str = "",
 ) -> Source:
     words = [table.dataset, table.split, str(size), *table.class_names]
+    # Of several features of a kind, another one gives other images or labels.
+    for key in (table.keys.image, table.keys.label):
+        if key not in ("image", "label", ""):
+            words.append(key)
     if not selection.is_plain:
         words += map(str, selection)
     classes = f"classes: {len(table.class_names):,}"

@@ -87,14 +87,28 @@ def fit(features: np.ndarray, labels: np.ndarray, inverse_l2: float) -> Classifi
 
 def predict(classifier: Classifier, features: np.ndarray) -> np.ndarray:
     """The labels that a classifier gives features [n, d], int [n]."""
-    # Standardization goes into the weights, and a chunk at a time through them.
-    kernel = classifier.kernel / classifier.deviation[:, None]
-    bias = classifier.bias - classifier.mean @ kernel
     labels = []
-    for rows in _chunks(features):
-        logits = features[rows] @ kernel.astype(np.float32) + bias
+    for logits in _logits(classifier, features):
         labels.append(classifier.classes[np.argmax(logits, axis=1)])
     return np.concatenate(labels)
+
+
+def probabilities(classifier: Classifier, features: np.ndarray) -> np.ndarray:
+    """What a classifier of k classes gives each for features [n, d], [n, k]; rows sum up to 1."""
+    rows = []
+    for logits in _logits(classifier, features):
+        likelihoods = np.exp(logits - logits.max(axis=1, keepdims=True))
+        rows.append(likelihoods / likelihoods.sum(axis=1, keepdims=True))
+    return np.concatenate(rows)
+
+
+def _logits(classifier: Classifier, features: np.ndarray) -> Iterator[np.ndarray]:
+    """The logits of features [n, d], a chunk of rows after another."""
+    # Standardization goes into the weights.
+    kernel = classifier.kernel / classifier.deviation[:, None]
+    bias = classifier.bias - classifier.mean @ kernel
+    for rows in _chunks(features):
+        yield features[rows] @ kernel.astype(np.float32) + bias
 
 
 @jax.jit

@@ -69,7 +69,7 @@ def _open_pass(data: ConfigDict, source: Source, skipped: Skipped, linear: bool)
     crop = data.eval_crop
     if linear:
         size = linear_size(data)
-        crop = data.linear_crop or crop
+        crop = linear_crop(data)
     return eval_batches(
         source,
         skipped,
@@ -86,6 +86,11 @@ def _open_pass(data: ConfigDict, source: Source, skipped: Skipped, linear: bool)
 def linear_size(data: ConfigDict) -> int:
     """The side of the images that linear evaluation reads, in pixels."""
     return data.linear_size or data.image_size
+
+
+def linear_crop(data: ConfigDict) -> str:
+    """How images become squares for linear evaluation, one of `crops.EVAL_CROPS`."""
+    return data.linear_crop or data.eval_crop
 
 
 def round_up_to_devices(batch_size: int) -> int:

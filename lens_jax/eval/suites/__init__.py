@@ -7,12 +7,20 @@ from typing import Any
 
 from lens_jax.errors import UserError, check_choice
 from lens_jax.eval.suites.base import Suite
+from lens_jax.eval.suites.corruptions import Corruptions
 from lens_jax.eval.suites.knn import KNN
 from lens_jax.eval.suites.linear import Linear
+from lens_jax.eval.suites.shape_bias import ShapeBias
+from lens_jax.eval.suites.shift import Shift
+from lens_jax.eval.suites.watermark import Watermark
 
 SUITES: dict[str, type[Suite]] = {
     "linear": Linear,
     "knn": KNN,
+    "shape_bias": ShapeBias,
+    "corruptions": Corruptions,
+    "shift": Shift,
+    "watermark": Watermark,
 }
 
 _WORD = re.compile(r"(?P<name>\w+)\s*(?:\((?P<options>[^()]*)\))?")

@@ -7,12 +7,16 @@ from typing import Any
 
 from lens_jax.errors import UserError, check_choice
 from lens_jax.eval.suites.base import Suite
+from lens_jax.eval.suites.collapse import Collapse
+from lens_jax.eval.suites.few_shot import FewShot
 from lens_jax.eval.suites.knn import KNN
 from lens_jax.eval.suites.linear import Linear
 
 SUITES: dict[str, type[Suite]] = {
     "linear": Linear,
     "knn": KNN,
+    "few_shot": FewShot,
+    "collapse": Collapse,
 }
 
 _WORD = re.compile(r"(?P<name>\w+)\s*(?:\((?P<options>[^()]*)\))?")

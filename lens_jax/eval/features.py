@@ -13,7 +13,7 @@ from lens_jax.data.records import Source
 from lens_jax.errors import UserError, check_choice
 from lens_jax.eval.frozen import Frozen, apply_extractor, apply_lens
 from lens_jax.eval.passes import run_pass
-from lens_jax.ops import color
+from lens_jax.ops import color, shortcuts
 from lens_jax.tasks.base import Batch
 from lens_jax.train.state import TrainState
 
@@ -52,13 +52,16 @@ def check_representation(frozen: Frozen, representation: str) -> None:
         )
 
 
-def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) -> Features:
+def make_features(
+    frozen: Frozen, representation: str, taps: tuple[str, ...], shortcut: str = "none"
+) -> Features:
     """Makes the function (state, uint8 images [N, h, w, 3]) -> features [N, d] by tap.
 
     Args:
       frozen: the networks; the function takes states like that of `frozen`.
       representation: F(x) ("raw"), F(L(x)) ("lensed"), their "mean", or their "concat".
       taps: the names of the taps.
+      shortcut: is injected into the images first, one of `ops.shortcuts.SHORTCUTS`.
 
     Raises:
       UserError: another representation than "raw" without a lens.
@@ -68,7 +71,8 @@ def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) ->
 
     def features(state: TrainState, images: jax.Array) -> Taps:
         current = frozen._replace(state=state)
-        images = color.to_unit(images)
+        unit = color.to_unit(images)
+        images = shortcuts.inject(shortcut, unit).images
         if representation == "raw":
             return _pooled_taps(current, images, taps, lensed=False)
         if representation == "lensed":

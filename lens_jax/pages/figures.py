@@ -18,6 +18,8 @@ MAP_SIZE = (5.6, 4.55)
 WIDTH = 7.0
 PANEL_HEIGHT = 3.2
 LEGEND_HEIGHT = 0.7
+MATRIX_CELL = 0.9
+MATRIX_MARGIN = 1.8
 
 # Sizes in a grid of images, in pixels.
 GAP = 8
@@ -180,6 +182,26 @@ def _draw_map(
     axes.set_axis_off()
     bar = figure.colorbar(image, ax=axes, format="%.2g")
     bar.ax.tick_params(labelsize=FONT)
+    return _png(figure)
+
+
+def matrix(values: np.ndarray, rows: list[str], columns: list[str]) -> bytes:
+    """Values [R, C] from 0, dark, to 1, bright, with their numbers and the names of both sides."""
+    height = MATRIX_MARGIN + MATRIX_CELL * len(rows)
+    width = MATRIX_MARGIN + MATRIX_CELL * len(columns)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(values, cmap="magma", vmin=0, vmax=1, aspect="auto")
+
+    for row, column in np.ndindex(values.shape):
+        value = values[row, column]
+        # Readable on either end of the colors.
+        color = "black" if value > 0.6 else "white"
+        axes.text(column, row, f"{value:.2f}", color=color, ha="center", va="center", fontsize=FONT)
+
+    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(len(rows)), rows, parse_math=False)
+    axes.tick_params(labelsize=FONT)
     return _png(figure)
 
 

@@ -7,15 +7,23 @@ from typing import Any
 
 from lens_jax.errors import UserError, check_choice
 from lens_jax.eval.suites.base import Suite
+from lens_jax.eval.suites.cka import CKA
 from lens_jax.eval.suites.collapse import Collapse
+from lens_jax.eval.suites.equivariance import Equivariance
 from lens_jax.eval.suites.few_shot import FewShot
 from lens_jax.eval.suites.knn import KNN
 from lens_jax.eval.suites.linear import Linear
+from lens_jax.eval.suites.shortcut import Shortcut
+from lens_jax.eval.suites.transfer import Transfer
 
 SUITES: dict[str, type[Suite]] = {
     "linear": Linear,
     "knn": KNN,
     "few_shot": FewShot,
+    "transfer": Transfer,
+    "equivariance": Equivariance,
+    "shortcut": Shortcut,
+    "cka": CKA,
     "collapse": Collapse,
 }
 

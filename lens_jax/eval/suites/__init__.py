@@ -11,6 +11,7 @@ from lens_jax.eval.suites.cka import CKA
 from lens_jax.eval.suites.collapse import Collapse
 from lens_jax.eval.suites.equivariance import Equivariance
 from lens_jax.eval.suites.few_shot import FewShot
+from lens_jax.eval.suites.finetune import Finetune
 from lens_jax.eval.suites.knn import KNN
 from lens_jax.eval.suites.linear import Linear
 from lens_jax.eval.suites.shortcut import Shortcut
@@ -20,6 +21,7 @@ SUITES: dict[str, type[Suite]] = {
     "linear": Linear,
     "knn": KNN,
     "few_shot": FewShot,
+    "finetune": Finetune,
     "transfer": Transfer,
     "equivariance": Equivariance,
     "shortcut": Shortcut,

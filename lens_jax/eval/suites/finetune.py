@@ -49,9 +49,8 @@ class Finetune(Suite):
     def protocol(self, subject: Subject) -> str:
         """The optimizer, the augmentation, and the splits."""
         training = (
-            f"SGD for {self.epochs} epochs, learning rate {self.learning_rate:g} x batch / 256 with "
-            f"a cosine to 0, batches of at most {BATCH_SIZE}, no weight decay, the run's crops and "
-            "flips"
+            f"SGD for {self.epochs} epochs, learning rate {self.learning_rate:g} x batch / 256 "
+            f"with a cosine to 0, at most {BATCH_SIZE} images a batch, the run's crops and flips"
         )
         learned = describe_split("learned on", subject.train)
         tested = describe_split("evaluated on", subject.test)

@@ -37,6 +37,9 @@ _POOL = 64
 # Side of the image that says what is visible, which is the same for all sizes.
 _MEASURED_AT = 96
 
+# The classes of the pixels of a scene, from 1 on.
+MASK_CLASSES = ("background", *LETTERS)
+
 # Keys and examples of a split.
 Examples = Iterator[tuple[int, dict[str, Any]]]
 
@@ -148,6 +151,19 @@ def coverage(letter: Letter, size: int) -> np.ndarray:
     """The fraction of each pixel that a letter covers, float [size, size] in [0, 1]."""
     drawn = letters.draw(letter.label, letter.font, letter.tilt)
     return letters.place(drawn, letter.x, letter.y, letter.scale, size)
+
+
+def mask(factors: Factors, size: int) -> np.ndarray:
+    """The class of each pixel of a scene, uint8 [size, size]: 1 + its index in `MASK_CLASSES`.
+
+    That of the letter in front which covers at least half of the pixel.
+    """
+    classes = np.ones((size, size), np.uint8)
+    for letter in factors.letters:
+        name = LETTERS[letter.label]
+        is_covered = coverage(letter, size) >= 0.5
+        classes[is_covered] = 1 + MASK_CLASSES.index(name)
+    return classes
 
 
 def visible_fractions(placed: list[Letter]) -> list[float]:

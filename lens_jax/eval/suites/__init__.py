@@ -14,6 +14,7 @@ from lens_jax.eval.suites.few_shot import FewShot
 from lens_jax.eval.suites.finetune import Finetune
 from lens_jax.eval.suites.knn import KNN
 from lens_jax.eval.suites.linear import Linear
+from lens_jax.eval.suites.segmentation import Segmentation
 from lens_jax.eval.suites.shortcut import Shortcut
 from lens_jax.eval.suites.transfer import Transfer
 
@@ -23,6 +24,7 @@ SUITES: dict[str, type[Suite]] = {
     "few_shot": FewShot,
     "finetune": Finetune,
     "transfer": Transfer,
+    "segmentation": Segmentation,
     "equivariance": Equivariance,
     "shortcut": Shortcut,
     "cka": CKA,

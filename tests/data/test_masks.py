@@ -77,7 +77,7 @@ def test_what_a_folder_lacks_is_named(tmp_path):
         open_folder(str(tmp_path), "validation", classes=2)
     write(tmp_path, "validation", "a", np.ones((4, 4), np.uint8))
     (tmp_path / "annotations/validation/a.png").unlink()
-    with pytest.raises(UserError, match="an image has no mask: .*a.png is missing"):
+    with pytest.raises(UserError, match=r"an image has no mask: .*a\.png is missing"):
         open_folder(str(tmp_path), "validation", classes=2)
 
 
@@ -86,5 +86,5 @@ def test_masks_of_other_kinds_are_refused():
         decode_mask(png(np.full((4, 4), 9, np.uint8)), 8, "x.png")
     with pytest.raises(UserError, match="has the colors 'RGB'"):
         decode_mask(png(np.zeros((4, 4, 3), np.uint8)), 8, "x.png")
-    with pytest.raises(UserError, match="no PNG file that decodes: x.png"):
+    with pytest.raises(UserError, match="no PNG file that decodes"):
         decode_mask(b"nothing", 8, "x.png")

@@ -6,6 +6,7 @@ of fewer images than features (Murphy et al., 2024, arXiv 2405.01012), as stages
 a few thousand test images. With far more images than features both are the same.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 
 import jax
@@ -35,15 +36,21 @@ def cka_matrix(
       second: features [n, d'] of the same images, in the same order.
 
     """
-    own_first = {name: hsic(features, features) for name, features in first.items()}
-    own_second = {name: hsic(features, features) for name, features in second.items()}
+    own = {}
+    for side, taps in enumerate((first, second)):
+        for name, features in taps.items():
+            own[side, name] = hsic(features, features)
+
     matrix = {}
     for row, features in first.items():
         for column, others in second.items():
-            squared_scale = own_first[row] * own_second[column]
-            varies = own_first[row] > 0 and own_second[column] > 0
-            joint = hsic(features, others) if varies else 0.0
-            matrix[row, column] = joint / np.sqrt(squared_scale) if varies else 0.0
+            scale = own[0, row], own[1, column]
+            # Without bias, the estimate of what does not vary is 0 or less.
+            if min(scale) <= 0:
+                matrix[row, column] = 0.0
+                continue
+            joint = hsic(features, others)
+            matrix[row, column] = joint / math.sqrt(scale[0] * scale[1])
     return matrix
 
 
@@ -57,26 +64,27 @@ def hsic(first: np.ndarray, second: np.ndarray) -> float:
 
     Memory is that of X^T Y, [d, d'], and of a chunk of rows.
     """
-    count = len(first)
+    count, size = first.shape
+    other_size = second.shape[1]
     first_mean = _mean(first)
     second_mean = _mean(second)
 
-    product = np.zeros((first.shape[1], second.shape[1]))
-    first_total = second_total = joint_total = 0.0
+    # X^T Y, the p_i, and the q_i.
+    product = np.zeros((size, other_size))
+    first_squares = np.zeros(count)
+    second_squares = np.zeros(count)
     for rows in _chunks(first, second):
         x = first[rows] - first_mean
         y = second[rows] - second_mean
         product += np.asarray(_product(x, y))
-        p = np.sum(x**2, axis=1, dtype=np.float64)
-        q = np.sum(y**2, axis=1, dtype=np.float64)
-        first_total += p.sum()
-        second_total += q.sum()
-        joint_total += p @ q
+        first_squares[rows] = _squared_lengths(x)
+        second_squares[rows] = _squared_lengths(y)
 
     biased = np.sum(product**2)
-    with_itself = count / (count - 2) * joint_total
-    chance = first_total * second_total / ((count - 1) * (count - 2))
-    return float(biased - with_itself + chance)
+    with_itself = first_squares @ second_squares
+    by_chance = np.sum(first_squares) * np.sum(second_squares)
+    unbiased = biased - with_itself * count / (count - 2) + by_chance / ((count - 1) * (count - 2))
+    return float(unbiased)
 
 
 @jax.jit
@@ -85,18 +93,28 @@ def _product(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.matmul(x.T, y, precision=_PRECISION)
 
 
+def _squared_lengths(rows: np.ndarray) -> np.ndarray:
+    """[m, d] -> [m], float64."""
+    squares = rows**2
+    return np.sum(squares, axis=1, dtype=np.float64)
+
+
 def _mean(features: np.ndarray) -> np.ndarray:
     """The mean of all rows, float32 [d]."""
-    total = np.zeros(features.shape[1])
+    count, size = features.shape
+    total = np.zeros(size)
     for rows in _chunks(features, features):
         total += np.sum(features[rows], axis=0, dtype=np.float64)
-    return (total / len(features)).astype(np.float32)
+    mean = total / count
+    return mean.astype(np.float32)
 
 
 def _chunks(first: np.ndarray, second: np.ndarray) -> Iterator[slice]:
     """Slices of all rows, none larger than a chunk in either."""
-    count = len(first)
-    widest = max(first.shape[1], second.shape[1])
+    count, size = first.shape
+    other_size = second.shape[1]
+    widest = max(size, other_size)
     rows = max(1, _CHUNK // widest)
     for start in range(0, count, rows):
-        yield slice(start, min(start + rows, count))
+        end = min(start + rows, count)
+        yield slice(start, end)

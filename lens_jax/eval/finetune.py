@@ -77,7 +77,7 @@ def fine_tune(frozen: Frozen, train: Source, *, epochs: int, learning_rate: floa
 def make_config(config: ConfigDict, images: int, epochs: int, learning_rate: float) -> ConfigDict:
     """The config of a supervised training with the extractor and the data of another one.
 
-    As SimCLR is fine-tuned (Chen et al., 2020, arXiv 2002.05709, appendix B.5): SGD with momentum
+    As SimCLR is fine-tuned (Chen et al., 2020, arXiv 2002.05709, appendix B): SGD with momentum
     0.9, a learning rate for 256 images without warm-up, no weight decay, crops and flips alone.
     They are those of the run; the learning rate follows a cosine to 0. A batch is 256 images, or
     all where there are fewer, raised to what the devices can share evenly.

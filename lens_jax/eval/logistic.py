@@ -93,14 +93,19 @@ def fit(
 
 def predict(classifier: Classifier, features: np.ndarray) -> np.ndarray:
     """The labels that a classifier gives features [n, d], int [n]."""
-    # Standardization goes into the weights, and a chunk at a time through them.
-    kernel = classifier.kernel / classifier.deviation[:, None]
-    bias = classifier.bias - classifier.mean @ kernel
+    kernel, bias = fold(classifier)
     labels = []
     for rows in _chunks(features):
-        logits = features[rows] @ kernel.astype(np.float32) + bias
+        logits = features[rows] @ kernel + bias
         labels.append(classifier.classes[np.argmax(logits, axis=1)])
     return np.concatenate(labels)
+
+
+def fold(classifier: Classifier) -> tuple[np.ndarray, np.ndarray]:
+    """The weights of features as they are: kernel [d, k] and bias [k], float32."""
+    kernel = classifier.kernel / classifier.deviation[:, None]
+    bias = classifier.bias - classifier.mean @ kernel
+    return kernel.astype(np.float32), bias.astype(np.float32)
 
 
 @jax.jit

@@ -50,10 +50,11 @@ def segment(
     data.linear_size = size or linear_size(data)
     classifier = _learn(frozen, data, train, maps, inverse_l2)
 
-    confusion = np.zeros((test.images.num_classes,) * 2, np.int64)
+    classes = test.images.num_classes
+    confusion = np.zeros((classes, classes), np.int64)
     predict = make_predict(classifier, maps, data.linear_size)
-    for classes, mask in _masked_pass(frozen, data, test, predict):
-        confusion += count_pixels(mask, classes, len(confusion))
+    for predicted, mask in _masked_pass(frozen, data, test, predict):
+        confusion += count_pixels(mask, predicted, classes)
     return confusion
 
 
@@ -72,11 +73,18 @@ def _learn(
     for found, mask in _masked_pass(frozen, data, train, compute):
         height, width, channels = found.shape
         classes = majority(mask, height, width, train.images.num_classes)
-        (labeled,) = np.nonzero(classes != UNKNOWN)
-        chosen = rng.permutation(labeled)[:CELLS]
-        features.append(found.reshape(-1, channels)[chosen])
+        has_class = classes != UNKNOWN
+        (labeled,) = np.nonzero(has_class)
+        shuffled = rng.permutation(labeled)
+        chosen = shuffled[:CELLS]
+
+        cells = found.reshape(-1, channels)
+        features.append(cells[chosen])
         labels.append(classes[chosen])
-    return logistic.fit(np.concatenate(features), np.concatenate(labels), inverse_l2)
+
+    all_features = np.concatenate(features)
+    all_labels = np.concatenate(labels)
+    return logistic.fit(all_features, all_labels, inverse_l2)
 
 
 def make_predict(
@@ -86,17 +94,18 @@ def make_predict(
 
     The logits of cells are interpolated bilinearly to the size of the images.
     """
-    kernel = classifier.kernel / classifier.deviation[:, None]
-    bias = classifier.bias - classifier.mean @ kernel
-    kernel, bias = kernel.astype(np.float32), bias.astype(np.float32)
+    kernel, bias = logistic.fold(classifier)
+    classes = jnp.asarray(classifier.classes)
+    known = len(classes)
 
     def predict(state: TrainState, batch: Batch) -> jax.Array:
         (found,) = maps(state, batch["image"]).values()
         logits = jnp.matmul(found, kernel, precision=_PRECISION) + bias
-        shape = (len(found), size, size, len(bias))
+
+        shape = (len(found), size, size, known)
         of_pixels = jax.image.resize(logits, shape, "bilinear")
         best = jnp.argmax(of_pixels, axis=-1)
-        return jnp.asarray(classifier.classes)[best]
+        return classes[best]
 
     return predict
 
@@ -123,21 +132,31 @@ def majority(mask: np.ndarray, height: int, width: int, classes: int) -> np.ndar
     `UNKNOWN` where no pixel of a cell has a class; of equally frequent ones the first.
     """
     # Which cell each row and each column of pixels is in.
-    rows = np.arange(mask.shape[0]) * height // mask.shape[0]
-    columns = np.arange(mask.shape[1]) * width // mask.shape[1]
+    side, _ = mask.shape
+    pixels = np.arange(side)
+    rows = pixels * height // side
+    columns = pixels * width // side
     cells = rows[:, None] * width + columns
 
     counts = np.zeros((height * width, classes + 1), np.int64)
     np.add.at(counts, (cells, mask), 1)
     counts[:, UNKNOWN] = 0
-    return np.where(counts.any(axis=1), np.argmax(counts, axis=1), UNKNOWN)
+
+    most_frequent = np.argmax(counts, axis=1)
+    has_class = np.any(counts, axis=1)
+    return np.where(has_class, most_frequent, UNKNOWN)
 
 
 def count_pixels(mask: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """The confusion of a mask with what is predicted, [s, s] both: int [classes, classes]."""
     known = mask != UNKNOWN
-    pairs = (mask[known].astype(np.int64) - 1) * classes + (predicted[known] - 1)
-    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    rows = mask[known].astype(np.int64) - 1
+    columns = predicted[known] - 1
+
+    # One number for each pair of a row and a column.
+    pairs = rows * classes + columns
+    counts = np.bincount(pairs, minlength=classes**2)
+    return counts.reshape(classes, classes)
 
 
 def intersection_over_union(confusion: np.ndarray) -> np.ndarray:
@@ -146,5 +165,9 @@ def intersection_over_union(confusion: np.ndarray) -> np.ndarray:
     NaN for a class that no pixel has and none is taken for.
     """
     right = np.diagonal(confusion).astype(np.float64)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - right
-    return np.divide(right, union, out=np.full(len(right), np.nan), where=union > 0)
+    having_it = np.sum(confusion, axis=1)
+    taken_for_it = np.sum(confusion, axis=0)
+    union = having_it + taken_for_it - right
+
+    nothing = np.full(len(right), np.nan)
+    return np.divide(right, union, out=nothing, where=union > 0)

@@ -18,8 +18,6 @@ MAP_SIZE = (5.6, 4.55)
 WIDTH = 7.0
 PANEL_HEIGHT = 3.2
 LEGEND_HEIGHT = 0.7
-MATRIX_CELL = 0.9
-MATRIX_MARGIN = 1.8
 
 # Sizes in a grid of images, in pixels.
 GAP = 8
@@ -113,7 +111,7 @@ def image_grid(images: np.ndarray, rows: list[str], columns: list[str]) -> bytes
     column_middles = column_starts + cell_width / 2
     for label, x in zip(columns, column_middles, strict=False):
         _label(figure, label, x / width, 1 - margin / height, "horizontal")
-    return _png(figure)
+    return to_png(figure)
 
 
 def _enlarge(images: np.ndarray) -> np.ndarray:
@@ -182,27 +180,7 @@ def _draw_map(
     axes.set_axis_off()
     bar = figure.colorbar(image, ax=axes, format="%.2g")
     bar.ax.tick_params(labelsize=FONT)
-    return _png(figure)
-
-
-def matrix(values: np.ndarray, rows: list[str], columns: list[str]) -> bytes:
-    """Values [R, C] from 0, dark, to 1, bright, with their numbers and the names of both sides."""
-    height = MATRIX_MARGIN + MATRIX_CELL * len(rows)
-    width = MATRIX_MARGIN + MATRIX_CELL * len(columns)
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
-    axes.imshow(values, cmap="magma", vmin=0, vmax=1, aspect="auto")
-
-    for row, column in np.ndindex(values.shape):
-        value = values[row, column]
-        # Readable on either end of the colors.
-        color = "black" if value > 0.6 else "white"
-        axes.text(column, row, f"{value:.2f}", color=color, ha="center", va="center", fontsize=FONT)
-
-    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", parse_math=False)
-    axes.set_yticks(range(len(rows)), rows, parse_math=False)
-    axes.tick_params(labelsize=FONT)
-    return _png(figure)
+    return to_png(figure)
 
 
 def edges(mask: np.ndarray) -> np.ndarray:
@@ -255,7 +233,7 @@ def line_panels(panels: list[Panel], x_label: str, names: list[str]) -> bytes:
     lowest = column[-1]
     lowest.set_xlabel(x_label, fontsize=FONT)
     _draw_legend(figure, names)
-    return _png(figure)
+    return to_png(figure)
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
@@ -304,7 +282,8 @@ def _color(series: int) -> str:
     return COLORS[series % len(COLORS)]
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -10,7 +10,7 @@ from lens_jax.eval.cka import LEAST_IMAGES, cka_matrix
 from lens_jax.eval.features import check_representation
 from lens_jax.eval.frozen import Frozen, choose_network, load
 from lens_jax.eval.suites.base import Numbers, Subject, Suite, describe_split
-from lens_jax.pages import figures, page
+from lens_jax.pages import matrix, page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +51,8 @@ class CKA(Suite):
             raise UserError("the two runs of suite 'cka' do not decode the same images")
 
         numbers = {}
-        matrix = cka_matrix(own_rows.taps, other_rows.taps)
-        for (tap, other_tap), value in reversed(matrix.items()):
+        similarities = cka_matrix(own_rows.taps, other_rows.taps)
+        for (tap, other_tap), value in reversed(similarities.items()):
             numbers[f"cka/{tap}/{other_tap}"] = value
         return numbers
 
@@ -66,19 +66,19 @@ class CKA(Suite):
 
     def tell(self, numbers: Numbers) -> list[page.Part]:
         """A map of the similarities: a row for each tap, a column for each of the other's."""
-        pairs = [name.split("/")[1:] for name in reversed(numbers)]
-        rows = list(dict.fromkeys(tap for tap, _ in pairs))
-        columns = list(dict.fromkeys(tap for _, tap in pairs))
-        values = np.zeros((len(rows), len(columns)))
-        for tap, other_tap in pairs:
-            row, column = rows.index(tap), columns.index(other_tap)
-            values[row, column] = numbers[f"cka/{tap}/{other_tap}"]
+        by_tap: dict[str, dict[str, float]] = {}
+        for name, value in reversed(numbers.items()):
+            _, tap, other_tap = name.split("/")
+            by_tap.setdefault(tap, {})[other_tap] = value
+        rows = list(by_tap)
+        columns = list(by_tap[rows[0]])
+        values = np.array([list(row.values()) for row in by_tap.values()])
 
         picture = page.Picture(
             file="cka.png",
-            png=figures.matrix(values, rows, columns),
+            png=matrix.draw_matrix(values, rows, columns),
             alt=f"linear CKA of {len(rows)} taps with {len(columns)} taps",
-            caption=f"Linear CKA: rows are taps of this run, columns those of "
+            caption="Linear CKA: rows are taps of this run, columns those of "
             f"{self.other or 'the same run'}. 1 is the same up to rotation and scale.",
         )
         return [[picture]]

@@ -24,7 +24,9 @@ from lens_jax.pages import page
 PLANTED = tuple(name for name in SHORTCUTS if name != "none")
 # What rounding may leave of the distance of features that are alike.
 _LEAST_DISTANCE = 1e-9
-_COLUMNS = ("distance", "accuracy", "pretext_accuracy", "pretext_accuracy_lensed")
+# The names of the pretext accuracy of both kinds of inputs.
+_PRETEXT = {"raw": "pretext_accuracy", "lensed": "pretext_accuracy_lensed"}
+_COLUMNS = ("distance", "accuracy", *_PRETEXT.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +80,9 @@ class Shortcut(Suite):
             if classifier is not None:
                 predictions = logistic.predict(classifier, rows.taps[tap])
                 others[f"accuracy/{name}"] = float(np.mean(predictions == test.labels))
-            for kind, value in pretext_accuracy(subject.frozen, subject.test, name).items():
-                suffix = "" if kind == "raw" else f"_{kind}"
-                others[f"pretext_accuracy{suffix}/{name}"] = value
+            found = pretext_accuracy(subject.frozen, subject.test, name)
+            for kind, value in found.items():
+                others[f"{_PRETEXT[kind]}/{name}"] = value
         return distances | others
 
     def protocol(self, subject: Subject) -> str:
@@ -102,10 +104,12 @@ class Shortcut(Suite):
             cells = [name]
             for kind in columns:
                 key = f"{kind}/{name}"
-                cells.append(format_number(key, numbers[key]) if key in numbers else "")
+                value = numbers.get(key)
+                # Images without a shortcut are at no distance from themselves.
+                cells.append("" if value is None else format_number(key, value))
             rows.append(cells)
-        header = ("shortcut", *(kind.replace("_", " ") for kind in columns))
-        return [page.table(header, rows)]
+        header = ", ".join(columns).replace("_", " ").split(", ")
+        return [page.table(("shortcut", *header), rows)]
 
 
 def relative_distance(features: np.ndarray, changed: np.ndarray) -> float:
@@ -120,4 +124,6 @@ def relative_distance(features: np.ndarray, changed: np.ndarray) -> float:
     both = np.stack([features, changed], axis=1)
     moved = mean_distance(both)
     apart = mean_distance(features[None])
-    return moved / apart if apart > _LEAST_DISTANCE else 0.0
+    if apart <= _LEAST_DISTANCE:
+        return 0.0
+    return moved / apart

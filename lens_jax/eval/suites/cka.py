@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from lens_jax.data.records import Source
 from lens_jax.errors import UserError
 from lens_jax.eval.cka import LEAST_IMAGES, cka_matrix
 from lens_jax.eval.features import check_representation
@@ -35,7 +36,7 @@ class CKA(Suite):
                 f"{LEAST_IMAGES}"
             )
 
-    def sources(self, subject: Subject) -> dict:
+    def sources(self, subject: Subject) -> dict[str, Source]:
         """The test images alone."""
         return {"test": subject.test}
 

@@ -45,13 +45,15 @@ def test_it_begins_with_the_extractor_and_a_head_that_is_drawn(make_subject, mak
     assert tuned.step == 1
 
 
-def test_colors_are_learned_from_a_constant_network_too(make_subject, constant, monkeypatch):
-    """All weights are zeros but the head's, whose bias alone learns: chance, and no more."""
+def test_a_constant_network_stays_at_chance_and_a_drawn_one_learns_colors(
+    make_subject, constant, monkeypatch
+):
+    """Of features that are 0, the head's bias alone has a gradient."""
     monkeypatch.setattr(finetune, "BATCH_SIZE", 12)
     numbers = Finetune(epochs=1).measure(make_subject(constant))
     assert numbers == {"accuracy": pytest.approx(1 / 3)}
     # A drawn extractor tells them.
-    suite = Finetune(epochs=4)
+    suite = Finetune(epochs=4, learning_rate=2.0)
     subject = make_subject()
     suite.check(subject)
     assert suite.measure(subject)["accuracy"] > 0.9

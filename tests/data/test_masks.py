@@ -46,11 +46,11 @@ def test_rendered_masks_show_where_each_letter_is():
     names = {glyph_scenes.LETTERS[letter.label] for letter in factors.letters}
     found = {scenes.images.class_names[value - 1] for value in np.unique(mask)}
     assert found == names | {"background"}
-    # The pixels of each letter have its color, but for noise and soft edges.
+    # The pixels of each letter have its color, but for noise and edges; colors are 0.3 apart.
     for letter in factors.letters:
         value = 1 + scenes.images.class_names.index(glyph_scenes.LETTERS[letter.label])
         color = np.median(image[mask == value], axis=0) / 255
-        np.testing.assert_allclose(color, letter.color, atol=0.03)
+        np.testing.assert_allclose(color, letter.color, atol=0.1)
 
 
 def write(folder: pathlib.Path, split: str, name: str, mask: np.ndarray) -> None:

@@ -26,7 +26,12 @@ PLANTED = tuple(name for name in SHORTCUTS if name != "none")
 _LEAST_DISTANCE = 1e-9
 # The names of the pretext accuracy of both kinds of inputs.
 _PRETEXT = {"raw": "pretext_accuracy", "lensed": "pretext_accuracy_lensed"}
-_COLUMNS = ("distance", "accuracy", *_PRETEXT.values())
+_COLUMNS = {
+    "distance": "distance",
+    "accuracy": "accuracy",
+    "pretext_accuracy": "pretext accuracy",
+    "pretext_accuracy_lensed": "pretext accuracy, lensed",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +113,8 @@ class Shortcut(Suite):
                 # Images without a shortcut are at no distance from themselves.
                 cells.append("" if value is None else format_number(key, value))
             rows.append(cells)
-        header = ", ".join(columns).replace("_", " ").split(", ")
-        return [page.table(("shortcut", *header), rows)]
+        titles = [_COLUMNS[kind] for kind in columns]
+        return [page.table(("shortcut", *titles), rows)]
 
 
 def relative_distance(features: np.ndarray, changed: np.ndarray) -> float:

@@ -109,7 +109,7 @@ def open_scenes(split: str) -> Masked:
         read=read,
         dataset="rendered glyph scenes",
         split=split,
-        fingerprint=fingerprint(["masks", split, str(side), str(glyph_scenes.SEED)]),
+        fingerprint=fingerprint(["convex hulls", split, str(side), str(glyph_scenes.SEED)]),
     )
     return Masked(images, read_mask)
 

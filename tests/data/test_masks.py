@@ -38,19 +38,28 @@ def test_rendered_masks_show_where_each_letter_is():
     scenes = open_scenes("test")
     assert len(scenes.images) == 2000
     assert scenes.images.class_names[0] == "background"
-    image = decode(scenes.images[7]["image"])
     mask = scenes.read_mask(7)
-    assert mask.shape == image.shape[:2]
+    assert decode(scenes.images[7]["image"]).shape == (*mask.shape, 3)
 
     _, factors = glyph_scenes.make("test", 7)
     names = {glyph_scenes.LETTERS[letter.label] for letter in factors.letters}
     found = {scenes.images.class_names[value - 1] for value in np.unique(mask)}
     assert found == names | {"background"}
-    # The pixels of each letter have its color, but for noise and edges; colors are 0.3 apart.
+    # Strokes are of their letter, or of one in front of it; and so is what letters enclose.
+    in_front = set()
+    for letter in reversed(factors.letters):
+        in_front.add(1 + scenes.images.class_names.index(glyph_scenes.LETTERS[letter.label]))
+        strokes = glyph_scenes.coverage(letter, 96) >= 0.5
+        assert set(np.unique(mask[strokes])) <= in_front
+        center = mask[round(96 * letter.y), round(96 * letter.x)]
+        assert center in in_front
+
+    # Beyond the boxes of all letters there is the background alone.
+    outside = np.ones(mask.shape, bool)
     for letter in factors.letters:
-        value = 1 + scenes.images.class_names.index(glyph_scenes.LETTERS[letter.label])
-        color = np.median(image[mask == value], axis=0) / 255
-        np.testing.assert_allclose(color, letter.color, atol=0.1)
+        top, left, bottom, right = (round(96 * edge) for edge in letter.box)
+        outside[top : bottom + 1, left : right + 1] = False
+    assert set(np.unique(mask[outside])) == {1}
 
 
 def write(folder: pathlib.Path, split: str, name: str, mask: np.ndarray) -> None:

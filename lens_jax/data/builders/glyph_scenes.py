@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -156,13 +157,18 @@ def coverage(letter: Letter, size: int) -> np.ndarray:
 def mask(factors: Factors, size: int) -> np.ndarray:
     """The class of each pixel of a scene, uint8 [size, size]: 1 + its index in `MASK_CLASSES`.
 
-    That of the letter in front which covers at least half of the pixel.
+    A letter has the convex hull of its strokes, which are thinner than the cells of feature maps;
+    where hulls overlap, that of the letter in front.
     """
     classes = np.ones((size, size), np.uint8)
     for letter in factors.letters:
-        name = LETTERS[letter.label]
         is_covered = coverage(letter, size) >= 0.5
-        classes[is_covered] = 1 + MASK_CLASSES.index(name)
+        rows, columns = np.nonzero(is_covered)
+        points = np.stack([columns, rows], axis=1)
+        hull = cv2.convexHull(points.astype(np.int32))
+
+        name = LETTERS[letter.label]
+        cv2.fillConvexPoly(classes, hull, 1 + MASK_CLASSES.index(name))
     return classes
 
 

@@ -11,21 +11,21 @@ from lens_jax.eval.suites.base import Subject
 
 @pytest.fixture
 def make_subject(make_frozen, colorful, tmp_path) -> Callable[..., Subject]:
-    """Makes a subject: a drawn network, 60 images to learn from, and 30 to evaluate on."""
+    """Makes a subject of red, green and blue images; by default of a drawn network, no lens."""
 
-    def make(frozen: Frozen | None = None, train: int = 60, test: int = 30) -> Subject:
-        splits = []
-        for name, size in (("train", train), ("test", test)):
-            source = colorful(size, seed=size)
-            splits.append(dataclasses.replace(source, split=name, fingerprint=f"{name} {size}"))
+    def make(frozen: Frozen | None = None, train: int = 30, test: int = 12) -> Subject:
+        def open_split(split: str, size: int, seed: int):
+            known = {"dataset": "colors/1.0.0", "split": split, "fingerprint": f"{split}{size}"}
+            return dataclasses.replace(colorful(size, seed), **known)
+
         return Subject(
             frozen=frozen or make_frozen({"lens.kind": "none"}),
             network="online",
             representation="raw",
-            train=splits[0],
-            test=splits[1],
+            train=open_split("train", train, 0),
+            test=open_split("test", test, 1),
             data_dir="",
-            store=str(tmp_path / "features"),
+            store=str(tmp_path / "store"),
         )
 
     return make

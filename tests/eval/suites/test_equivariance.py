@@ -13,12 +13,12 @@ EQUIMOD = {"name": "equimod", "base": SIMCLR, "hidden": 4, "embedding": 3, "para
 
 def test_parameters_are_regressed_from_so_many_evenly_spaced_images(make_subject, make_frozen):
     subject = make_subject(make_frozen(VARIED, SIMCLR))
-    suite = Equivariance(examples=20)
+    suite = Equivariance(examples=10)
     suite.check(subject)
     numbers = suite.measure(subject)
 
-    train = extract_pairs(subject.frozen, subject.train.subsample(20))
-    test = extract_pairs(subject.frozen, subject.test.subsample(20))
+    train = extract_pairs(subject.frozen, subject.train.subsample(10))
+    test = extract_pairs(subject.frozen, subject.test.subsample(10))
     expected = regress(train, test)
     assert list(numbers) == ["r2", *(f"r2/{name}" for name in expected)]
     assert {f"r2/{name}": value for name, value in expected.items()}.items() <= numbers.items()

@@ -70,5 +70,5 @@ def test_a_drawn_network_tells_colors_and_a_constant_one_is_at_chance(make_subje
 
 
 def test_more_shots_than_there_are_images_are_refused(make_subject):
-    with pytest.raises(UserError, match="is 21: it must lie between 1 and 20"):
-        FewShot(shots=(21,)).check(make_subject())
+    with pytest.raises(UserError, match="is 11: it must lie between 1 and 10"):
+        FewShot(shots=(11,)).check(make_subject())

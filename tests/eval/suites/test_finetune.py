@@ -53,7 +53,7 @@ def test_a_constant_network_stays_at_chance_and_a_drawn_one_learns_colors(
     numbers = Finetune(epochs=1).measure(make_subject(constant))
     assert numbers == {"accuracy": pytest.approx(1 / 3)}
     # A drawn extractor tells them.
-    suite = Finetune(epochs=4, learning_rate=2.0)
+    suite = Finetune(epochs=8, learning_rate=2.0)
     subject = make_subject()
     suite.check(subject)
     assert suite.measure(subject)["accuracy"] > 0.9

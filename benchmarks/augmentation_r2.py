@@ -5,7 +5,8 @@
 For each run's newest checkpoint it prints R2, on test images, of ridge regression of each parameter
 of the augmentation from the features of an image and of a view of it: 1 where it is told exactly, 0
 where nothing is told of it. Views are drawn with each run's own augmentations, so that only runs
-with the same ones can be compared; a dash stands for what does not vary.
+with the same ones can be compared; a dash stands for what does not vary. The suite `equivariance`
+of `lens_jax.evaluate` has the same numbers of one run.
 
     top, left, height, width    of the crop, in pixels of the image
     operation 1 to 4            which change of colors comes first, second, ...
@@ -25,17 +26,14 @@ def measure(checkpoint: str, examples: int) -> Scores:
     """R2 of each parameter in the newest checkpoint of a run, and their "mean"."""
     # Imported only now, so that --help and mistyped flags answer at once.
     from lens_jax.data.source import open_split
-    from lens_jax.eval.augmentation import extract_pairs, regress
+    from lens_jax.eval.augmentation import measure_r2
     from lens_jax.eval.frozen import load
 
     frozen = load(checkpoint)
     data = frozen.config.data
     train = open_split(data, data.train_split)
     test = open_split(data, data.eval_split)
-    train_pairs = extract_pairs(frozen, train.subsample(min(examples, len(train))))
-    test_pairs = extract_pairs(frozen, test.subsample(min(examples, len(test))))
-    scores = regress(train_pairs, test_pairs)
-    return scores | {"mean": sum(scores.values()) / len(scores)}
+    return measure_r2(frozen, train, test, examples)
 
 
 def table(scores: dict[str, Scores]) -> list[str]:

@@ -38,6 +38,17 @@ class Pairs(NamedTuple):
     parameters: np.ndarray
 
 
+def measure_r2(frozen: Frozen, train: Source, test: Source, examples: int) -> dict[str, float]:
+    """R2 of each parameter of the run's augmentations, see `regress`, and their "mean".
+
+    Regressed from at most `examples` images of `train`, and tested on as many of `test`.
+    """
+    train_pairs = extract_pairs(frozen, train.subsample(examples))
+    test_pairs = extract_pairs(frozen, test.subsample(examples))
+    scores = regress(train_pairs, test_pairs)
+    return scores | {"mean": sum(scores.values()) / len(scores)}
+
+
 def extract_pairs(frozen: Frozen, source: Source) -> Pairs:
     """A pair for each image of a source that decodes, and for each augmentation of the run.
 

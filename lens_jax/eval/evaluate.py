@@ -158,7 +158,16 @@ def pretext_results(frozen: Frozen, options: Options) -> Results:
 
 
 def open_sources(config: ConfigDict, options: Options) -> tuple[Source, Source]:
-    """The `examples` images to train the classifiers on, and the images to evaluate them on."""
+    """`open_splits` for classifiers; raises `UserError` where there are no two classes."""
+    train, test = open_splits(config, options)
+    if train.num_classes < 2:
+        name = options.dataset or config.data.name
+        raise UserError(f"data set {name!r} has no classes to learn: give a --dataset with labels")
+    return train, test
+
+
+def open_splits(config: ConfigDict, options: Options) -> tuple[Source, Source]:
+    """The `examples` images to learn from, and the images to evaluate on."""
     data = config.data
     name = options.dataset or data.name
     train_split = options.train_split or data.train_split
@@ -171,15 +180,13 @@ def open_sources(config: ConfigDict, options: Options) -> tuple[Source, Source]:
     folder = data.dir if options.data_dir is None else options.data_dir
     train = open_source(name, train_split, folder, data.classes, selection)
     test = open_source(name, test_split, folder, data.classes, selection)
-    if train.num_classes < 2:
-        raise UserError(f"data set {name!r} has no classes to learn: give a --dataset with labels")
     examples = options.examples or len(train)
     return train.subsample(examples), test
 
 
 def data_notes(frozen: Frozen, options: Options) -> list[str]:
     """Lines that say what an evaluation reads, and whether it is what the run was trained on."""
-    train, test = open_sources(frozen.config, options)
+    train, test = open_splits(frozen.config, options)
     # Both splits of a folder have the same lines.
     notes = list(dict.fromkeys((*train.notes, *test.notes)))
     trained_on = frozen.run.get("data", {})

@@ -13,7 +13,7 @@ from lens_jax.data.records import Source
 from lens_jax.errors import UserError, check_choice
 from lens_jax.eval.frozen import Frozen, apply_extractor, apply_lens
 from lens_jax.eval.passes import run_pass
-from lens_jax.ops import color
+from lens_jax.ops import color, shortcuts
 from lens_jax.tasks.base import Batch
 from lens_jax.train.state import TrainState
 
@@ -22,6 +22,8 @@ MAX_FEATURES = 9000
 
 Taps = dict[str, jax.Array]
 Features = Callable[[TrainState, jax.Array], Taps]
+# A tap [N, ...] -> its features [N, ...], float32.
+Pool = Callable[[jax.Array], jax.Array]
 # The name of a tap and a shape -> a float32 array to fill.
 Allocate = Callable[[str, tuple[int, int]], np.ndarray]
 
@@ -52,31 +54,58 @@ def check_representation(frozen: Frozen, representation: str) -> None:
         )
 
 
-def make_features(frozen: Frozen, representation: str, taps: tuple[str, ...]) -> Features:
+def make_maps(frozen: Frozen, representation: str, tap: str) -> Features:
+    """Makes the function (state, uint8 images [N, h, w, 3]) -> the tap as it is, [N, h', w', c].
+
+    Raises `UserError` as `make_features`, and for a task whose images are represented by several
+    crops, which no map of an image can be made of.
+    """
+    size = frozen.config.data.image_size
+    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    crops = jax.eval_shape(frozen.system.task.crops, image)
+    if len(crops) != 1:
+        raise UserError(
+            f"task {frozen.config.task.name!r} represents an image by several crops, which have no "
+            "common map: give a run of another task"
+        )
+    return make_features(frozen, representation, (tap,), pool=_as_float32)
+
+
+def make_features(
+    frozen: Frozen,
+    representation: str,
+    taps: tuple[str, ...],
+    shortcut: str = "none",
+    pool: Pool | None = None,
+) -> Features:
     """Makes the function (state, uint8 images [N, h, w, 3]) -> features [N, d] by tap.
 
     Args:
       frozen: the networks; the function takes states like that of `frozen`.
       representation: F(x) ("raw"), F(L(x)) ("lensed"), their "mean", or their "concat".
       taps: the names of the taps.
+      shortcut: is injected into the images first, one of `ops.shortcuts.SHORTCUTS`.
+      pool: what makes features of a tap; `adaptive_max_pool` by default.
 
     Raises:
       UserError: another representation than "raw" without a lens.
 
     """
     check_representation(frozen, representation)
+    pool = pool or adaptive_max_pool
 
     def features(state: TrainState, images: jax.Array) -> Taps:
         current = frozen._replace(state=state)
-        images = color.to_unit(images)
+        unit = color.to_unit(images)
+        images = shortcuts.inject(shortcut, unit).images
         if representation == "raw":
-            return _pooled_taps(current, images, taps, lensed=False)
+            return _pooled_taps(current, images, taps, pool, lensed=False)
         if representation == "lensed":
-            return _pooled_taps(current, images, taps, lensed=True)
+            return _pooled_taps(current, images, taps, pool, lensed=True)
 
         # The other two join both.
-        raw = _pooled_taps(current, images, taps, lensed=False)
-        lensed = _pooled_taps(current, images, taps, lensed=True)
+        raw = _pooled_taps(current, images, taps, pool, lensed=False)
+        lensed = _pooled_taps(current, images, taps, pool, lensed=True)
         join = _mean if representation == "mean" else _concatenate
         return jax.tree.map(join, raw, lensed)
 
@@ -91,17 +120,19 @@ def _concatenate(raw: jax.Array, lensed: jax.Array) -> jax.Array:
     return jnp.concatenate([raw, lensed], axis=-1)
 
 
-def _pooled_taps(frozen: Frozen, images: jax.Array, taps: tuple[str, ...], *, lensed: bool) -> Taps:
-    """Images [N, h, w, 3] in [-1, 1] -> each tap [N, d], averaged over the task's crops."""
+def _pooled_taps(
+    frozen: Frozen, images: jax.Array, taps: tuple[str, ...], pool: Pool, *, lensed: bool
+) -> Taps:
+    """Images [N, h, w, 3] in [-1, 1] -> each tap pooled, averaged over the task's crops."""
     crops = _crops(frozen, images, lensed=lensed)
     # BatchNorm may have statistics of their own for lensed inputs.
     outputs = apply_extractor(frozen, crops, lensed=lensed)
     pooled = {}
     for tap in taps:
-        features = adaptive_max_pool(outputs[tap])
+        features = pool(outputs[tap])
         # The crops of an image lie next to each other.
-        size = features.shape[-1]
-        by_image = features.reshape(len(images), -1, size)
+        shape = features.shape[1:]
+        by_image = features.reshape(len(images), -1, *shape)
         pooled[tap] = jnp.mean(by_image, axis=1)
     return pooled
 
@@ -117,6 +148,10 @@ def _crops(frozen: Frozen, images: jax.Array, *, lensed: bool) -> jax.Array:
         return task.crops(lensed_images)
     crops = task.crops(images)
     return apply_lens(frozen, crops)
+
+
+def _as_float32(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.float32)
 
 
 def adaptive_max_pool(x: jax.Array) -> jax.Array:

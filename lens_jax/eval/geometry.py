@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lens_jax.losses.embeddings import rankme
+from lens_jax.losses import embeddings
 from lens_jax.losses.neighbors import (
     NEIGHBORS,
     TEMPERATURE,
@@ -21,6 +21,8 @@ QUERIES = 1024
 BANK = 65_536
 # RankMe is published of so many images, and hardly changes beyond.
 RANKME_IMAGES = 25_600
+# Uniformity compares all pairs of rows: 64 MiB of cosines.
+UNIFORMITY_IMAGES = 4096
 # Of ridge regression, of which the best is found by leaving one training image out.
 PENALTIES = np.logspace(-2, 5, 8)
 
@@ -86,9 +88,32 @@ def effective_rank(features: np.ndarray) -> float:
 
     Of at most `RANKME_IMAGES` rows, evenly spaced.
     """
-    count = min(len(features), RANKME_IMAGES)
+    rows = evenly_spaced(features, RANKME_IMAGES)
+    return float(embeddings.rankme(rows))
+
+
+def describe_spread(features: np.ndarray) -> dict[str, float]:
+    """How features [N, f] are spread, without labels: see `losses.embeddings` for each number.
+
+    "rankme", "alpha_req" and "standard_deviation" are of at most `RANKME_IMAGES` rows, and
+    "uniformity" of at most `UNIFORMITY_IMAGES`, evenly spaced; "size" is f.
+    """
+    rows = evenly_spaced(features, RANKME_IMAGES)
+    fewer_rows = evenly_spaced(features, UNIFORMITY_IMAGES)
+    return {
+        "rankme": float(embeddings.rankme(rows)),
+        "alpha_req": float(embeddings.alpha_req(rows)),
+        "standard_deviation": float(embeddings.standard_deviation(rows)),
+        "uniformity": float(embeddings.uniformity(fewer_rows)),
+        "size": float(features.shape[1]),
+    }
+
+
+def evenly_spaced(features: np.ndarray, most: int) -> np.ndarray:
+    """Features [N, f] -> at most `most` of the rows, in memory."""
+    count = min(len(features), most)
     rows = np.linspace(0, len(features) - 1, count).round().astype(int)
-    return float(rankme(features[rows]))
+    return features[rows]
 
 
 def regression_r2(

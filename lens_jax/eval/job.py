@@ -8,7 +8,7 @@ import jax
 
 from lens_jax.data.records import Source
 from lens_jax.errors import UserError
-from lens_jax.eval.evaluate import Options, open_sources
+from lens_jax.eval.evaluate import Options, open_splits
 from lens_jax.eval.features import check_representation
 from lens_jax.eval.frozen import Frozen, choose_network
 from lens_jax.eval.suites.base import Numbers, Subject, Suite, format_number, to_plain
@@ -38,7 +38,7 @@ def open_subject(frozen: Frozen, options: Options, store: str) -> Subject:
     """
     frozen = choose_network(frozen, options.network)
     check_representation(frozen, options.representation)
-    train, test = open_sources(frozen.config, options)
+    train, test = open_splits(frozen.config, options)
     folder = frozen.config.data.dir if options.data_dir is None else options.data_dir
     return Subject(
         frozen=frozen,

@@ -21,12 +21,12 @@ _PRECISION = jax.lax.Precision.HIGHEST
 
 
 class Classifier(NamedTuple):
-    """A linear classifier of standardized features.
+    """A linear classifier of features that are standardized first.
 
     Attributes:
       classes: the labels that it knows, int [k], ascending.
-      mean: of the features it learned from, [d].
-      deviation: their standard deviation, [d]; 1 where that is 0.
+      mean: is subtracted from features, [d]; that of those it learned from, or 0.
+      deviation: divides features, [d]; their standard deviation, or 1.
       kernel: [d, k].
       bias: [k].
 
@@ -39,7 +39,9 @@ class Classifier(NamedTuple):
     bias: np.ndarray
 
 
-def fit(features: np.ndarray, labels: np.ndarray, inverse_l2: float) -> Classifier:
+def fit(
+    features: np.ndarray, labels: np.ndarray, inverse_l2: float, *, standardize: bool = True
+) -> Classifier:
     """Learns the classes of features.
 
     It minimizes the mean cross-entropy + |kernel|^2 / (2 C n), by L-BFGS from zero on: what
@@ -49,6 +51,7 @@ def fit(features: np.ndarray, labels: np.ndarray, inverse_l2: float) -> Classifi
       features: [n, d], in memory or mapped into it.
       labels: int [n].
       inverse_l2: C, above 0.
+      standardize: scale every feature to mean 0 and standard deviation 1.
 
     """
     # Imported only now, as all else does without it.
@@ -56,7 +59,10 @@ def fit(features: np.ndarray, labels: np.ndarray, inverse_l2: float) -> Classifi
 
     count, size = features.shape
     classes, targets = np.unique(labels, return_inverse=True)
-    mean, deviation = _moments(features)
+    if standardize:
+        mean, deviation = _moments(features)
+    else:
+        mean, deviation = np.zeros(size, np.float32), np.ones(size, np.float32)
     shape = (size + 1, len(classes))
 
     def loss_and_gradient(numbers: np.ndarray) -> tuple[float, np.ndarray]:
@@ -104,11 +110,16 @@ def probabilities(classifier: Classifier, features: np.ndarray) -> np.ndarray:
 
 def _logits(classifier: Classifier, features: np.ndarray) -> Iterator[np.ndarray]:
     """The logits of features [n, d], a chunk of rows after another."""
-    # Standardization goes into the weights.
+    kernel, bias = fold(classifier)
+    for rows in _chunks(features):
+        yield features[rows] @ kernel + bias
+
+
+def fold(classifier: Classifier) -> tuple[np.ndarray, np.ndarray]:
+    """The weights of features as they are: kernel [d, k] and bias [k], float32."""
     kernel = classifier.kernel / classifier.deviation[:, None]
     bias = classifier.bias - classifier.mean @ kernel
-    for rows in _chunks(features):
-        yield features[rows] @ kernel.astype(np.float32) + bias
+    return kernel.astype(np.float32), bias.astype(np.float32)
 
 
 @jax.jit

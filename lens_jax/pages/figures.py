@@ -111,7 +111,7 @@ def image_grid(images: np.ndarray, rows: list[str], columns: list[str]) -> bytes
     column_middles = column_starts + cell_width / 2
     for label, x in zip(columns, column_middles, strict=False):
         _label(figure, label, x / width, 1 - margin / height, "horizontal")
-    return _png(figure)
+    return to_png(figure)
 
 
 def _enlarge(images: np.ndarray) -> np.ndarray:
@@ -180,7 +180,7 @@ def _draw_map(
     axes.set_axis_off()
     bar = figure.colorbar(image, ax=axes, format="%.2g")
     bar.ax.tick_params(labelsize=FONT)
-    return _png(figure)
+    return to_png(figure)
 
 
 def edges(mask: np.ndarray) -> np.ndarray:
@@ -233,7 +233,7 @@ def line_panels(panels: list[Panel], x_label: str, names: list[str]) -> bytes:
     lowest = column[-1]
     lowest.set_xlabel(x_label, fontsize=FONT)
     _draw_legend(figure, names)
-    return _png(figure)
+    return to_png(figure)
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
@@ -282,7 +282,8 @@ def _color(series: int) -> str:
     return COLORS[series % len(COLORS)]
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -36,6 +37,9 @@ MIN_DISTANCE = 0.3
 _POOL = 64
 # Side of the image that says what is visible, which is the same for all sizes.
 _MEASURED_AT = 96
+
+# The classes of the pixels of a scene, from 1 on.
+MASK_CLASSES = ("background", *LETTERS)
 
 # Keys and examples of a split.
 Examples = Iterator[tuple[int, dict[str, Any]]]
@@ -148,6 +152,24 @@ def coverage(letter: Letter, size: int) -> np.ndarray:
     """The fraction of each pixel that a letter covers, float [size, size] in [0, 1]."""
     drawn = letters.draw(letter.label, letter.font, letter.tilt)
     return letters.place(drawn, letter.x, letter.y, letter.scale, size)
+
+
+def mask(factors: Factors, size: int) -> np.ndarray:
+    """The class of each pixel of a scene, uint8 [size, size]: 1 + its index in `MASK_CLASSES`.
+
+    A letter has the convex hull of its strokes, which are thinner than the cells of feature maps;
+    where hulls overlap, that of the letter in front.
+    """
+    classes = np.ones((size, size), np.uint8)
+    for letter in factors.letters:
+        is_covered = coverage(letter, size) >= 0.5
+        rows, columns = np.nonzero(is_covered)
+        points = np.stack([columns, rows], axis=1)
+        hull = cv2.convexHull(points.astype(np.int32))
+
+        name = LETTERS[letter.label]
+        cv2.fillConvexPoly(classes, hull, 1 + MASK_CLASSES.index(name))
+    return classes
 
 
 def visible_fractions(placed: list[Letter]) -> list[float]:

@@ -7,11 +7,19 @@ from typing import Any
 
 from lens_jax.errors import UserError, check_choice
 from lens_jax.eval.suites.base import Suite
+from lens_jax.eval.suites.cka import CKA
+from lens_jax.eval.suites.collapse import Collapse
 from lens_jax.eval.suites.corruptions import Corruptions
+from lens_jax.eval.suites.equivariance import Equivariance
+from lens_jax.eval.suites.few_shot import FewShot
+from lens_jax.eval.suites.finetune import Finetune
 from lens_jax.eval.suites.knn import KNN
 from lens_jax.eval.suites.linear import Linear
+from lens_jax.eval.suites.segmentation import Segmentation
 from lens_jax.eval.suites.shape_bias import ShapeBias
 from lens_jax.eval.suites.shift import Shift
+from lens_jax.eval.suites.shortcut import Shortcut
+from lens_jax.eval.suites.transfer import Transfer
 from lens_jax.eval.suites.watermark import Watermark
 
 SUITES: dict[str, type[Suite]] = {
@@ -21,6 +29,14 @@ SUITES: dict[str, type[Suite]] = {
     "corruptions": Corruptions,
     "shift": Shift,
     "watermark": Watermark,
+    "few_shot": FewShot,
+    "finetune": Finetune,
+    "transfer": Transfer,
+    "segmentation": Segmentation,
+    "equivariance": Equivariance,
+    "shortcut": Shortcut,
+    "cka": CKA,
+    "collapse": Collapse,
 }
 
 _WORD = re.compile(r"(?P<name>\w+)\s*(?:\((?P<options>[^()]*)\))?")

@@ -89,9 +89,14 @@ def format_number(name: str, value: float) -> str:
     return f"{value:.4g}"
 
 
+def has_labels(source: Source) -> bool:
+    """Whether a source has classes to tell apart."""
+    return source.num_classes >= 2 and source.class_names != (UNLABELED,)
+
+
 def check_labels(source: Source, suite: str) -> None:
     """Raises `UserError` for a source without classes."""
-    if source.num_classes < 2 or source.class_names == (UNLABELED,):
+    if not has_labels(source):
         raise UserError(
             f"suite {suite!r} needs labels, and {source.dataset or 'the data set'} has none: give "
             "a --dataset with labels, or leave the suite out"

@@ -153,7 +153,7 @@ def choose_network(frozen: Frozen, network: str) -> Frozen:
 
 
 def check_head(frozen: Frozen, what: str) -> None:
-    """Raises `UserError` where `what`, such as "suite 'shortcut'", needs a head and there is none."""
+    """Raises `UserError` where `what`, such as "suite 'shortcut'", needs a head that is missing."""
     if not frozen.has_head:
         raise UserError(
             f"{what} asks the head that learned the task, and weights alone have none: give "

@@ -26,7 +26,8 @@ def arrays() -> dict[str, np.ndarray]:
 
     def draw(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         if len(leaf.shape) == 4:
-            return rng.standard_normal(leaf.shape, np.float32) / np.sqrt(np.prod(leaf.shape[:3]))
+            scale = np.float32(np.prod(leaf.shape[:3]) ** -0.5)
+            return rng.standard_normal(leaf.shape, np.float32) * scale
         return rng.random(leaf.shape, np.float32) + 0.5
 
     return to_torchvision(jax.tree.map(draw, shapes))

@@ -14,6 +14,7 @@ setup(
         "array_record>=0.8; sys_platform == 'linux'",
         "clu>=0.0.12,<0.1",
         "etils>=1.10",
+        "flatbuffers>=24",  # needed by jax.export, which does not say so
         "flax>=0.12,<0.13",
         "grain>=0.2.15,<0.3",
         "importlib_resources>=6",  # needed by tensorflow-datasets, which does not say so
@@ -27,6 +28,7 @@ setup(
         "packaging>=24",
         "pillow>=11",
         "psutil>=6",
+        "safetensors>=0.5",
         "scikit-learn>=1.6",
         "scipy>=1.13",
         "simplejpeg>=1.8",

@@ -77,6 +77,7 @@ def main() -> None:
         resolve_representations,
     )
     from lens_jax.eval.follow import follow
+    from lens_jax.eval.weights import results_folder
     from lens_jax.workdir.results import add_result
 
     if FOLLOW.value and ONCE.value:
@@ -113,7 +114,7 @@ def main() -> None:
             result = evaluate(frozen, chosen, pretext)
             if first:
                 print_linear(result)
-            add_result(OUTPUT.value or CHECKPOINT.value, result)
+            add_result(OUTPUT.value or results_folder(CHECKPOINT.value), result)
 
 
 def print_linear(result: dict[str, Any]) -> None:

@@ -132,7 +132,7 @@ def _pooled_taps(
         features = pool(outputs[tap])
         # The crops of an image lie next to each other.
         shape = features.shape[1:]
-        by_image = features.reshape(len(images), -1, *shape)
+        by_image = features.reshape(images.shape[0], -1, *shape)
         pooled[tap] = jnp.mean(by_image, axis=1)
     return pooled
 
@@ -165,7 +165,7 @@ def adaptive_max_pool(x: jax.Array) -> jax.Array:
     if x.ndim == 4 and side > 1:
         window = (side, side)
         x = nn.max_pool(x, window, strides=window)
-    flat = x.reshape(len(x), -1)
+    flat = x.reshape(x.shape[0], -1)
     return flat.astype(jnp.float32)
 
 

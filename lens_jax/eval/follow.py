@@ -7,6 +7,7 @@ import jax
 
 from lens_jax.devices.distributed import gather
 from lens_jax.errors import UserError
+from lens_jax.eval import weights
 from lens_jax.eval.frozen import Frozen, load
 from lens_jax.workdir.checkpoints import DamagedError, saved_steps
 
@@ -16,11 +17,13 @@ POLL_SECONDS = 2.0
 def follow(workdir: str, *, to_the_end: bool, wait: bool) -> Iterator[Frozen]:
     """Yields the newest checkpoint or, `to_the_end`, every one until the last of the training.
 
+    Weights, see `eval.weights`, are a checkpoint that comes once.
+
     Several processes, all of which must call this, get the same checkpoints. One that is damaged is
     passed over, with a line that says so; as the newest, the one before takes its place.
 
     Args:
-      workdir: the folder of a run.
+      workdir: the folder of a run, or weights.
       to_the_end: go on with every new checkpoint. When several came while one was evaluated, all
         that are still kept are yielded in order.
       wait: before the first checkpoint, wait for it.
@@ -29,6 +32,9 @@ def follow(workdir: str, *, to_the_end: bool, wait: bool) -> Iterator[Frozen]:
       UserError: there is no checkpoint yet, and `wait` is False; or none can be read.
 
     """
+    if weights.is_weights(workdir):
+        yield weights.load(workdir)
+        return
     _await_first(workdir, wait)
     done: set[int] = set()
     while True:

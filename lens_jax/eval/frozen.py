@@ -32,6 +32,9 @@ Counts = tuple[jax.Array, jax.Array]
 class Frozen(NamedTuple):
     """A checkpoint: the parts that its config names, and their state.
 
+    Weights that were imported or exported are one too, of an extractor and perhaps a lens, see
+    `eval.weights`. They have no head: what asks the pretext task calls `check_head` first.
+
     Jitted functions take the state as an argument and use `frozen._replace(state=state)` within.
     As a constant it would be compiled in, slowly, and XLA's CPU backend miscompiles convolutions
     by constant zeros.
@@ -39,7 +42,8 @@ class Frozen(NamedTuple):
     Attributes:
       step: the step of training at which it was saved.
       config: the config of its run, locked.
-      run: its `run` object, see `workdir.checkpoints`.
+      run: its `run` object, see `workdir.checkpoints`; of weights what
+        `make_parts` reads, and "weights", the file or folder that they are from.
       system: the task and the networks.
       state: their parameters and statistics.
 
@@ -50,6 +54,11 @@ class Frozen(NamedTuple):
     run: dict[str, Any]
     system: System
     state: TrainState
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the head that learned the task is there, as it is in the checkpoints of a run."""
+        return "weights" not in self.run
 
 
 class LensEffect(NamedTuple):
@@ -91,17 +100,26 @@ def _load(workdir: str, step: int) -> Frozen:
     with contextlib.closing(checkpoints.open_checkpoints(workdir)) as manager:
         # What was saved beside the state says which networks to build.
         run = checkpoints.read_run(manager, step)
-        config = configs.from_json(run["config"])
-        facts = DataFacts(num_classes=len(run["class_names"]), size=run["examples"])
-        system = make_system(config, facts, run["total_steps"])
+        config, system = make_parts(run)
 
         # Their shapes are compared with the saved ones.
-        shapes = _state_shapes(config, system)
+        shapes = state_shapes(config, system)
         restored = checkpoints.restore(manager, step, shapes)
     return Frozen(step, config, run, system, restored.state)
 
 
-def _state_shapes(config: ConfigDict, system: System) -> TrainState:
+def make_parts(run: dict[str, Any]) -> tuple[ConfigDict, System]:
+    """The config and what it describes, of a `run` object.
+
+    Read are "config", "class_names", "examples" and "total_steps".
+    """
+    config = configs.from_json(run["config"])
+    facts = DataFacts(num_classes=len(run["class_names"]), size=run["examples"])
+    return config, make_system(config, facts, run["total_steps"])
+
+
+def state_shapes(config: ConfigDict, system: System) -> TrainState:
+    """The shapes of the state that a training of `config` would have."""
     # Any durations will do: the shapes do not depend on them.
     clock = Clock(batch_size=1, epoch_size=1, total_steps=1)
     extractor_optimizer = optimizers.extractor_optimizer(config, clock)
@@ -132,6 +150,15 @@ def choose_network(frozen: Frozen, network: str) -> Frozen:
     state = frozen.state
     chosen = state.replace(params=state.target_params, batch_stats=state.target_stats)
     return frozen._replace(state=chosen)
+
+
+def check_head(frozen: Frozen, what: str) -> None:
+    """Raises `UserError` where `what`, such as "suite 'shortcut'", needs a head that is missing."""
+    if not frozen.has_head:
+        raise UserError(
+            f"{what} asks the head that learned the task, and weights alone have none: give "
+            "--checkpoint the folder of a run"
+        )
 
 
 def apply_lens(frozen: Frozen, images: jax.Array) -> jax.Array:
@@ -226,8 +253,11 @@ def pretext_accuracy(frozen: Frozen, source: Source, shortcut: str) -> dict[str,
     """The fraction of views whose pretext label is found, "raw" and with a lens also "lensed".
 
     Measured on all of `source` with `shortcut` injected into every image; empty for a task without
-    such labels, and where no image decodes.
+    such labels, for weights without a head, and where no image decodes.
     """
+    if not frozen.has_head:
+        return {}
+
     # Other perturbations than a lens are for training alone: images are evaluated as they are.
     kinds = [RAW, LENSED] if frozen.system.lens.trains else [RAW]
 

@@ -15,10 +15,8 @@ import jax.numpy as jnp
 
 from lens_jax.errors import check_choice
 from lens_jax.models.batch_norm import BatchNorm
-from lens_jax.models.conv import convolve_folded
-
-_KERNEL_INIT = nn.initializers.he_normal()
-Conv = partial(nn.Conv, use_bias=False, kernel_init=_KERNEL_INIT)
+from lens_jax.models.conv import KERNEL_INIT, Conv, convolve_folded, max_pool
+from lens_jax.models.resnet_v1 import ResNetV1
 
 
 class BasicBlock(nn.Module):
@@ -85,7 +83,7 @@ class BottleneckBlock(nn.Module):
 
 def _last_kernel(is_zero: bool) -> nn.initializers.Initializer:
     """How the last kernel of a residual branch starts."""
-    return nn.initializers.zeros if is_zero else _KERNEL_INIT
+    return nn.initializers.zeros if is_zero else KERNEL_INIT
 
 
 class ResNet(nn.Module):
@@ -198,43 +196,6 @@ class _ImageNetStem(nn.Module):
         return max_pool(x, axis=2)
 
 
-def max_pool(x: jax.Array, axis: int) -> jax.Array:
-    """The maxima of 3 neighbors along an axis, at every second place, from the first one on.
-
-    Along two axes it is `nn.max_pool(x, (3, 3), (2, 2), padding=[(1, 1)] * 2)`, but its gradient is
-    made of selections alone, where XLA looks for the places of the maxima: on a CPU that takes ten
-    times as long. Equal maxima share the gradient.
-    """
-    # Places 2i and 2i + 1 of the axis become pair i.
-    missing = x.shape[axis] % 2
-    x = _pad_axis(x, axis, before=0, after=missing)
-    before = x.shape[:axis]
-    behind = x.shape[axis + 1 :]
-    pairs = x.reshape(*before, -1, 2, *behind)
-
-    pair_axis = axis + 1
-    even = jax.lax.index_in_dim(pairs, 0, pair_axis, keepdims=False)
-    odd = jax.lax.index_in_dim(pairs, 1, pair_axis, keepdims=False)
-
-    # Maximum i is over 2i - 1, 2i and 2i + 1.
-    odd_before = _pad_axis(odd, axis, before=1, after=0)
-    odd_before = jax.lax.slice_in_dim(odd_before, 0, -1, axis=axis)
-    maxima = jnp.maximum(even, odd)
-    return jnp.maximum(maxima, odd_before)
-
-
-def _pad_axis(
-    x: jax.Array,
-    axis: int,
-    before: int,
-    after: int,
-) -> jax.Array:
-    """Adds places of -inf, which no maximum takes, to both ends of an axis."""
-    padding = [(0, 0)] * x.ndim
-    padding[axis] = (before, after)
-    return jnp.pad(x, padding, constant_values=-jnp.inf)
-
-
 def _cifar_stem(width: int, dtype: Any) -> nn.Module:
     return Conv(width, (3, 3), dtype=dtype)
 
@@ -253,11 +214,12 @@ ARCHITECTURES = {
     "resnet50": partial(ResNet, (3, 4, 6, 3), BottleneckBlock),
     "resnet18": partial(ResNet, (2, 2, 2, 2), BasicBlock),
     "small": partial(ResNet, (2, 2), BasicBlock),
+    "resnet50_v1": partial(ResNetV1, (3, 4, 6, 3)),
 }
 
 
-def make_resnet(name: str, *, stem: str, **options: Any) -> ResNet:
-    """The architecture `name` of `ARCHITECTURES` with these attributes of `ResNet`.
+def make_resnet(name: str, *, stem: str, **options: Any) -> ResNet | ResNetV1:
+    """The architecture `name` of `ARCHITECTURES` with these attributes, see `ResNet`.
 
     Raises `UserError` for an unknown name or stem.
     """

@@ -59,7 +59,7 @@ def central_patches(images: jax.Array, cell: int, patch: int) -> jax.Array:
     offset = (cell - patch) // 2
     corners = crop + _cells(cell) + offset
     # The same in all images.
-    corners = jnp.broadcast_to(corners, (len(images), PLACES, 2))
+    corners = jnp.broadcast_to(corners, (images.shape[0], PLACES, 2))
     return _cut(images, corners, patch)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lens_jax.devices.compiler import compiler_options
-from lens_jax.models.conv import convolve_folded
+from lens_jax.models.conv import convolve_folded, max_pool
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -45,3 +45,30 @@ def test_on_a_cpu_convolutions_are_left_to_eigen():
     program = jitted.lower(layer.init(jax.random.key(0), x), x).compile().as_text()
     assert " convolution(" in program
     assert "ynn" not in program
+
+
+def pool(x: jax.Array) -> jax.Array:
+    return max_pool(max_pool(x, axis=1), axis=2)
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 9), (1, 2)])
+def test_maxima_and_their_gradient_are_those_of_windows_of_3_by_3(size: tuple[int, int], x64):
+    rng = np.random.default_rng(0)
+    padded = np.full((2, size[0] + 2, size[1] + 2, 3), -np.inf)
+    padded[:, 1:-1, 1:-1] = rng.normal(size=(2, *size, 3))
+    outputs, pull = jax.vjp(pool, jnp.asarray(padded[:, 1:-1, 1:-1]))
+    weights = rng.normal(size=outputs.shape)
+    expected = np.zeros_like(padded)
+    for n, i, j, c in np.ndindex(*outputs.shape):
+        window = padded[n, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3, c]
+        assert outputs[n, i, j, c] == window.max()
+        row, column = np.unravel_index(window.argmax(), window.shape)
+        expected[n, 2 * i + row, 2 * j + column, c] += weights[n, i, j, c]
+    np.testing.assert_allclose(pull(jnp.asarray(weights))[0], expected[:, 1:-1, 1:-1], rtol=1e-12)
+
+
+def test_equal_maxima_share_the_gradient():
+    x = jnp.zeros((1, 4, 4, 1))
+    gradient = jax.grad(lambda x: pool(x).sum())(x)
+    np.testing.assert_allclose(gradient.sum(), 4)
+    assert (gradient >= 0).all()

@@ -24,9 +24,9 @@ from lens_jax.data.records import Source
 from lens_jax.devices import cache, mesh
 from lens_jax.devices.compiler import compiler_options
 from lens_jax.eval import store
-from lens_jax.eval.evaluate import Options, open_sources
 from lens_jax.eval.features import make_features
 from lens_jax.eval.frozen import Frozen, load
+from lens_jax.eval.options import Options, open_sources
 from lens_jax.eval.passes import BATCH_SIZE, linear_size, replicate, round_up_to_devices
 
 

@@ -79,8 +79,8 @@ def main() -> None:
     # Imported only now, so that --help and mistyped flags answer at once.
     from lens_jax.devices import cache, distributed
     from lens_jax.eval import embed, export, job, store, suites
-    from lens_jax.eval.evaluate import Options, data_notes
     from lens_jax.eval.follow import follow
+    from lens_jax.eval.options import Options, data_notes
     from lens_jax.eval.weights import results_folder
 
     if FOLLOW.value and ONCE.value:

@@ -69,14 +69,9 @@ def main() -> None:
     import jax
 
     from lens_jax.devices import distributed
-    from lens_jax.eval.evaluate import (
-        Options,
-        data_notes,
-        evaluate,
-        pretext_results,
-        resolve_representations,
-    )
+    from lens_jax.eval.evaluate import evaluate, pretext_results
     from lens_jax.eval.follow import follow
+    from lens_jax.eval.options import Options, data_notes, resolve_representations
     from lens_jax.eval.weights import results_folder
     from lens_jax.workdir.results import add_result
 

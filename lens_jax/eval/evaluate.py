@@ -1,57 +1,24 @@
-"""The evaluation of a checkpoint: linear classifiers on its features, and its pretext task."""
+"""The evaluation by `linear_eval`: the suite `linear` and what stands beside it, as one result."""
 
+import tempfile
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
-from ml_collections import ConfigDict
-
-from lens_jax.data.records import Source
-from lens_jax.data.selection import Selection
-from lens_jax.data.source import open_source
-from lens_jax.errors import UserError, check_choice
-from lens_jax.eval import features, geometry, linear
+from lens_jax.errors import check_choice
+from lens_jax.eval import geometry
 from lens_jax.eval.frozen import Frozen, choose_network, pretext_accuracy
-from lens_jax.ops.shortcuts import SHORTCUTS
-from lens_jax.train.system import System
-
-SOLVERS = ("lbfgs", "sgd")
+from lens_jax.eval.job import open_subject
+from lens_jax.eval.options import (
+    Options,
+    describe_data,
+    open_sources,
+    resolve_shortcut,
+    resolve_taps,
+)
+from lens_jax.eval.suites.base import Numbers, Subject
+from lens_jax.eval.suites.linear import SOLVERS, Linear
 
 Results = dict[str, Any]
-
-
-class Options(NamedTuple):
-    """The options of an evaluation.
-
-    Attributes:
-      dataset: the data set to classify; "" is the run's own.
-      boxes: whether to classify images, "none", or boxes in them, see `data.selection.Selection`;
-        "" is as in the run, or "none" of another data set.
-      data_dir: where that data set is; None is the run's data.dir.
-      train_split: where the classifiers learn; "" is the run's.
-      test_split: where they are evaluated; "" is the run's, or of another data set the one to
-        evaluate on, see `data.records.choose_split`.
-      examples: number of labeled training examples, evenly spaced; None is all.
-      taps: the taps to classify, of which the last gives `linear_accuracy`; () is all.
-      representation: one of `features.REPRESENTATIONS`.
-      solver: one of `SOLVERS`.
-      epochs: of the solver "sgd".
-      network: which network is evaluated, one of `frozen.NETWORKS`.
-      shortcut: for the pretext accuracy; "" is the run's own, or arrow where it has none.
-
-    """
-
-    dataset: str = ""
-    boxes: str = ""
-    data_dir: str | None = None
-    train_split: str = ""
-    test_split: str = ""
-    examples: int | None = None
-    taps: tuple[str, ...] = ()
-    representation: str = "raw"
-    solver: str = "lbfgs"
-    epochs: int = 70
-    network: str = "online"
-    shortcut: str = ""
 
 
 def evaluate(frozen: Frozen, options: Options, pretext: Results) -> Results:
@@ -69,67 +36,55 @@ def evaluate(frozen: Frozen, options: Options, pretext: Results) -> Results:
 def linear_results(frozen: Frozen, options: Options) -> Results:
     """The test accuracy, 0 to 1, of a linear classifier on each tap, and how it was measured.
 
-    Of the last tap also that on each class which has test images, by its name. The solver "lbfgs"
-    has the features of all images at hand, and adds `describe_features` of that tap.
+    It is what the suite `linear` finds. The solver "lbfgs" has the features of all images at hand,
+    so that what `knn` and `collapse` find of the last tap stands beside it. The features are on
+    disk meanwhile.
     """
-    frozen = choose_network(frozen, options.network)
-    config, system = frozen.config, frozen.system
-    train, test = open_sources(config, options)
-    representation = options.representation
-    check_choice("representation", representation, features.REPRESENTATIONS)
     check_choice("solver", options.solver, SOLVERS)
-    taps = resolve_taps(system, options)
-
-    # Both solvers learn one classifier a tap, from the same features.
-    compute = features.make_features(frozen, representation, taps)
-    if options.solver == "lbfgs":
-        learned = extract_classes(frozen, train, compute)
-        tested = features.extract(frozen, test, compute)
-        scores = linear.logistic_regression(learned, tested, test.num_classes)
-        others = describe_features(learned, tested, taps[-1])
-    else:
-        epochs = options.epochs
-        scores = linear.sgd_heads(frozen, train, test, compute, epochs=epochs)
+    _, test = open_sources(frozen.config, options)
+    taps = resolve_taps(frozen.system, options)
+    suite = Linear(options.solver, taps, epochs=options.epochs)
+    with tempfile.TemporaryDirectory() as store:
+        subject = open_subject(frozen, options, store)
+        suite.check(subject)
+        numbers = suite.measure(subject)
         others = {}
-
-    last = scores[taps[-1]]
-    by_class = {}
-    for name, accuracy in linear.class_accuracies(last, test.class_names).items():
-        by_class[name.removeprefix("class_accuracy/")] = accuracy
+        if options.solver == "lbfgs":
+            others = describe_features(subject, taps[-1])
 
     # What was measured comes with what it was measured on.
     return {
         "step": frozen.step,
-        "dataset": options.dataset or config.data.name,
-        **describe_data(train, test),
+        "dataset": options.dataset or frozen.config.data.name,
+        **describe_data(subject.train, test),
         "network": options.network,
-        "representation": representation,
+        "representation": options.representation,
         "solver": options.solver,
-        # In the order of the options, which a jitted function's dictionary does not keep.
-        "taps": {tap: scores[tap].accuracy for tap in taps},
-        "linear_accuracy": last.accuracy,
-        "class_accuracy": by_class,
+        "taps": {tap: numbers[f"accuracy/{tap}"] for tap in taps},
+        "linear_accuracy": numbers["accuracy"],
+        "class_accuracy": of_classes(numbers),
         **others,
     }
 
 
-def extract_classes(frozen: Frozen, train: Source, compute: features.Features) -> features.Rows:
-    """The rows to learn from; raises `UserError` where all are of one class."""
-    rows = features.extract(frozen, train, compute)
-    if len(set(rows.labels)) < 2:
-        raise UserError(
-            f"all images to learn the classifiers on, {len(rows.labels)} of split {train.split!r}, "
-            "are of one class: give more --examples, or a --train_split with images of two classes"
-        )
-    return rows
+def of_classes(numbers: Numbers) -> Numbers:
+    """The accuracies on single classes among the numbers of the suite `linear`, by class."""
+    found = {}
+    for name, value in numbers.items():
+        family, _, of = name.partition("/")
+        if family == "class_accuracy":
+            found[of] = value
+    return found
 
 
-def describe_features(train: features.Rows, test: features.Rows, tap: str) -> Results:
+def describe_features(subject: Subject, tap: str) -> Results:
     """What a tap tells beside its linear accuracy.
 
     "knn_accuracy" in [0, 1], "rankme" of the test images, and "color_r2", how much of an image's
     mean color a linear regression finds, see `eval.geometry`.
     """
+    train = subject.rows(subject.train, tap)
+    test = subject.rows(subject.test, tap)
     learned, tested = train.taps[tap], test.taps[tap]
     return {
         "knn_accuracy": geometry.neighbors_accuracy(learned, train.labels, tested, test.labels),
@@ -155,84 +110,3 @@ def pretext_results(frozen: Frozen, options: Options) -> Results:
             suffix = "" if kind == "raw" else f"_{kind}"
             results[f"pretext_accuracy_{condition}{suffix}"] = accuracy
     return results
-
-
-def open_sources(config: ConfigDict, options: Options) -> tuple[Source, Source]:
-    """`open_splits` for classifiers; raises `UserError` where there are no two classes."""
-    train, test = open_splits(config, options)
-    if train.num_classes < 2:
-        name = options.dataset or config.data.name
-        raise UserError(f"data set {name!r} has no classes to learn: give a --dataset with labels")
-    return train, test
-
-
-def open_splits(config: ConfigDict, options: Options) -> tuple[Source, Source]:
-    """The `examples` images to learn from, and the images to evaluate on."""
-    data = config.data
-    name = options.dataset or data.name
-    train_split = options.train_split or data.train_split
-    # Another data set has other splits, of which it chooses, and need not have boxes.
-    is_own = name == data.name
-    test_split = options.test_split or (data.eval_split if is_own else "")
-    selection = Selection(boxes=options.boxes or (data.boxes if is_own else "none"))
-    selection.check(data.orient)
-    # An empty folder is one too: it is the default of TFDS.
-    folder = data.dir if options.data_dir is None else options.data_dir
-    train = open_source(name, train_split, folder, data.classes, selection)
-    test = open_source(name, test_split, folder, data.classes, selection)
-    examples = options.examples or len(train)
-    return train.subsample(examples), test
-
-
-def data_notes(frozen: Frozen, options: Options) -> list[str]:
-    """Lines that say what an evaluation reads, and whether it is what the run was trained on."""
-    train, test = open_splits(frozen.config, options)
-    # Both splits of a folder have the same lines.
-    notes = list(dict.fromkeys((*train.notes, *test.notes)))
-    trained_on = frozen.run.get("data", {})
-    if trained_on.get("fingerprint") == test.fingerprint:
-        notes.append(f"the test split {test.split!r} is what the run was trained on")
-    return notes
-
-
-def describe_data(train: Source, test: Source) -> Results:
-    """What a result was measured on: plain values, which also tell it from other results."""
-    return {
-        "full_name": test.dataset,
-        "folder": test.folder,
-        "train_split": train.split,
-        "test_split": test.split,
-        "train_examples": len(train),
-        "test_examples": len(test),
-        "train_fingerprint": train.fingerprint,
-        "test_fingerprint": test.fingerprint,
-        "boxes": test.boxes,
-    }
-
-
-def resolve_taps(system: System, options: Options) -> tuple[str, ...]:
-    """The taps to classify, by default all; raises `UserError` for one that the extractor lacks."""
-    known = system.network.extractor.tap_names
-    for tap in options.taps:
-        check_choice("tap", tap, known)
-    return options.taps or known
-
-
-def resolve_representations(system: System, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The representations to evaluate: by default raw, and with a lens lensed and concat too.
-
-    Raises `UserError` for an unknown one.
-    """
-    for name in names:
-        check_choice("representation", name, features.REPRESENTATIONS)
-    default = ("raw", "lensed", "concat") if system.lens.trains else ("raw",)
-    return names or default
-
-
-def resolve_shortcut(config: ConfigDict, options: Options) -> str:
-    """The shortcut to inject into test images; raises `UserError` for an unknown one."""
-    own = config.shortcut
-    default = "arrow" if own == "none" else own
-    shortcut = options.shortcut or default
-    check_choice("shortcut", shortcut, tuple(SHORTCUTS))
-    return shortcut

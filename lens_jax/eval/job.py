@@ -8,9 +8,9 @@ import jax
 
 from lens_jax.data.records import Source
 from lens_jax.errors import UserError
-from lens_jax.eval.evaluate import Options, open_splits
 from lens_jax.eval.features import check_representation
 from lens_jax.eval.frozen import Frozen, choose_network
+from lens_jax.eval.options import Options, open_splits
 from lens_jax.eval.suites.base import Numbers, Subject, Suite, format_number, to_plain
 from lens_jax.workdir import files, results
 

@@ -60,7 +60,7 @@ def main() -> None:
     if not TAPS.value:
         raise UserError("--taps is empty: name at least one, such as pre_logits")
     # Imported only now, so that --help and mistyped flags answer at once.
-    from lens_jax.eval.evaluate import Options
+    from lens_jax.eval.options import Options
     from lens_jax.sweep.execute import sweep
     from lens_jax.sweep.grid import make_runs, to_text
     from lens_jax.sweep.jobs import make_jobs

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from lens_jax import config as configs
 from lens_jax.devices.mesh import make_mesh
 from lens_jax.errors import UserError
-from lens_jax.eval.evaluate import (
+from lens_jax.eval.frozen import check_network
+from lens_jax.eval.options import (
     Options,
     describe_data,
     open_sources,
@@ -16,7 +17,6 @@ from lens_jax.eval.evaluate import (
     resolve_shortcut,
     resolve_taps,
 )
-from lens_jax.eval.frozen import check_network
 from lens_jax.sweep.grid import Run, row_name
 from lens_jax.train.setup import facts_of, make_setup
 from lens_jax.train.system import make_system

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from etils import epath
 
-from lens_jax.eval.evaluate import Options, Results
+from lens_jax.eval.evaluate import Results
+from lens_jax.eval.options import Options
 from lens_jax.sweep.grid import Run
 from lens_jax.sweep.jobs import Job
 from lens_jax.workdir import files

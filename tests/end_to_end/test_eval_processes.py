@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from lens_jax.data.builders import png
-from lens_jax.eval.evaluate import Options, evaluate, pretext_results
+from lens_jax.eval.evaluate import evaluate, pretext_results
 from lens_jax.eval.frozen import load
+from lens_jax.eval.options import Options
 from lens_jax.workdir.files import RESULTS_FILE
 from lens_jax.workdir.results import read_results
 

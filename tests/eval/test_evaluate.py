@@ -6,19 +6,17 @@ import pytest
 
 from lens_jax.data.records import Source
 from lens_jax.errors import UserError
-from lens_jax.eval.evaluate import (
+from lens_jax.eval.evaluate import evaluate, linear_results, pretext_results
+from lens_jax.eval.features import make_features
+from lens_jax.eval.frozen import choose_network, pretext_accuracy
+from lens_jax.eval.options import (
     Options,
     data_notes,
     describe_data,
-    evaluate,
-    linear_results,
     open_sources,
-    pretext_results,
     resolve_representations,
     resolve_shortcut,
 )
-from lens_jax.eval.features import make_features
-from lens_jax.eval.frozen import choose_network, pretext_accuracy
 from lens_jax.train import same_data
 from tests.data.boxed import write_coco
 

@@ -7,7 +7,7 @@ import pytest
 
 from lens_jax.config import to_json
 from lens_jax.errors import UserError
-from lens_jax.eval.evaluate import Options
+from lens_jax.eval.options import Options
 from lens_jax.sweep.grid import Run, make_runs
 from lens_jax.sweep.jobs import Job, Requirements, make_jobs
 from lens_jax.sweep.status import read_status

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from lens_jax.errors import check_choice, check_range
+from lens_jax.errors import UserError, check_choice, check_range
 from lens_jax.eval import linear
 from lens_jax.eval.features import make_features
 from lens_jax.eval.suites.base import Numbers, Subject, Suite, check_labels, describe_split
@@ -57,6 +57,12 @@ class Linear(Suite):
             compute = make_features(subject.frozen, subject.representation, taps)
             return linear.sgd_heads(subject.frozen, train, test, compute, epochs=self.epochs)
         learned = subject.rows(train, *taps)
+        if len(set(learned.labels)) < 2:
+            raise UserError(
+                f"all images to learn the classifiers on, {len(learned.labels)} of split "
+                f"{train.split!r}, are of one class: give more --examples, or a --train_split with "
+                "images of two classes"
+            )
         tested = subject.rows(test, *taps)
         return linear.logistic_regression(learned, tested, test.num_classes, self.c)
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 from lens_jax.data.records import Source
 from lens_jax.errors import UserError, check_range
 from lens_jax.eval import geometry, linear
-from lens_jax.eval.evaluate import Options, open_splits
+from lens_jax.eval.options import Options, open_splits
 from lens_jax.eval.suites.base import (
     Numbers,
     Subject,

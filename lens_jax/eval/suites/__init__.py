@@ -7,12 +7,14 @@ from typing import Any
 
 from lens_jax.errors import UserError, check_choice
 from lens_jax.eval.suites.base import Suite
+from lens_jax.eval.suites.invariance import Invariance
 from lens_jax.eval.suites.knn import KNN
 from lens_jax.eval.suites.linear import Linear
 
 SUITES: dict[str, type[Suite]] = {
     "linear": Linear,
     "knn": KNN,
+    "invariance": Invariance,
 }
 
 _WORD = re.compile(r"(?P<name>\w+)\s*(?:\((?P<options>[^()]*)\))?")

@@ -57,20 +57,28 @@ def mean_distance(features: np.ndarray, sets: np.ndarray) -> float:
     T of them are of a row with itself. A row of zeros has the cosine 0 with all others.
     """
     _, of_rows, sizes = np.unique(sets, return_inverse=True, return_counts=True)
-    total = np.zeros((len(sizes), features.shape[1]))
+    width = features.shape[1]
+    total = np.zeros((len(sizes), width))
     own = np.zeros(len(sizes))
     for start in range(0, len(features), ROWS):
         chunk = slice(start, start + ROWS)
-        rows = features[chunk].astype(np.float64)
-        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        is_zero = lengths == 0
-        units = rows / np.where(is_zero, 1, lengths)
+        units = _to_units(features[chunk])
+        squares = np.sum(units**2, axis=1)
         np.add.at(total, of_rows[chunk], units)
-        np.add.at(own, of_rows[chunk], np.sum(units**2, axis=1))
+        np.add.at(own, of_rows[chunk], squares)
 
     # Of each set: all cosines without those of a row with itself.
-    cosines = np.sum(total**2, axis=1) - own
-    has_pairs = sizes > 1
+    lengths = np.sum(total**2, axis=1)
+    cosines = lengths - own
     pairs = sizes * (sizes - 1)
+    has_pairs = pairs > 0
     means = cosines[has_pairs] / pairs[has_pairs]
     return float(1 - np.mean(means))
+
+
+def _to_units(rows: np.ndarray) -> np.ndarray:
+    """Rows of length 1, or of zeros."""
+    rows = rows.astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    is_zero = lengths == 0
+    return rows / np.where(is_zero, 1, lengths)

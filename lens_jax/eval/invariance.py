@@ -19,6 +19,7 @@ images into sets of the same sizes at random.
 """
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -101,30 +102,36 @@ def measure_scores(
 
     """
     grouped = group(sets, classes)
-    rng = np.random.default_rng(seed)
     draws = [grouped]
+    rng = np.random.default_rng(seed)
     for _ in range(shuffles):
         shuffled = rng.permutation(grouped.of_images)
         draws.append(grouped._replace(of_images=shuffled))
 
-    # Thresholds do not depend on the sets: a block of units is looked at once for all draws.
-    class_count, _ = grouped.by_class.shape
-    units = features.shape[1]
-    percent = firing_percent(class_count)
-    scores = np.zeros((len(draws), class_count, units))
-    for start in range(0, units, UNITS):
-        block = slice(start, start + UNITS)
-        firing = find_firing(features[:, block], percent)
-        for draw, drawn in enumerate(draws):
-            scores[draw, :, block] = percent * local_rates(firing, drawn) / firing.rate
-
+    scores = score_units(features, draws)
     found = {}
     for count in top:
-        value, *random = top_means(scores, count)
-        chance = np.mean(random)
-        error = np.std(random, ddof=1) / math.sqrt(shuffles)
-        found[count] = Score(float(value), float(chance), float(error))
+        value, *random = top_means(scores, count).tolist()
+        chance = statistics.mean(random)
+        deviation = statistics.stdev(random)
+        found[count] = Score(value, chance, deviation / math.sqrt(shuffles))
     return found
+
+
+def score_units(features: np.ndarray, draws: Sequence[Sets]) -> np.ndarray:
+    """100 p L / G of d units for several ways to put images into sets, [len(draws), C, d]."""
+    class_count, _ = draws[0].by_class.shape
+    unit_count = features.shape[1]
+    percent = firing_percent(class_count)
+    scores = np.zeros((len(draws), class_count, unit_count))
+    # Thresholds do not depend on the sets: a block of units is looked at once for all draws.
+    for start in range(0, unit_count, UNITS):
+        block = slice(start, start + UNITS)
+        firing = find_firing(features[:, block], percent)
+        for draw, sets in enumerate(draws):
+            local = local_rates(firing, sets)
+            scores[draw, :, block] = percent * local / firing.rate
+    return scores
 
 
 def firing_percent(classes: int) -> float:
@@ -135,14 +142,16 @@ def firing_percent(classes: int) -> float:
 
 def group(sets: np.ndarray, classes: np.ndarray) -> Sets:
     """Numbers sets and classes from 0 on, without gaps."""
-    _, first, of_images, sizes = np.unique(
-        sets, return_index=True, return_inverse=True, return_counts=True
-    )
-    names, of_sets = np.unique(classes, return_inverse=True)
+    _, first, of_images = np.unique(sets, return_index=True, return_inverse=True)
+    names, labels = np.unique(classes, return_inverse=True)
+    sizes = np.bincount(of_images)
+
+    # A one in the row of each set's class.
     count = len(sizes)
+    rows = labels[first]
+    columns = np.arange(count)
     ones = np.ones(count)
-    places = (of_sets[first], np.arange(count))
-    by_class = sparse.csr_array((ones, places), shape=(len(names), count))
+    by_class = sparse.csr_array((ones, (rows, columns)), shape=(len(names), count))
     return Sets(of_images, sizes, by_class)
 
 
@@ -150,16 +159,17 @@ def find_firing(features: np.ndarray, percent: float) -> Firing:
     """Where the units of a block, [n, d], fire, by thresholds from all n images."""
     images = len(features)
     index = int(images * (100 - percent) // 100)
-    # In memory, and with the two values at their places in ascending and in descending order.
+    mirrored = images - 1 - index
+    # In memory, and the two thresholds at their places in ascending and in descending order.
     values = np.array(features)
-    ordered = np.partition(values, (index, images - 1 - index), axis=0)
+    ordered = np.partition(values, (index, mirrored), axis=0)
     high = ordered[index]
-    low = ordered[images - 1 - index]
-    return Firing(
-        above=np.nonzero(values > high),
-        below=np.nonzero(values < low),
-        rate=np.mean(values >= high, axis=0),
-    )
+    low = ordered[mirrored]
+
+    above = np.nonzero(values > high)
+    below = np.nonzero(values < low)
+    reaches = values >= high
+    return Firing(above, below, np.mean(reaches, axis=0))
 
 
 def local_rates(firing: Firing, sets: Sets) -> np.ndarray:
@@ -170,11 +180,14 @@ def local_rates(firing: Firing, sets: Sets) -> np.ndarray:
     # The better sign of each unit in each set.
     fired = np.maximum(above, below)
     # The images of small ones only count for the thresholds.
-    fired[sets.sizes < MIN_IMAGES] = 0
+    is_small = sets.sizes < MIN_IMAGES
+    fired[is_small] = 0
 
     # Over the sets of a class in which a unit fires at all.
-    total = sets.by_class @ (fired / sets.sizes[:, None])
-    times = sets.by_class @ (fired > 0)
+    fractions = fired / sets.sizes[:, None]
+    fires = fired > 0
+    total = sets.by_class @ fractions
+    times = sets.by_class @ fires
     return total / np.maximum(times, 1)
 
 
@@ -183,10 +196,12 @@ def count_by_set(places: Places, sets: Sets, units: int) -> np.ndarray:
     images, columns = places
     count = len(sets.sizes)
     cells = sets.of_images[images] * units + columns
-    return np.bincount(cells, minlength=count * units).reshape(count, units)
+    counts = np.bincount(cells, minlength=count * units)
+    return counts.reshape(count, units)
 
 
 def top_means(scores: np.ndarray, count: int) -> np.ndarray:
     """The mean of the best `count` units of each class, and of all classes, [..., C, d]."""
-    best = np.partition(scores, -count, axis=-1)[..., -count:]
+    ordered = np.partition(scores, -count, axis=-1)
+    best = ordered[..., -count:]
     return np.mean(best, axis=(-2, -1))

@@ -17,31 +17,27 @@ from lens_jax.eval.features import make_features
 from lens_jax.eval.invariance import firing_percent, measure_scores
 from lens_jax.eval.passes import linear_size
 from lens_jax.eval.suites.base import Numbers, Subject, Suite
-from lens_jax.pages import figures, page
+from lens_jax.pages import page
 
 # Top-10 and Top-25 scores of ResNet-50s that were trained on ImageNet, by Purushwalkam and Gupta
 # (2020), on GOT-10K (occlusion), ALOI and PASCAL3D+ (instance).
-PUBLISHED = {
-    "supervised": {
-        "occlusion": (80.89, 74.21),
-        "viewpoint": (89.54, 82.62),
-        "illumination_direction": (94.63, 89.08),
-        "illumination_color": (99.88, 99.38),
-        "instance": (66.11, 59.44),
-        "instance_viewpoint": (70.17, 63.47),
-    },
-    "MoCo v2": {
-        "occlusion": (84.19, 77.88),
-        "viewpoint": (85.15, 75.08),
-        "illumination_direction": (90.28, 80.76),
-        "illumination_color": (99.66, 97.11),
-        "instance": (62.49, 55.01),
-        "instance_viewpoint": (67.40, 60.52),
-    },
+SUPERVISED = {
+    "occlusion": (80.89, 74.21),
+    "viewpoint": (89.54, 82.62),
+    "illumination_direction": (94.63, 89.08),
+    "illumination_color": (99.88, 99.38),
+    "instance": (66.11, 59.44),
+    "instance_viewpoint": (70.17, 63.47),
 }
-# Images of a set that are shown, and their side in pixels.
-SHOWN = 6
-SHOWN_SIZE = 64
+MOCO_V2 = {
+    "occlusion": (84.19, 77.88),
+    "viewpoint": (85.15, 75.08),
+    "illumination_direction": (90.28, 80.76),
+    "illumination_color": (99.66, 97.11),
+    "instance": (62.49, 55.01),
+    "instance_viewpoint": (67.40, 60.52),
+}
+PUBLISHED = {"supervised": SUPERVISED, "MoCo v2": MOCO_V2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,56 +124,54 @@ class Invariance(Suite):
         return "; ".join(parts)
 
     def tell(self, numbers: Numbers) -> list[page.Part]:
-        """Scores beside chance, the published ones apart from them, and some of the images."""
-        measured = [name.removeprefix("spread/") for name in numbers if name.startswith("spread/")]
+        """The scores beside those by chance, and the published ones apart from them."""
         header = ["factor"]
         for count in self.k:
             header += (f"Top-{count}", "by chance")
-        rows = [self._row(factor, numbers) for factor in measured]
-        parts = [
-            page.table([*header, "spread"], rows),
-            page.paragraph(
-                "100 is the ceiling; by chance is what the same features score when images are put "
-                "into sets at random. Spread is how far apart the features of a set lie, in parts "
-                "of how far those of random sets do: 0 is invariant."
-            ),
-            page.subheading("Published scores"),
-            page.paragraph(
-                "Of ResNet-50s trained on ImageNet, on the photographs of GOT-10K, ALOI and "
-                "PASCAL3D+ at 128 and 224 pixels. Scores of other images, as of rendered letters, "
-                "and of features of another size do not compare with them."
-            ),
-            published_table(),
-        ]
-        if self.data == factors.RENDERED:
-            parts.append([_picture()])
-        return parts
+        rows = []
+        for name in numbers:
+            kind, _, factor = name.partition("/")
+            if kind == "spread":
+                rows.append(self._row(factor, numbers))
+        meaning = (
+            "100 is the ceiling. By chance is what the same features score when images are put "
+            "into sets at random. Spread is the distance of features of a set over that of random "
+            "sets: 0 is invariant."
+        )
+        return [page.table([*header, "spread"], rows), page.paragraph(meaning), *self.published()]
+
+    def published(self) -> list[page.Part]:
+        """The scores of two ResNet-50s, a row for each factor."""
+        header = ["factor"]
+        for model in PUBLISHED:
+            header += (f"{model}, Top-10", f"{model}, Top-25")
+        rows = []
+        for factor in glyphs.FACTORS:
+            row = [_words(factor)]
+            for scores in PUBLISHED.values():
+                row += [f"{value:.2f}" for value in scores[factor]]
+            rows.append(row)
+        warning = (
+            "Published scores of ResNet-50s trained on ImageNet, on photographs of GOT-10K and "
+            "ALOI at 128 pixels, and of PASCAL3D+ at 224. Scores on other images, such as rendered "
+            "letters, and of fewer units do not compare with them."
+        )
+        return [page.paragraph(warning), page.table(header, rows)]
 
     def _row(self, factor: str, numbers: Numbers) -> list[str]:
         row = [_words(factor)]
         for count in self.k:
+            value = numbers[f"top{count}/{factor}"]
             chance = numbers[f"chance{count}/{factor}"]
             error = numbers[f"chance_se{count}/{factor}"]
-            row += (f"{numbers[f'top{count}/{factor}']:.2f}", f"{chance:.2f} ± {error:.2f}")
-        return [*row, f"{numbers[f'spread/{factor}']:.3f}"]
+            row.append(f"{value:.2f}")
+            row.append(f"{chance:.2f} ± {error:.2f}")
+        spread = numbers[f"spread/{factor}"]
+        return [*row, f"{spread:.3f}"]
 
     def _open(self, subject: Subject) -> dict[str, FactorSets]:
         size = linear_size(subject.frozen.config.data)
         return factors.open_factors(self.data, self.folder, size)
-
-
-def published_table() -> page.Html:
-    """The published scores, a row for each factor."""
-    header = ["factor"]
-    for model in PUBLISHED:
-        header += (f"{model}, Top-10", "Top-25")
-    rows = []
-    for factor in glyphs.FACTORS:
-        row = [_words(factor)]
-        for scores in PUBLISHED.values():
-            row += [f"{value:.2f}" for value in scores[factor]]
-        rows.append(row)
-    return page.table(header, rows)
 
 
 def _read_whole(subject: Subject) -> Subject:
@@ -214,18 +208,3 @@ def _describe(images: FactorSets) -> str:
 def _words(factor: str) -> str:
     """The name of a factor for people."""
     return factor.replace("instance_", "instance + ").replace("_", " ")
-
-
-def _picture() -> page.Picture:
-    """Images of one rendered set of each factor."""
-    steps = range(0, glyphs.IMAGES, glyphs.IMAGES // SHOWN)
-    cells = []
-    for factor in glyphs.FACTORS:
-        cells.append([glyphs.render(factor, 0, step, SHOWN_SIZE) for step in steps])
-    names = [_words(factor) for factor in glyphs.FACTORS]
-    return page.Picture(
-        file="invariance_sets.png",
-        png=figures.image_grid(np.array(cells) / 255, [], []),
-        alt="A letter on black in rows of images; in each row another factor changes.",
-        caption="Images of one set of each factor, from top to bottom: " + ", ".join(names),
-    )

@@ -5,6 +5,7 @@ import pytest
 from scipy import constants
 
 from lens_jax.data import factors
+from lens_jax.data.builders import glyph_frames
 from lens_jax.data.builders import glyphs as glyph_images
 from lens_jax.data.builders.letters import LETTERS
 from lens_jax.data.decode import decode
@@ -53,11 +54,21 @@ def test_letters_stand_out_of_black():
         letter = glyphs.describe("viewpoint", number, 0)
         assert letter.background_colors == ((0, 0, 0), (0, 0, 0))
         black = (0.0, 0.0, 0.0)
-        assert glyph_images.contrast(letter.letter_color, black, black) >= 0.25
+        assert glyph_images.contrast(letter.letter_color, black, black) >= 0.4
         image = glyphs.render("viewpoint", number, 0, 48)
         corners = image[:4, :4].astype(int)
         assert corners.max() < 40
-        assert image.max() > 40
+        assert image.max() > 60
+
+
+def test_letters_are_inside_from_every_side():
+    for number in range(40):
+        for step in (0, 5, 11):
+            image = glyphs.describe("viewpoint", number, step)
+            cover = glyph_frames.letter_coverage(image, 64)
+            edges = (cover[0], cover[-1], cover[:, 0], cover[:, -1])
+            assert max(edge.max() for edge in edges) == 0
+            assert cover.sum() > 64
 
 
 def test_light_is_that_of_a_glowing_body():

@@ -39,6 +39,9 @@ _SWEPT = {
     "viewpoint": glyph_videos.SWEPT["viewpoint"],
     "illumination_direction": glyph_videos.SWEPT["light"],
 }
+# Letters stay in the middle, and may be larger than where they move; and so bright on black.
+_LARGER = 1.4
+_MIN_LUMA = 0.4
 _BLACK = (0.0, 0.0, 0.0)
 _WHITE = (1.0, 1.0, 1.0)
 
@@ -145,6 +148,11 @@ def _sample_letter(index: int) -> Factors:
     still = glyph_videos.sample_still(index)
     rng = np.random.default_rng((SEED, len(FACTORS), index))
     color = tuple(rng.uniform(size=3).tolist())
-    while glyphs.contrast(color, _BLACK, _BLACK) < glyphs.MIN_CONTRAST:
+    while glyphs.contrast(color, _BLACK, _BLACK) < _MIN_LUMA:
         color = tuple(rng.uniform(size=3).tolist())
-    return dataclasses.replace(still, letter_color=color, background_colors=(_BLACK, _BLACK))
+    return dataclasses.replace(
+        still,
+        scale=_LARGER * still.scale,
+        letter_color=color,
+        background_colors=(_BLACK, _BLACK),
+    )

@@ -84,7 +84,7 @@ def test_images_that_do_not_decode_leave_their_sets(make_subject, tmp_path):
 @pytest.mark.parametrize(
     ("suite", "words"),
     [
-        (Invariance(k=(10, 100_000)), "k=100000, and there are .* units: choose a k from 1 to"),
+        (Invariance(k=(8, 9)), "k=9, and there are 8 units: choose a k from 1 to 8"),
         (Invariance(k=(0,)), "k=0"),
         (Invariance(k=()), "has no k: give one"),
         (Invariance(shuffles=1), "shuffles of suite 'invariance' is 1: it must lie between 2"),

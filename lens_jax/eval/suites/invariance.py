@@ -113,7 +113,7 @@ class Invariance(Suite):
         parts = [
             f"{counts} Representation Invariance Score, 100 at best",
             f"chance: mean of {self.shuffles} shuffles of the sets",
-            f"tap {subject.taps[-1]}",
+            f"{_count_units(subject)} units of tap {subject.taps[-1]}",
             f"whole images or boxes, resized to {size} x {size} pixels whatever their aspect",
         ]
         # Once what is the same of several factors.

@@ -50,6 +50,7 @@ def test_the_numbers_are_the_scores_of_each_factor(make_subject, few_letters):
     expected = "illumination color, instance + viewpoint: 60 images of glyph_factors in 20 sets"
     assert expected in result["protocol"]
     assert "p=10 %" in result["protocol"]
+    assert "8 units of tap pre_logits" in result["protocol"]
 
     table, _, warning, published = suite.tell(numbers)
     for factor in ("illumination color", "instance + viewpoint"):

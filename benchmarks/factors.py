@@ -48,12 +48,13 @@ def measure(frozen: frozen_networks.Frozen, letters: int, images: int) -> dict[s
     size = linear_size(frozen.config.data)
 
     spreads = {}
+    sets = np.repeat(np.arange(letters), images)
     for factor in glyph_videos.SWEPT:
-        sets = []
+        rows = []
         for index in range(letters):
             swept = glyph_videos.sweep(factor, index, images, size)
-            sets.append(np.asarray(compute(frozen.state, swept)[tap]))
-        spreads[factor] = measure_spread(np.stack(sets))
+            rows.append(np.asarray(compute(frozen.state, swept)[tap]))
+        spreads[factor] = measure_spread(np.concatenate(rows), sets)
     return spreads
 
 

@@ -122,7 +122,7 @@ def _make_source(
 
     def read(index: int) -> Record:
         path = os.path.join(root, chosen.images[index].path)
-        return _file_record(path, labels[index])
+        return file_record(path, labels[index])
 
     return Source(
         tuple(class_names),
@@ -194,7 +194,7 @@ def _fingerprint(split: Split, class_names: list[str], classes: str) -> str:
     return fingerprint(words)
 
 
-def _file_record(path: str, label: int) -> Record:
+def file_record(path: str, label: int) -> Record:
     """The content of a file; one that cannot be read counts as an image that does not decode."""
     try:
         with open(path, "rb") as file:

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Rows that are looked at together, for the sake of memory.
+ROWS = 4096
+
 
 class Spread(NamedTuple):
     """Mean cosine distances, 1 - cos, in [0, 2].
@@ -28,39 +31,54 @@ class Spread(NamedTuple):
         return self.within / self.shuffled if self.shuffled else float("nan")
 
 
-def measure_spread(features: np.ndarray, seed: int = 0) -> Spread:
+def measure_spread(features: np.ndarray, sets: np.ndarray, seed: int = 0) -> Spread:
     """How far apart the features of sets lie, and those of shuffled ones.
 
     Args:
-      features: [S, T, d], of T images in each of S sets, at least 2 of both.
+      features: [n, d], which may be mapped from a file.
+      sets: which set each row is in, int [n]; at least one has two rows.
       seed: of the shuffling.
 
     """
-    sets, count, width = features.shape
-    rows = features.reshape(sets * count, width)
     rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(rows).reshape(features.shape)
+    order = rng.permutation(len(sets))
+    shuffled = np.empty_like(sets)
+    shuffled[order] = sets
     return Spread(
-        within=mean_distance(features),
-        shuffled=mean_distance(shuffled),
+        within=mean_distance(features, sets),
+        shuffled=mean_distance(features, shuffled),
     )
 
 
-def mean_distance(features: np.ndarray) -> float:
-    """The mean of 1 - cos over all pairs of different rows of each set, [S, T, d].
+def mean_distance(features: np.ndarray, sets: np.ndarray) -> float:
+    """The mean of 1 - cos over all pairs of different rows of each set, and over the sets.
 
-    The sum of all cosines of a set is the squared length of the sum of its unit vectors; T of them
-    are of a row with itself. A row of zeros has the cosine 0 with all others.
+    The sum of all cosines of a set of T rows is the squared length of the sum of its unit vectors;
+    T of them are of a row with itself. A row of zeros has the cosine 0 with all others.
     """
-    rows = features.astype(np.float64)
-    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
-    is_zero = lengths == 0
-    units = rows / np.where(is_zero, 1, lengths)
+    _, of_rows, sizes = np.unique(sets, return_inverse=True, return_counts=True)
+    width = features.shape[1]
+    total = np.zeros((len(sizes), width))
+    own = np.zeros(len(sizes))
+    for start in range(0, len(features), ROWS):
+        chunk = slice(start, start + ROWS)
+        units = _to_units(features[chunk])
+        squares = np.sum(units**2, axis=1)
+        np.add.at(total, of_rows[chunk], units)
+        np.add.at(own, of_rows[chunk], squares)
 
-    # Of each set: all cosines, and those of a row with itself.
-    total = np.sum(units, axis=1)
-    cosines = np.sum(total**2, axis=-1)
-    own = np.sum(units**2, axis=(1, 2))
-    count = features.shape[1]
-    pairs = count * (count - 1)
-    return float(1 - np.mean(cosines - own) / pairs)
+    # Of each set: all cosines without those of a row with itself.
+    lengths = np.sum(total**2, axis=1)
+    cosines = lengths - own
+    pairs = sizes * (sizes - 1)
+    has_pairs = pairs > 0
+    means = cosines[has_pairs] / pairs[has_pairs]
+    return float(1 - np.mean(means))
+
+
+def _to_units(rows: np.ndarray) -> np.ndarray:
+    """Rows of length 1, or of zeros."""
+    rows = rows.astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    is_zero = lengths == 0
+    return rows / np.where(is_zero, 1, lengths)

@@ -15,7 +15,7 @@ from lens_jax.eval.suites.base import Numbers, Subject, Suite, format_number, to
 from lens_jax.workdir import files, results
 
 # How many numbers of a suite are printed; all are in the file.
-PRINTED = 12
+PRINTED = 16
 
 
 class Outcome(NamedTuple):

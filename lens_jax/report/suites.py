@@ -4,7 +4,7 @@ import json
 from typing import NamedTuple
 
 from lens_jax.eval.suites import SUITES
-from lens_jax.eval.suites.base import format_number
+from lens_jax.eval.suites.base import Suite, format_number
 from lens_jax.pages import page
 from lens_jax.pages.page import Part, Picture
 from lens_jax.report.runs import TrainedRun
@@ -123,7 +123,7 @@ def _question_parts(question: Question) -> list[Part]:
     if len(columns) > COLUMNS:
         whole = page.table(["run", *columns], rows)
         parts.append(page.folded(f"all {len(columns)} numbers", whole))
-    return [*parts, *_pictures(results)]
+    return [*parts, *_pictures(results), *_published(first)]
 
 
 def _cell(name: str, value: float | None) -> str:
@@ -134,16 +134,29 @@ def _pictures(results: dict[str, Result]) -> list[Part]:
     """What the suite itself makes of each run's numbers, but for the default's table."""
     galleries = []
     for name, result in results.items():
-        suite = SUITES.get(result["suite"])
-        if suite is None:
-            continue
-        options = {}
-        for key, value in result["options"].items():
-            options[key] = tuple(value) if isinstance(value, list) else value
-        for part in suite(**options).tell(result["numbers"]):
+        suite = _make_suite(result)
+        parts = suite.tell(result["numbers"]) if suite else []
+        for part in parts:
             if isinstance(part, list):
                 galleries.append([_of_run(name, picture) for picture in part])
     return galleries
+
+
+def _published(result: Result) -> list[Part]:
+    """What others measured by the same suite, apart from the runs."""
+    suite = _make_suite(result)
+    return suite.published() if suite else []
+
+
+def _make_suite(result: Result) -> Suite | None:
+    """The suite with its options; None for one that there is no more."""
+    suite = SUITES.get(result["suite"])
+    if suite is None:
+        return None
+    options = {}
+    for key, value in result["options"].items():
+        options[key] = tuple(value) if isinstance(value, list) else value
+    return suite(**options)
 
 
 def _of_run(name: str, picture: Picture) -> Picture:

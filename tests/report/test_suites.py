@@ -65,6 +65,17 @@ def test_many_numbers_are_behind_a_summary(add_run):
     assert text.count("<td>5.00%</td>") == 2
 
 
+def test_what_others_published_stands_once_below_all_runs(add_run):
+    scores = {"top10": 50.0, "top10/viewpoint": 50.0}
+    result = knn(0, suite="invariance", options={"k": [10]}, numbers=scores)
+    for name in ("first", "second"):
+        root = add_run(name)
+        (root / name / "evaluation.json").write_text(json.dumps([result]))
+    text = "".join(part for part in suites_section(find_runs(str(root))) if isinstance(part, str))
+    assert text.count("80.89") == 1
+    assert text.index("<td>second</td>") < text.index("do not compare") < text.index("80.89")
+
+
 def test_without_any_suites_there_is_no_section(add_run):
     assert suites_section(find_runs(str(add_run("run")))) == []
 

@@ -23,6 +23,7 @@ NEARER = 1.2
 
 # The camera's distance from the letter, in sides of the image.
 _CAMERA = 2.0
+_WHITE = (1.0, 1.0, 1.0)
 # Images are drawn at so many times their size, and averaged.
 _OVERSAMPLED = 3
 # Side of the image that says where the letter is and what of it is hidden.
@@ -73,7 +74,9 @@ class Factors:
     bar: float = BAR_RANGE[0]
 
 
-def render(rng: np.random.Generator, factors: Factors, size: int) -> np.ndarray:
+def render(
+    rng: np.random.Generator, factors: Factors, size: int, light_color: Color = _WHITE
+) -> np.ndarray:
     """The frame that `factors` describe, uint8 [size, size, 3]; `rng` only draws the noise."""
     image = glyphs.gradient(factors.background_colors, factors.gradient_angle, size)
     # The letter before the background, and the bar before both.
@@ -82,7 +85,7 @@ def render(rng: np.random.Generator, factors: Factors, size: int) -> np.ndarray:
     image = glyphs.paint(image, letter, factors.letter_color)
     image = glyphs.paint(image, bar, factors.bar_color)
 
-    lit = image * brightness(factors.light, size)[..., None]
+    lit = image * brightness(factors.light, size)[..., None] * light_color
     return glyphs.to_pixels(rng, lit, factors.noise_std)
 
 

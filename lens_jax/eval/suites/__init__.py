@@ -13,6 +13,7 @@ from lens_jax.eval.suites.corruptions import Corruptions
 from lens_jax.eval.suites.equivariance import Equivariance
 from lens_jax.eval.suites.few_shot import FewShot
 from lens_jax.eval.suites.finetune import Finetune
+from lens_jax.eval.suites.invariance import Invariance
 from lens_jax.eval.suites.knn import KNN
 from lens_jax.eval.suites.linear import Linear
 from lens_jax.eval.suites.segmentation import Segmentation
@@ -25,15 +26,16 @@ from lens_jax.eval.suites.watermark import Watermark
 SUITES: dict[str, type[Suite]] = {
     "linear": Linear,
     "knn": KNN,
-    "shape_bias": ShapeBias,
-    "corruptions": Corruptions,
-    "shift": Shift,
-    "watermark": Watermark,
     "few_shot": FewShot,
     "finetune": Finetune,
     "transfer": Transfer,
     "segmentation": Segmentation,
+    "invariance": Invariance,
     "equivariance": Equivariance,
+    "shape_bias": ShapeBias,
+    "corruptions": Corruptions,
+    "shift": Shift,
+    "watermark": Watermark,
     "shortcut": Shortcut,
     "cka": CKA,
     "collapse": Collapse,

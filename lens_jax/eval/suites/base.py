@@ -76,6 +76,10 @@ class Suite:
         rows = [(name, format_number(name, value)) for name, value in numbers.items()]
         return [page.table(("", "value"), rows)]
 
+    def published(self) -> list[page.Part]:
+        """What others measured, as parts of a page that say on what; nothing by default."""
+        return []
+
 
 # Words in the names of numbers that are fractions, and are printed as percent.
 _FRACTIONS = ("accuracy", "fraction", "error", "decision", "bias", "iou", "gap")

@@ -76,17 +76,21 @@ def _draw_strokes(side: int) -> np.ndarray:
     """The characters, drawn several times as large and averaged."""
     large = side * _ENLARGED
     size = int(side * SIZE) * _ENLARGED
-    start = np.array([LEFT * large, TOP * large + _ASCENT * size])
+    top = TOP * large + _ASCENT * size
+    left = LEFT * large
     thickness = max(1, round(_THICKNESS * size))
 
     canvas = np.zeros((large, large), np.uint8)
     for position, character in enumerate(TEXT):
-        corner = start + np.array([position * size, 0])
+        corner = np.array([left + position * size, top])
         for stroke in _STROKES[character]:
-            points = np.rint(corner + size * np.array(stroke)).astype(np.int32)
-            cv2.polylines(canvas, [points], isClosed=False, color=255, thickness=thickness)
-    covered = canvas.reshape(side, _ENLARGED, side, _ENLARGED) / 255
-    return covered.mean(axis=(1, 3))
+            points = corner + size * np.array(stroke)
+            pixels = np.rint(points).astype(np.int32)
+            cv2.polylines(canvas, [pixels], isClosed=False, color=255, thickness=thickness)
+
+    # The mean of each pixel's square.
+    squares = canvas.reshape(side, _ENLARGED, side, _ENLARGED)
+    return squares.mean(axis=(1, 3)) / 255
 
 
 def _write(side: int, font: str) -> np.ndarray:

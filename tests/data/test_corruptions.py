@@ -180,6 +180,13 @@ def test_a_landscape_is_made_of_means_and_ever_less_noise():
         assert (heights.min(), heights.max()) == (0, 1)
     steps = [np.abs(np.diff(heights, axis=0)).mean() for heights in (smooth, rough)]
     assert steps[0] < steps[1] / 4
+    # With hardly any noise after the first, a pixel is the mean of the four around it.
+    heights = weather.plasma(side, 100, rng())
+    up, down = np.roll(heights, 1, axis=0), np.roll(heights, -1, axis=0)
+    left, right = np.roll(heights, 1, axis=1), np.roll(heights, -1, axis=1)
+    between = (np.indices((side, side)).sum(axis=0) % 2).astype(bool)
+    means = (up + down + left + right) / 4
+    np.testing.assert_allclose(heights[between], means[between], atol=1e-6)
     # Cut out of the next power of two.
     np.testing.assert_array_equal(weather.plasma(48, 2, rng()).shape, (48, 48))
 

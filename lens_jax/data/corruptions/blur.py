@@ -25,7 +25,8 @@ def disk(radius: float, deviation: float) -> np.ndarray:
     offsets = np.arange(-reach, reach + 1)
     distances = np.hypot(offsets[:, None], offsets)
     inside = (distances <= radius).astype(np.float32)
-    return cv2.GaussianBlur(inside / inside.sum(), (width, width), sigmaX=deviation)
+    kernel = inside / inside.sum()
+    return cv2.GaussianBlur(kernel, (width, width), sigmaX=deviation)
 
 
 def glass_blur(
@@ -42,15 +43,17 @@ def glass_blur(
     order = np.arange(side - reach, reach, -1)
     rows, columns = np.meshgrid(order, order, indexing="ij")
     shown = list(range(side * side))
+    targets = rows * side + columns
     for _ in range(times):
         right, down = rng.integers(-reach, reach, (2, *rows.shape))
-        targets = rows * side + columns
-        origins = (rows + down) * side + columns + right
+        origins = targets + down * side + right
         for target, origin in zip(targets.flat, origins.flat, strict=True):
             shown[target] = shown[origin]
 
-    pixels = np.floor(255 * blurred) / 255
-    shuffled = pixels.reshape(-1, 3)[shown].reshape(image.shape)
+    # Whole levels, as of an image.
+    levels = np.floor(255 * blurred)
+    pixels = levels.reshape(-1, 3) / 255
+    shuffled = pixels[shown].reshape(image.shape)
     return _gaussian(shuffled, deviation)
 
 

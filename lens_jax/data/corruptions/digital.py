@@ -29,10 +29,12 @@ def elastic_transform(
 
     """
     side = len(image)
-    center, reach = side // 2, side // 3
-    points = center + reach * np.array([[1, 1], [1, -1], [-1, -1]])
-    moved = points + rng.uniform(-shear, shear, points.shape)
-    matrix = cv2.getAffineTransform(points.astype(np.float32), moved.astype(np.float32))
+    center = side // 2
+    reach = side // 3
+    corners = np.array([[1, 1], [1, -1], [-1, -1]], np.float32)
+    points = center + reach * corners
+    moves = rng.uniform(-shear, shear, points.shape).astype(np.float32)
+    matrix = cv2.getAffineTransform(points, points + moves)
     sheared = cv2.warpAffine(image, matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101)
 
     shifts = []
@@ -40,12 +42,15 @@ def elastic_transform(
         uniform = rng.uniform(-1, 1, (side, side))
         smooth = ndimage.gaussian_filter(uniform, smoothness, mode="reflect", truncate=3)
         shifts.append(strength * smooth)
+
+    # Where each pixel is taken from, channel by channel.
     right, down = shifts
     rows, columns = np.indices((side, side))
     origins = np.stack([rows + down, columns + right])
     channels = []
     for channel in np.moveaxis(sheared, -1, 0):
-        channels.append(ndimage.map_coordinates(channel, origins, order=1, mode="reflect"))
+        shifted = ndimage.map_coordinates(channel, origins, order=1, mode="reflect")
+        channels.append(shifted)
     return np.stack(channels, axis=-1)
 
 

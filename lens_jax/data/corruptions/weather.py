@@ -45,13 +45,15 @@ def snow(
     noise = rng.normal(mean, deviation, image.shape[:2])
     flakes = zoom(noise, size)
     flakes = np.where(flakes < threshold, 0, flakes.clip(0, 1))
-    falling = blur_along(flakes, radius, smear, rng.uniform(*SNOW_ANGLES))
-    falling = falling[..., None]
+    angle = rng.uniform(*SNOW_ANGLES)
+    falling = blur_along(flakes, radius, smear, angle)[..., None]
 
     luma = (image @ _LUMA)[..., None]
     lighter = np.maximum(image, 1.5 * luma + 0.5)
+    covered = kept * image + (1 - kept) * lighter
     # Each flake falls twice: the second layer is the first one turned by 180 degrees.
-    return kept * image + (1 - kept) * lighter + falling + falling[::-1, ::-1]
+    turned = falling[::-1, ::-1]
+    return covered + falling + turned
 
 
 def frost(image: np.ndarray, rng: np.random.Generator, kept: float, added: float) -> np.ndarray:
@@ -73,14 +75,19 @@ def draw_ice(side: int, rng: np.random.Generator) -> np.ndarray:
     starts = rng.uniform(0, window, (NEEDLES, 2))
     angles = rng.uniform(0, 2 * np.pi, NEEDLES)
     lengths = window * rng.uniform(*NEEDLE_LENGTHS, NEEDLES)
-    ends = starts + lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    for light, start, end in zip(lights, np.rint(starts), np.rint(ends), strict=True):
-        first, last = start.astype(int).tolist(), end.astype(int).tolist()
-        cv2.line(needles, first, last, light, lineType=cv2.LINE_AA)
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    ends = starts + lengths[:, None] * directions
+
+    lines = np.stack([starts, ends], axis=1)
+    pixels = np.rint(lines).astype(int).tolist()
+    for light, (start, end) in zip(lights, pixels, strict=True):
+        cv2.line(needles, start, end, light, lineType=cv2.LINE_AA)
 
     haze = 0.33 + 0.3 * plasma(window, 1.5, rng)
-    light = cv2.resize(haze + needles / 255, (side, side), interpolation=cv2.INTER_AREA)
-    return (light[..., None] * ICE_COLOR).clip(0, 1)
+    light = haze + needles / 255
+    small = cv2.resize(light, (side, side), interpolation=cv2.INTER_AREA)
+    colored = small[..., None] * ICE_COLOR
+    return colored.clip(0, 1)
 
 
 def fog(image: np.ndarray, rng: np.random.Generator, density: float, decay: float) -> np.ndarray:
@@ -110,11 +117,14 @@ def plasma(side: int, decay: float, rng: np.random.Generator) -> np.ndarray:
         squares = edges + np.roll(edges, -1, axis=1)
         heights[half::step, half::step] = _wobble(squares, amplitude, rng)
 
+        # An edge lies between two corners and two centers.
         centers = heights[half::step, half::step]
-        around = centers + np.roll(centers, 1, axis=0) + corners + np.roll(corners, -1, axis=1)
-        heights[::step, half::step] = _wobble(around, amplitude, rng)
-        around = centers + np.roll(centers, 1, axis=1) + corners + np.roll(corners, -1, axis=0)
-        heights[half::step, ::step] = _wobble(around, amplitude, rng)
+        for axis, edge in enumerate(((0, half), (half, 0))):
+            vertical, horizontal = edge
+            beside = centers + np.roll(centers, 1, axis=axis)
+            along = corners + np.roll(corners, -1, axis=1 - axis)
+            middles = _wobble(beside + along, amplitude, rng)
+            heights[vertical::step, horizontal::step] = middles
 
         step = half
         amplitude /= decay**2

@@ -75,7 +75,8 @@ class Shortcut(Suite):
             classifier = logistic.fit(train.taps[tap], train.labels, self.c)
 
         distances = {}
-        others = {}
+        accuracies = {}
+        pretext_accuracies = {}
         for name in ("none", *self.shortcuts):
             rows = test
             if name != "none":
@@ -84,11 +85,11 @@ class Shortcut(Suite):
                 distances[f"distance/{name}"] = relative_distance(test.taps[tap], rows.taps[tap])
             if classifier is not None:
                 predictions = logistic.predict(classifier, rows.taps[tap])
-                others[f"accuracy/{name}"] = float(np.mean(predictions == test.labels))
+                accuracies[f"accuracy/{name}"] = float(np.mean(predictions == test.labels))
             found = pretext_accuracy(subject.frozen, subject.test, name)
             for kind, value in found.items():
-                others[f"{_PRETEXT[kind]}/{name}"] = value
-        return distances | others
+                pretext_accuracies[f"{_PRETEXT[kind]}/{name}"] = value
+        return distances | accuracies | pretext_accuracies
 
     def protocol(self, subject: Subject) -> str:
         """What is compared, the classifier, and the splits."""

@@ -42,8 +42,7 @@ class Frozen(NamedTuple):
     Attributes:
       step: the step of training at which it was saved.
       config: the config of its run, locked.
-      run: its `run` object, see `workdir.checkpoints`; of weights what
-        `make_parts` reads, and "weights", the file or folder that they are from.
+      run: its `run` object, see `workdir.checkpoints`; `weights.RUN_KEYS` and "weights" of weights.
       system: the task and the networks.
       state: their parameters and statistics.
 

@@ -111,8 +111,8 @@ def _reduce(frozen: Frozen, representation: str) -> Frozen:
         config["lens"]["kind"] = "none"
 
     arrays = jax.device_get(weights.extractor_and_lens(state))
-    run = {name: frozen.run[name] for name in ("class_names", "examples", "total_steps")}
-    return weights.assemble(run | {"config": config}, frozen.step, arrays, "the export")
+    run = {name: frozen.run[name] for name in weights.RUN_KEYS} | {"config": config}
+    return weights.assemble(run, frozen.step, arrays, "the export")
 
 
 def _describe(
@@ -122,22 +122,24 @@ def _describe(
     (images,) = module.in_avals
     (features,) = module.out_avals
     data = frozen.config.data
-    about = {name: frozen.run[name] for name in ("class_names", "examples", "total_steps")}
-    return {
+    about = {
         "format": files.FORMAT,
         "step": frozen.step,
         "network": network,
         "representation": representation,
         "tap": frozen.system.network.extractor.tap_names[-1],
-        "images": {
-            "type": str(images.dtype),
-            "shape": ["n", *images.shape[1:]],
-            "crop": data.linear_crop or data.eval_crop,
-        },
-        "features": {"type": str(features.dtype), "shape": ["n", *features.shape[1:]]},
-        **about,
-        "config": frozen.run["config"],
     }
+    about["images"] = {
+        "type": str(images.dtype),
+        "shape": ["n", *images.shape[1:]],
+        "crop": data.linear_crop or data.eval_crop,
+    }
+    about["features"] = {"type": str(features.dtype), "shape": ["n", *features.shape[1:]]}
+
+    # What `weights.load` builds the networks of.
+    for name in weights.RUN_KEYS:
+        about[name] = frozen.run[name]
+    return about
 
 
 def _write_files(

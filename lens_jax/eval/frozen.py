@@ -33,7 +33,7 @@ class Frozen(NamedTuple):
     """A checkpoint: the parts that its config names, and their state.
 
     Weights that were imported or exported are one too, of an extractor and perhaps a lens, see
-    `eval.weights`. They have no head: what asks the pretext task calls `check_head` first.
+    `eval.weights`. They have no head: what needs it calls `weights.check_head` first.
 
     Jitted functions take the state as an argument and use `frozen._replace(state=state)` within.
     As a constant it would be compiled in, slowly, and XLA's CPU backend miscompiles convolutions
@@ -42,8 +42,7 @@ class Frozen(NamedTuple):
     Attributes:
       step: the step of training at which it was saved.
       config: the config of its run, locked.
-      run: its `run` object, see `workdir.checkpoints`; of weights what
-        `make_parts` reads, and "weights", the file or folder that they are from.
+      run: its `run` object, see `workdir.checkpoints`; `weights.RUN_KEYS` and "weights" of weights.
       system: the task and the networks.
       state: their parameters and statistics.
 
@@ -109,10 +108,7 @@ def _load(workdir: str, step: int) -> Frozen:
 
 
 def make_parts(run: dict[str, Any]) -> tuple[ConfigDict, System]:
-    """The config and what it describes, of a `run` object.
-
-    Read are "config", "class_names", "examples" and "total_steps".
-    """
+    """The config of a `run` object, and what its classes, examples and steps make of it."""
     config = configs.from_json(run["config"])
     facts = DataFacts(num_classes=len(run["class_names"]), size=run["examples"])
     return config, make_system(config, facts, run["total_steps"])
@@ -150,15 +146,6 @@ def choose_network(frozen: Frozen, network: str) -> Frozen:
     state = frozen.state
     chosen = state.replace(params=state.target_params, batch_stats=state.target_stats)
     return frozen._replace(state=chosen)
-
-
-def check_head(frozen: Frozen, what: str) -> None:
-    """Raises `UserError` where `what`, such as "suite 'shortcut'", needs a head that is missing."""
-    if not frozen.has_head:
-        raise UserError(
-            f"{what} asks the head that learned the task, and weights alone have none: give "
-            "--checkpoint the folder of a run"
-        )
 
 
 def apply_lens(frozen: Frozen, images: jax.Array) -> jax.Array:

@@ -35,7 +35,8 @@ _CONVERT = (
 # MoCo trains in parallel, and has the network of the queries beside that of the keys.
 _MOCO = "module.encoder_q."
 _IMAGENET_CLASSES = 1000
-_RUN_KEYS = ("config", "class_names", "examples", "total_steps")
+# Of a run, what its networks are built of.
+RUN_KEYS = ("class_names", "examples", "total_steps", "config")
 
 
 def is_weights(checkpoint: str) -> bool:
@@ -67,6 +68,15 @@ def load(checkpoint: str) -> Frozen:
     if _is_folder(path):
         return _load_export(path)
     return _load_published(path)
+
+
+def check_head(frozen: Frozen, what: str) -> None:
+    """Raises `UserError` where `what`, such as "suite 'shortcut'", needs a head that is missing."""
+    if not frozen.has_head:
+        raise UserError(
+            f"{what} asks the head that learned the task, and weights alone have none: give "
+            "--checkpoint the folder of a run"
+        )
 
 
 def read_arrays(path: epath.Path) -> dict[str, np.ndarray]:
@@ -206,14 +216,14 @@ def _published_config() -> ConfigDict:
 def _load_export(folder: epath.Path) -> Frozen:
     path = folder / files.CONFIG_FILE
     record = files.read_json(path) if path.exists() else {}
-    if not isinstance(record, dict) or not {"step", *_RUN_KEYS} <= record.keys():
-        keys = ", ".join(_RUN_KEYS)
+    if not isinstance(record, dict) or not {"step", *RUN_KEYS} <= record.keys():
+        keys = ", ".join(RUN_KEYS)
         raise UserError(
             f"{folder} is no export of lens_jax, whose {files.CONFIG_FILE} has {keys}: give the "
             f"folder that --export wrote, or the file {folder / MODEL_FILE} itself"
         )
     files.check_format(record, str(folder))
-    run = {key: record[key] for key in _RUN_KEYS}
+    run = {key: record[key] for key in RUN_KEYS}
     arrays = read_arrays(folder / MODEL_FILE)
     return assemble(run, record["step"], arrays, str(folder))
 

@@ -11,7 +11,7 @@ import safetensors.numpy
 from lens_jax.errors import UserError
 from lens_jax.eval import export, weights
 from lens_jax.eval.features import make_features
-from lens_jax.eval.frozen import Frozen, check_head, choose_network, pretext_accuracy
+from lens_jax.eval.frozen import Frozen, choose_network, pretext_accuracy
 
 # What a program that has no lens_jax does with an export: run on images from a file.
 ELSEWHERE = """
@@ -113,12 +113,12 @@ def test_the_module_runs_where_this_package_cannot_be_imported(make_frozen, tmp_
 
 def test_weights_alone_have_no_head_that_could_be_asked(make_frozen, colorful, tmp_path):
     frozen = make_frozen()
-    check_head(frozen, "suite 'shortcut'")
+    weights.check_head(frozen, "suite 'shortcut'")
     export.write(frozen, "online", "raw", str(tmp_path / "new"))
     back = weights.load(str(tmp_path / "new"))
     assert pretext_accuracy(back, colorful(4), "none") == {}
     with pytest.raises(UserError, match=r"suite 'shortcut' asks the head .* the folder of a run"):
-        check_head(back, "suite 'shortcut'")
+        weights.check_head(back, "suite 'shortcut'")
 
 
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(make_frozen, tmp_path):

@@ -41,15 +41,17 @@ SUITES: dict[str, type[Suite]] = {
     "collapse": Collapse,
 }
 
-_WORD = re.compile(r"(?P<name>\w+)\s*(?:\((?P<options>[^()]*)\))?")
-_OPTION = re.compile(r"(?P<key>\w+)\s*=\s*(?P<value>\[[^\[\]]*\]|[^,\[\]]*)")
+# A value in quotes may hold anything else, as a path does with commas.
+_QUOTED = r"'[^']*'|\"[^\"]*\""
+_WORD = re.compile(rf"(?P<name>\w+)\s*(?:\((?P<options>(?:{_QUOTED}|[^()'\"])*)\))?")
+_OPTION = re.compile(rf"(?P<key>\w+)\s*=\s*(?P<value>{_QUOTED}|\[[^\[\]]*\]|[^,\[\]'\"]*)")
 
 
 def parse(text: str) -> list[Suite]:
     """The suites that a text such as "linear, knn(k=200) transfer(datasets=[digits,glyphs])" names.
 
     Suites stand between blanks or commas, options in round brackets, and several values of one
-    option in square ones.
+    option in square ones. A value with commas or brackets of its own stands in quotes.
 
     Raises:
       UserError: an unknown suite or option, a value of another type, or a text of another form.
@@ -101,6 +103,8 @@ def _read_value(what: str, kind: Any, text: str) -> Any:
         (item, _) = typing.get_args(kind)
         parts = text.strip("[]").split(",")
         return tuple(_read_value(what, item, part.strip()) for part in parts if part.strip())
+    if text[:1] in ("'", '"'):
+        text = text[1:-1]
     try:
         return kind(text)
     except ValueError as error:

@@ -3,6 +3,7 @@ import pytest
 from lens_jax.errors import UserError
 from lens_jax.eval.suites import parse
 from lens_jax.eval.suites.base import to_plain
+from lens_jax.eval.suites.cka import CKA
 from lens_jax.eval.suites.knn import KNN
 from lens_jax.eval.suites.linear import Linear
 
@@ -18,6 +19,8 @@ from lens_jax.eval.suites.linear import Linear
         ("linear(taps=[block1, pre_logits])", [Linear(taps=("block1", "pre_logits"))]),
         ("linear(taps=block1,c=[0.1,1e2])", [Linear(taps=("block1",), c=(0.1, 100.0))]),
         ("linear(taps=[])", [Linear()]),
+        ("cka(other='runs/a=1,b=(2, 3)') knn", [CKA("runs/a=1,b=(2, 3)"), KNN()]),
+        ('cka(other="it\'s")', [CKA("it's")]),
     ],
 )
 def test_suites_are_read_with_their_options(text: str, suites: list):

@@ -103,6 +103,8 @@ def _reduce(frozen: Frozen, representation: str) -> Frozen:
     """The checkpoint as `weights.load` will read it: without head, and for "raw" without lens."""
     state = frozen.state
     config = configs.to_json(frozen.config)
+    # Where the data lie on this machine is nothing for others.
+    config["data"]["dir"] = ""
     if representation == RAW:
         stats = state.batch_stats
         if frozen.system.lens.split:

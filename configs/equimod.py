@@ -9,9 +9,9 @@ that is not said here is as in its own config, configs/simclr.py and so on, so t
 in EquiMod alone; --config.task.base.temperature and the like change it.
 
 - glyphs, digits, fashion_mnist, photo_crops: minutes on a laptop, as the base method. On glyphs a
-  linear classifier on the features (`linear_eval --examples=5000`, seed 0) is right for 58 % of the
-  letters with simclr after 6 epochs, for 63 % with byol after 4; on those of a random network for
-  14 %.
+  linear classifier on the features (`linear_eval --examples=5000`, three seeds) is right for 97 %
+  of the letters with simclr and 93 % with byol, after 6 epochs; on those of a random network for
+  15 %.
 - imagenet2012 (default), cifar10 with simclr or byol: settings of github.com/ADevillers/EquiMod
   (branches SimCLR+EquiMod and BYOL+EquiMod, arXiv 2211.01244), linear classifier on the features:
 

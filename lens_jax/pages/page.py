@@ -86,6 +86,14 @@ def document(title: str, parts: Iterable[Part]) -> Html:
     return Html(text.encode(errors="replace").decode())
 
 
+def printable(text: str) -> str:
+    """A text without characters that are no text or that steer a terminal."""
+    letters = ""
+    for letter in text:
+        letters += letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}"
+    return letters
+
+
 def heading(text: str) -> Html:
     """The heading of a section."""
     return _tag("h2", text)

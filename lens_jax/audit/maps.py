@@ -106,8 +106,12 @@ def rank_pixels(images: np.ndarray) -> np.ndarray:
       Mean ranks less their mean, float32 [K, 2 * channels * CELLS * CELLS].
 
     """
-    small = np.stack([cv2.resize(each, (CELLS, CELLS), interpolation=cv2.INTER_AREA) for each in images])
-    if np.array_equal(small[..., 0], small[..., 1]) and np.array_equal(small[..., 1], small[..., 2]):
+    small = np.stack(
+        [cv2.resize(each, (CELLS, CELLS), interpolation=cv2.INTER_AREA) for each in images]
+    )
+    if np.array_equal(small[..., 0], small[..., 1]) and np.array_equal(
+        small[..., 1], small[..., 2]
+    ):
         small = small[..., :1]
     values = np.moveaxis(small, -1, 1).reshape(len(small), -1)
     median = np.median(values, axis=0)
@@ -155,5 +159,3 @@ def _class_sums(rows: np.ndarray, arrangements: np.ndarray, classes: int) -> np.
 def _largest(values: np.ndarray) -> np.ndarray:
     """The largest of all values of each pixel, [classes, CELLS, CELLS]."""
     return values.reshape(len(values), -1, CELLS, CELLS).max(axis=1)
-
-

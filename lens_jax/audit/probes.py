@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from sklearn.feature_extraction.text import HashingVectorizer
 

@@ -92,9 +92,7 @@ def read_folder(folder: Folder, chosen: np.ndarray) -> Reading:
     for name in statistics[0] if statistics else ():
         rows = [each[name] for each in statistics]
         stacked[name] = np.array(rows, np.float32)
-    return Reading(
-        columns, np.array(kept, int), np.array(small, np.uint8).reshape(shape), stacked
-    )
+    return Reading(columns, np.array(kept, int), np.array(small, np.uint8).reshape(shape), stacked)
 
 
 def _read_all(folder: Folder, wanted: set[int]) -> Iterable[File]:

@@ -1,0 +1,216 @@
+"""What was found: in one sentence, as findings for programs, and as files to look at."""
+
+import csv
+import io
+import json
+from collections import Counter
+from typing import Any, NamedTuple
+
+from lens_jax.audit.duplicates import Pair
+from lens_jax.audit.parts import LEAST_IMAGES, PARTS, Audit
+from lens_jax.audit.probes import BESIDE, PROBES
+from lens_jax.audit.separation import LEVEL, SHUFFLES, holm
+from lens_jax.pages.page import printable
+
+MAP = "information_map"
+# A cell that begins with one of these is a formula for spreadsheets.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Answer(NamedTuple):
+    """What a probe answered.
+
+    Attributes:
+      name: the key of the probe.
+      title: what it sees, in words.
+      meaning: what its success can mean, see `probes`.
+      macro: the AUC over all classes, see `separation.Auc`, as a dictionary.
+      best: likewise of the class that it tells best.
+      label: that class.
+      p: the p-value, adjusted for all that was asked.
+
+    """
+
+    name: str
+    title: str
+    meaning: str
+    macro: dict[str, float]
+    best: dict[str, float]
+    label: str
+    p: float
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the label is told better than shuffled ones."""
+        return self.p <= LEVEL
+
+
+def answers(audit: Audit) -> list[Answer]:
+    """The answers of all probes, those that tell most first; none until they were asked."""
+    result = audit.results.get("probes", {})
+    probes = result.get("probes", {})
+    adjusted = adjusted_p(audit)
+    found = []
+    for name, each in probes.items():
+        best = max(range(len(each["classes"])), key=lambda number: each["classes"][number]["value"])
+        found.append(
+            Answer(
+                name=name,
+                title=PROBES[name].title,
+                meaning=PROBES[name].meaning,
+                macro=each["macro"],
+                best=each["classes"][best],
+                label=printable(result["classes"][best]),
+                p=adjusted[name],
+            )
+        )
+    return sorted(found, key=lambda answer: -answer.best["value"])
+
+
+def adjusted_p(audit: Audit) -> dict[str, float]:
+    """The p-values of all probes and of the map, adjusted for their number (Holm).
+
+    The map has a place among them before it is finished too: an answer can only become surer.
+    """
+    probes = audit.results.get("probes", {}).get("probes", {})
+    values = {name: each["p"] for name, each in probes.items()}
+    if values:
+        values[MAP] = audit.results.get("maps", {}).get("p", 1.0)
+    return dict(zip(values, holm(list(values.values())), strict=True))
+
+
+def headline(audit: Audit) -> str:
+    """The sentence that answers what the user came for, with its number and its null."""
+    if "probes" not in audit.results:
+        return "Not finished: the images are still being read, and nothing can be said yet."
+    found = answers(audit)
+    if not found:
+        return f"Nothing can be said about labels: {why_not_asked(audit)}."
+    beside = [answer for answer in found if answer.meaning == BESIDE]
+    told_beside = [answer for answer in beside if answer.is_told]
+    told = [answer for answer in found if answer.is_told]
+    if told_beside:
+        best = told_beside[0]
+        return (
+            f"The label can be told without looking at the picture: from {best.title} alone, a "
+            f"small program {_success(best)}."
+        )
+    if told:
+        best = told[0]
+        return (
+            f"Nothing beside the picture gives the label away{_best_beside(beside)}. In the "
+            f"picture, {best.title} is enough: a small program that sees nothing else "
+            f"{_success(best)}. That may be what your images show, or a trace that they share: "
+            "read on."
+        )
+    best = found[0]
+    return (
+        f"No probe told a label better than shuffled labels: the best, which sees {best.title}, is "
+        f"right in {pairs_of_100(best.best['value'])} of 100 pairs, and shuffled labels reach "
+        f"{pairs_of_100(best.best['null_highest'])}. What these probes cannot see is named below."
+    )
+
+
+def why_not_asked(audit: Audit) -> str:
+    """Why no probe could be asked."""
+    if not audit.folder.labeled_by:
+        return "all images are in one folder, and there is no file of labels"
+    classes = len(set(audit.folder.labels) - {""})
+    return (
+        f"of the {classes:,} classes, fewer than two have {LEAST_IMAGES} different images that "
+        "can be read, which is too few to tell luck from a trace"
+    )
+
+
+def pairs_of_100(auc: float) -> str:
+    """How many of 100 pairs an AUC gets right."""
+    return f"{100 * auc:.0f}"
+
+
+def _success(answer: Answer) -> str:
+    return (
+        f'picks the image of "{answer.label}" out of two, one of that class and one of another, in '
+        f"{pairs_of_100(answer.best['value'])} of 100 pairs, where guessing gets 50 and shuffled "
+        f"labels never got more than {pairs_of_100(answer.best['null_highest'])} ({SHUFFLES} tries)"
+    )
+
+
+def _best_beside(beside: list[Answer]) -> str:
+    if not beside:
+        return ""
+    best = beside[0]
+    return (
+        f" (the best is {best.title}: right in {pairs_of_100(best.best['value'])} of 100 pairs, as "
+        f"shuffled labels are in up to {pairs_of_100(best.best['null_highest'])})"
+    )
+
+
+def find_pairs(audit: Audit) -> list[Pair]:
+    """The duplicates that were found."""
+    return [Pair(*pair) for pair in audit.results.get("duplicates", {}).get("pairs", [])]
+
+
+def findings_json(audit: Audit) -> str:
+    """All numbers but the maps, as JSON."""
+    finished = list(audit.results)
+    kinds = Counter(pair.kind for pair in find_pairs(audit))
+    content = {
+        "headline": headline(audit),
+        "finished": finished,
+        "missing": [part.name for part in PARTS if part.name not in finished],
+        "images": len(audit.folder.paths),
+        "labeled_by": audit.folder.labeled_by,
+        "duplicates": dict(kinds),
+        "probes": [answer._asdict() | {"is_told": answer.is_told} for answer in answers(audit)],
+        "map": _map_findings(audit),
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _map_findings(audit: Audit) -> list[dict[str, Any]]:
+    """The spots of the classes that single pixels tell."""
+    result = audit.results.get("maps", {})
+    if adjusted_p(audit).get(MAP, 1.0) > LEVEL:
+        return []
+    found = []
+    for number, name in enumerate(result["classes"]):
+        if result["told"][number]:
+            strongest = max(map(max, result["maps"][number]))
+            spot = result["spots"][number]
+            found.append({"class": printable(name), "strongest": strongest, "spot": spot})
+    return found
+
+
+def flagged_csv(audit: Audit) -> str:
+    """Files that are broken or duplicates, as CSV: file, kind, score, like.
+
+    A path that a spreadsheet would take for a formula begins with "./".
+    """
+    folder = audit.folder
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["file", "kind", "score", "like"])
+    errors = audit.results.get("reading", {}).get("columns", {}).get("error", [])
+    for path, error in zip(folder.paths, errors, strict=False):
+        if error:
+            rows.writerow([_cell(path), "broken", 1, ""])
+    for pair in find_pairs(audit):
+        paths = [_cell(folder.paths[index]) for index in (pair.file, pair.like)]
+        rows.writerow([paths[0], describe_pair(audit, pair), f"{pair.score:.4f}", paths[1]])
+    return text.getvalue().encode(errors="backslashreplace").decode()
+
+
+def describe_pair(audit: Audit, pair: Pair) -> str:
+    """The kind of a pair, and what makes it harmful."""
+    splits = {audit.folder.splits[pair.file], audit.folder.splits[pair.like]}
+    labels = {audit.folder.labels[pair.file], audit.folder.labels[pair.like]}
+    words = pair.kind
+    if len(splits) > 1:
+        words += ", across splits"
+    if len(labels) > 1:
+        words += ", two labels"
+    return words
+
+
+def _cell(path: str) -> str:
+    return f"./{path}" if path.startswith(_FORMULAS) else path

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lens_jax.audit.duplicates import Pair
 from lens_jax.audit.parts import LEAST_IMAGES, PARTS, Audit
-from lens_jax.audit.probes import BESIDE, PROBES
+from lens_jax.audit.probes import BESIDE, LOOKS, MEANINGS, PROBES, TRACE
 from lens_jax.audit.separation import LEVEL, SHUFFLES, holm
 from lens_jax.pages.page import printable
 
@@ -28,6 +28,8 @@ class Answer(NamedTuple):
       best: likewise of the class that it tells best.
       label: that class.
       p: the p-value, adjusted for all that was asked.
+      beyond_looks: of traces, whether they tell the class better than all coarse looks do: its
+        interval lies above theirs.
 
     """
 
@@ -38,6 +40,7 @@ class Answer(NamedTuple):
     best: dict[str, float]
     label: str
     p: float
+    beyond_looks: bool
 
     @property
     def is_told(self) -> bool:
@@ -46,25 +49,39 @@ class Answer(NamedTuple):
 
 
 def answers(audit: Audit) -> list[Answer]:
-    """The answers of all probes, those that tell most first; none until they were asked."""
+    """The answers of all probes, by meaning and then by how well they tell; none if not asked."""
     result = audit.results.get("probes", {})
     probes = result.get("probes", {})
     adjusted = adjusted_p(audit)
     found = []
     for name, each in probes.items():
-        best = max(range(len(each["classes"])), key=lambda number: each["classes"][number]["value"])
-        found.append(
-            Answer(
-                name=name,
-                title=PROBES[name].title,
-                meaning=PROBES[name].meaning,
-                macro=each["macro"],
-                best=each["classes"][best],
-                label=printable(result["classes"][best]),
-                p=adjusted[name],
-            )
+        probe = PROBES[name]
+        values = [of_class["value"] for of_class in each["classes"]]
+        number = values.index(max(values))
+        best = each["classes"][number]
+        is_trace = probe.meaning == TRACE and adjusted[name] <= LEVEL
+        answer = Answer(
+            name=name,
+            title=probe.title,
+            meaning=probe.meaning,
+            macro=each["macro"],
+            best=best,
+            label=printable(result["classes"][number]),
+            p=adjusted[name],
+            beyond_looks=is_trace and best["low"] > _best_looks(probes, number),
         )
-    return sorted(found, key=lambda answer: -answer.best["value"])
+        found.append(answer)
+    order = list(MEANINGS)
+    return sorted(found, key=lambda answer: (order.index(answer.meaning), -answer.best["value"]))
+
+
+def _best_looks(probes: dict[str, Any], number: int) -> float:
+    """The highest end of an interval that coarse looks reach of a class."""
+    highest = 0.0
+    for name, each in probes.items():
+        if PROBES[name].meaning == LOOKS:
+            highest = max(highest, each["classes"][number]["high"])
+    return highest
 
 
 def adjusted_p(audit: Audit) -> dict[str, float]:
@@ -86,28 +103,35 @@ def headline(audit: Audit) -> str:
     found = answers(audit)
     if not found:
         return f"Nothing can be said about labels: {why_not_asked(audit)}."
-    beside = [answer for answer in found if answer.meaning == BESIDE]
-    told_beside = [answer for answer in beside if answer.is_told]
-    told = [answer for answer in found if answer.is_told]
-    if told_beside:
-        best = told_beside[0]
-        return (
-            f"The label can be told without looking at the picture: from {best.title} alone, a "
-            f"small program {_success(best)}."
-        )
+    told = sorted(
+        (answer for answer in found if answer.is_told), key=lambda answer: -answer.best["value"]
+    )
+    for answer in told:
+        if answer.meaning == BESIDE:
+            return (
+                f"The label can be told without looking at the picture: a small program that knows "
+                f"nothing but {answer.title} {_success(answer)}."
+            )
+    for answer in told:
+        if answer.beyond_looks:
+            return (
+                f"The label can be told from something finer than what the picture shows: a small "
+                f"program that sees nothing but {answer.title} {_success(answer)}. Coarse looks "
+                "tell that class less well."
+            )
+    best = max(found, key=lambda answer: answer.best["value"])
+    right = pairs_of_100(best.best["value"])
+    reached = pairs_of_100(best.best["null_highest"])
     if told:
-        best = told[0]
         return (
-            f"Nothing beside the picture gives the label away{_best_beside(beside)}. In the "
-            f"picture, {best.title} is enough: a small program that sees nothing else "
-            f"{_success(best)}. That may be what your images show, or a trace that they share: "
-            "read on."
+            "No sign of a shortcut beside the picture, and none that tells more than its coarse "
+            f"looks. These tell most: from {best.title}, a small program {_success(best)}. That is "
+            "what most objects allow, and what follows helps to judge it."
         )
-    best = found[0]
     return (
-        f"No probe told a label better than shuffled labels: the best, which sees {best.title}, is "
-        f"right in {pairs_of_100(best.best['value'])} of 100 pairs, and shuffled labels reach "
-        f"{pairs_of_100(best.best['null_highest'])}. What these probes cannot see is named below."
+        f"No label was told better than shuffled ones: the best program, which sees {best.title}, "
+        f"is right in {right} of 100 pairs, where guessing gets 50 and shuffled labels reach "
+        f"{reached}. What these programs cannot see is named below."
     )
 
 
@@ -123,8 +147,8 @@ def why_not_asked(audit: Audit) -> str:
 
 
 def pairs_of_100(auc: float) -> str:
-    """How many of 100 pairs an AUC gets right."""
-    return f"{100 * auc:.0f}"
+    """How many of 100 pairs an AUC gets right; 100 only where it is all of them."""
+    return f"{100 * auc:.0f}" if auc == 1 or auc < 0.995 else "more than 99"
 
 
 def _success(answer: Answer) -> str:
@@ -132,16 +156,6 @@ def _success(answer: Answer) -> str:
         f'picks the image of "{answer.label}" out of two, one of that class and one of another, in '
         f"{pairs_of_100(answer.best['value'])} of 100 pairs, where guessing gets 50 and shuffled "
         f"labels never got more than {pairs_of_100(answer.best['null_highest'])} ({SHUFFLES} tries)"
-    )
-
-
-def _best_beside(beside: list[Answer]) -> str:
-    if not beside:
-        return ""
-    best = beside[0]
-    return (
-        f" (the best is {best.title}: right in {pairs_of_100(best.best['value'])} of 100 pairs, as "
-        f"shuffled labels are in up to {pairs_of_100(best.best['null_highest'])})"
     )
 
 

@@ -14,6 +14,7 @@ from lens_jax.audit.reading import SIDE
 BESIDE = "beside the picture"
 TRACE = "traces in the picture"
 LOOKS = "looks of the picture"
+MEANINGS = (BESIDE, TRACE, LOOKS)
 
 _THUMBNAIL = 8
 _CELLS = 16  # a side of the grid from which border and surroundings are taken
@@ -46,7 +47,7 @@ class Sample(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """A question: can the label be told from this alone?
+    """What a small program sees of an image that has to name its label.
 
     Attributes:
       title: what it sees, in words.

@@ -22,7 +22,7 @@ PROBES_LEAD = (
     "100 pairs right. Beside each number is what the same program reaches when the labels are "
     "shuffled, so that nothing can be learnt."
 )
-MEANINGS = {
+READINGS = {
     BESIDE: (
         "the probe sees nothing of the picture. If it succeeds, the classes were collected, named "
         "or stored differently. A network does not see file names, but it does see what sizes, "
@@ -30,8 +30,9 @@ MEANINGS = {
     ),
     TRACE: (
         "the probe sees what cameras and programs leave in the pixels, or what lies at the edge. "
-        "It may still be the object: fur is less smooth than sky, and takes more bytes. Look at "
-        "the images of that class before you believe it."
+        "It may still be the object: fur is less smooth than sky, and takes more bytes. It is "
+        "called beyond looks where it tells a class better than all coarse looks do: such a class "
+        "deserves a look at its images."
     ),
     LOOKS: (
         "the probe sees coarse looks, which belong to most objects: on clean photographs of "
@@ -57,7 +58,7 @@ _MOST_ROWS = 12
 
 def all_sections(audit: Audit, images: str, labels: str) -> list[Part]:
     """The whole page; what is not finished is named."""
-    parts: list[Part] = [page.paragraph(outcome.headline(audit))]
+    parts: list[Part] = [page.lead(outcome.headline(audit))]
     missing = [part.doing for part in PARTS if part.name not in audit.results]
     if missing:
         parts.append(
@@ -122,41 +123,44 @@ def probes_section(audit: Audit) -> list[Part]:
     parts.append(page.paragraph(PROBES_LEAD))
     parts.append([pictures.probe_picture(found)])
 
-    rows = []
-    for answer in found:
-        rows.append(
-            [
-                answer.title,
-                "beyond luck" if answer.is_told else "as shuffled labels",
-                answer.meaning,
-                answer.label,
-                _percent(answer.best["value"]),
-                f"{_percent(answer.best['low'])} to {_percent(answer.best['high'])}",
-                _percent(answer.best["null_highest"]),
-                _percent(answer.macro["value"]),
-                _percent(answer.macro["null_highest"]),
-                f"{answer.p:.3f}",
-            ]
-        )
     header = [
-        "the probe sees",
-        "result",
+        "the program sees",
         "what that is",
-        "best class",
+        "result",
         "right of 100",
         "95 % interval",
         "shuffled reach",
+        "best class",
         "mean of classes",
-        "shuffled reach",
-        "p, adjusted",
     ]
+    rows = []
+    for answer in found:
+        best = answer.best
+        rows.append(
+            [
+                answer.title,
+                answer.meaning,
+                _describe_result(answer),
+                _percent(best["value"]),
+                f"{_percent(best['low'])} to {_percent(best['high'])}",
+                _percent(best["null_highest"]),
+                answer.label,
+                _percent(answer.macro["value"]),
+            ]
+        )
     parts.append(page.table(header, rows))
     parts.append(page.subheading("A number is not yet a finding"))
     parts.append(page.paragraph("What success means depends on what the probe sees."))
-    for meaning, text in MEANINGS.items():
+    for meaning, text in READINGS.items():
         parts.append(page.paragraph(f"{meaning.capitalize()}: {text}"))
     parts += [page.paragraph(sentence) for sentence in _protocol(audit, result)]
     return parts
+
+
+def _describe_result(answer: outcome.Answer) -> str:
+    if not answer.is_told:
+        return "as shuffled labels"
+    return "beyond looks" if answer.beyond_looks else "beyond luck"
 
 
 def maps_section(audit: Audit) -> list[Part]:

@@ -89,17 +89,23 @@ def describe_fringe(image: np.ndarray) -> np.ndarray:
     """How well edges in red and in blue lie on those in green, or a pixel to either side of them.
 
     These are the correlations of the horizontal and the vertical differences at shifts of -1, 0 and
-    1 px along them, 12 numbers.
+    1 px along them, less those of green with itself: 12 numbers, all 0 of a gray image.
     """
     correlations = []
-    for axis in (0, 1):
-        planes = cv2.split(image) if axis else cv2.split(image.swapaxes(0, 1))
+    for turned in (image, image.swapaxes(0, 1)):
+        planes = cv2.split(turned)
         red, green, blue = [_difference(plane[:, 1:], plane[:, :-1]) for plane in planes]
-        for other in (red, blue):
-            correlations.append(_correlation(other[:, 1:], green[:, :-1]))
-            correlations.append(_correlation(other, green))
-            correlations.append(_correlation(other[:, :-1], green[:, 1:]))
-    return np.array(correlations)
+        alone = _shifted_correlations(green, green)
+        correlations.append(_shifted_correlations(red, green) - alone)
+        correlations.append(_shifted_correlations(blue, green) - alone)
+    return np.concatenate(correlations)
+
+
+def _shifted_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Correlations with one of them a pixel to the right, at its place, and to the left."""
+    before = _correlation(one[:, 1:], other[:, :-1])
+    after = _correlation(one[:, :-1], other[:, 1:])
+    return np.array([before, _correlation(one, other), after])
 
 
 def describe_frame(image: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ h2 { margin: 2.5rem 0 .5rem; padding-top: 1rem; border-top: 1px solid var(--line
 h3 { margin: 1.5rem 0 .5rem; }
 h2, h3, p, figcaption, summary { overflow-wrap: anywhere; }
 p, figcaption { max-width: 44rem; }
+.lead { font-size: 1.25rem; }
 figcaption { color: var(--soft); font-size: .9rem; }
 .gallery { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
@@ -107,6 +108,11 @@ def subheading(text: str) -> Html:
 def paragraph(text: str) -> Html:
     """A paragraph."""
     return _tag("p", text)
+
+
+def lead(text: str) -> Html:
+    """The first paragraph of a page, in larger letters."""
+    return Html(f'<p class="lead">{html.escape(text)}</p>')
 
 
 def command(text: str) -> Html:

@@ -68,7 +68,8 @@ def find_similar(images: np.ndarray) -> list[tuple[int, int, float]]:
     """
     factor = SIDE // _CELLS
     shape = (len(images), _CELLS, factor, _CELLS, factor, 3)
-    cells = images.reshape(shape).mean(axis=(2, 4), dtype=np.float32).reshape(len(images), -1)
+    cells = images.reshape(shape).mean(axis=(2, 4), dtype=np.float32)
+    cells = cells.reshape(len(images), 3 * _CELLS**2)
     centered = cells - cells.mean(axis=1, keepdims=True)
     contrast = centered.std(axis=1, keepdims=True)
     rows = np.where(contrast > _FLAT, centered / np.maximum(contrast, _FLAT), 0)

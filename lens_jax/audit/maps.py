@@ -13,7 +13,7 @@ from lens_jax.audit.separation import LEVEL, SHUFFLES, permutation_p
 
 # The side of the maps, in pixels.
 CELLS = 32
-_NEIGHBORHOOD = 9  # a spot stands out from the median of so many pixels a side
+_NEIGHBORHOOD = 9  # what has room for a square of so many pixels a side is no spot
 _AT_A_TIME = 16
 
 
@@ -129,13 +129,13 @@ def rank_pixels(images: np.ndarray) -> np.ndarray:
 
 
 def find_spot(values: np.ndarray) -> Spot:
-    """The connected pixels of [CELLS, CELLS] that stand out most from those around them.
+    """The small spot of [CELLS, CELLS] that stands out most from what is around it.
 
-    That is from the median of their neighborhood, and by at least half as much as the one that
-    stands out most.
+    Spots are what a white top-hat leaves: all that has no room for a square of `_NEIGHBORHOOD`
+    pixels a side. Of the one with the highest value, it is the connected pixels of at least half of
+    that value.
     """
-    around = ndimage.median_filter(values, _NEIGHBORHOOD, mode="nearest")
-    contrast = values - around
+    contrast = ndimage.white_tophat(values, size=_NEIGHBORHOOD, mode="nearest")
     peak = np.unravel_index(contrast.argmax(), contrast.shape)
     regions, _ = ndimage.label(contrast >= contrast[peak] / 2)
     rows, columns = np.nonzero(regions == regions[peak])

@@ -119,19 +119,20 @@ def headline(audit: Audit) -> str:
                 f"program that sees nothing but {answer.title} {_success(answer)}. Coarse looks "
                 "tell that class less well."
             )
-    best = max(found, key=lambda answer: answer.best["value"])
-    right = pairs_of_100(best.best["value"])
-    reached = pairs_of_100(best.best["null_highest"])
     if told:
+        best = told[0]
         return (
-            "No sign of a shortcut beside the picture, and none that tells more than its coarse "
-            f"looks. These tell most: from {best.title}, a small program {_success(best)}. That is "
-            "what most objects allow, and what follows helps to judge it."
+            "No sign of a shortcut beside the picture, and no trace that tells more than coarse "
+            f"looks do. Of what lies in the picture, {best.title} tells most: a small program that "
+            f"sees nothing else {_success(best)}. That is what most objects allow, and what "
+            "follows helps to judge it."
         )
+    best = max(found, key=lambda answer: answer.best["value"])
     return (
         f"No label was told better than shuffled ones: the best program, which sees {best.title}, "
-        f"is right in {right} of 100 pairs, where guessing gets 50 and shuffled labels reach "
-        f"{reached}. What these programs cannot see is named below."
+        f"is right in {pairs_of_100(best.best['value'])} of 100 pairs, where guessing gets 50 and "
+        f"shuffled labels reach {pairs_of_100(best.best['null_highest'])}. What these programs "
+        "cannot see is named below."
     )
 
 

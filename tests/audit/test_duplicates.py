@@ -18,7 +18,7 @@ def test_copies_are_found_with_what_they_are_copies_of(textures, tmp_path):
         save(image, tmp_path / f"{number}.png")
     save(images[1], tmp_path / "5.png")
     save(images[2], tmp_path / "6.bmp")
-    save(images[3], tmp_path / "7.jpg", quality=90)
+    save(images[3], tmp_path / "7.jpg", quality=95, subsampling=0)
     folder = open_folder(str(tmp_path))
     reading = read_folder(folder, choose_images(folder, seed=0))
 

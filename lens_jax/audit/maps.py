@@ -42,7 +42,8 @@ class Information(NamedTuple):
         class from all others without an error: 2 |AUC - 1/2|, the largest of the color channels,
         and of the value and its distance from the median.
       null_highest: what the best pixel of all reached, of the best class, in all shuffles.
-      told: whether the best pixel of each class stands out from the shuffles at `LEVEL`.
+      fractions: of the pixels that tell each class, those that stand out from the best pixels of
+        the shuffles at `LEVEL`. Where it is small and not 0, a mark is likelier than an object.
       spots: the spot of each class.
       p: the p-value over all pixels and classes.
 
@@ -50,7 +51,7 @@ class Information(NamedTuple):
 
     maps: np.ndarray
     null_highest: float
-    told: list[bool]
+    fractions: list[float]
     spots: list[Spot]
     p: float
 
@@ -90,10 +91,11 @@ def measure_information(images: np.ndarray, labels: np.ndarray, seed: int) -> In
     table = np.array(surprises)
     threshold = np.quantile(table[1:].max(axis=1), 1 - LEVEL)
     maps = _largest(observed * to_strength)
-    spots = [find_spot(each) for each in _largest(observed)]
-    told = [bool(each > threshold) for each in table[0]]
+    surprise = _largest(observed)
+    spots = [find_spot(each) for each in surprise]
+    fractions = [float(np.mean(each > threshold)) for each in surprise]
     highest = float(max(strengths[1:]))
-    return Information(maps, highest, told, spots, permutation_p(table))
+    return Information(maps, highest, fractions, spots, permutation_p(table))
 
 
 def rank_pixels(images: np.ndarray) -> np.ndarray:

@@ -120,7 +120,7 @@ def locate(audit: Audit) -> Result:
         "means": maps.mean_images(small, labels).tolist(),
         "maps": np.round(found.maps, 4).tolist(),
         "null_highest": found.null_highest,
-        "told": found.told,
+        "fractions": found.fractions,
         "spots": [spot._asdict() for spot in found.spots],
         "p": found.p,
     }

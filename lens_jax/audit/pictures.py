@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lens_jax.audit.maps import CELLS
-from lens_jax.audit.outcome import Answer
+from lens_jax.audit.outcome import Answer, describe_place
 from lens_jax.audit.probes import BESIDE, LOOKS, TRACE
 from lens_jax.data.builders import png
 from lens_jax.pages import figures
@@ -76,31 +76,18 @@ def class_pictures(result: dict[str, Any], outlined: bool) -> list[Picture]:
             values = np.array(result["maps"][number])
             panel = _enlarge(_heat(values))
             caption += f", and what single pixels tell: at most {values.max():.2f}"
-            if outlined and result["told"][number]:
+            if outlined and result["fractions"][number]:
                 spot = result["spots"][number]
                 _outline(panel, spot)
-                caption += f"; it stands out most {describe_place(spot)}"
+                fraction = 100 * result["fractions"][number]
+                caption += f"; {fraction:.2g} % of the pixels tell it beyond luck, and what "
+                caption += f"stands out most is {describe_place(spot)}"
             panels.append(panel)
         gap = np.full((_MAP_WIDTH, figures.GAP, 3), 255, np.uint8)
         row = np.hstack([panels[0], *[part for panel in panels[1:] for part in (gap, panel)]])
         alt = f"mean image of {label}" + (" and its information map" if "maps" in result else "")
         pictures.append(Picture(f"class-{number}.png", png.encode(row), alt, f"{caption}."))
     return pictures
-
-
-def describe_place(spot: dict[str, float]) -> str:
-    """Where a spot is, in words, such as "at the top right, on 2 % of the image"."""
-    vertical = _third((spot["top"] + spot["bottom"]) / 2, ("top", "", "bottom"))
-    horizontal = _third((spot["left"] + spot["right"]) / 2, ("left", "", "right"))
-    place = f"{vertical} {horizontal}".strip()
-    area = (spot["bottom"] - spot["top"]) * (spot["right"] - spot["left"])
-    percent = max(0.1, 100 * area)
-    where = f"at the {place}" if place else "in the middle"
-    return f"{where}, on {percent:.2g} % of the image"
-
-
-def _third(position: float, words: tuple[str, str, str]) -> str:
-    return words[min(2, int(3 * position))]
 
 
 def _heat(values: np.ndarray) -> np.ndarray:

@@ -49,6 +49,7 @@ def test_a_fixed_patch_is_told_by_the_border_and_framed_at_its_place(textures, w
     findings = run(write_folder(images, CLASSES))
     assert {"border", "thumbnail"} <= told(findings)
     assert not told(findings) & {"file_name", "metadata"}
+    assert "a small spot at the top right" in findings["headline"]
     (spot,) = {tuple(found["spot"].values()) for found in findings["map"]}
     np.testing.assert_allclose(spot, [1 / 24, 20 / 24, 4 / 24, 23 / 24], atol=0.05)
 

@@ -106,7 +106,7 @@ def reading_section(audit: Audit) -> list[Part]:
     if "duplicates" in audit.results:
         rows += _duplicate_rows(audit)
 
-    parts = [page.heading("What was read"), page.table(["", ""], rows)]
+    parts = [page.heading("What was read"), page.facts(rows)]
     parts += [page.paragraph(printable(note)) for note in audit.folder.notes]
     if errors or outcome.find_pairs(audit):
         parts += _flagged(audit)

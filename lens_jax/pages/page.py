@@ -37,6 +37,9 @@ td { white-space: nowrap; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child { text-align: left; padding-left: 0;
   position: sticky; left: 0; background: var(--back); }
+.facts th, .facts td { white-space: normal; text-align: left; vertical-align: top;
+  overflow-wrap: anywhere; }
+.facts th { color: var(--soft); font-weight: normal; width: 40%; }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 pre { padding: .7rem; border: 1px solid var(--line); border-radius: .5rem; font-size: .85rem; }
 """
@@ -136,6 +139,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>"
     )
+
+
+def facts(rows: Iterable[Sequence[str]]) -> Html:
+    """A table of names and what they stand for, whose lines are broken on a narrow screen."""
+    body = ""
+    for name, text in rows:
+        body += f'<tr><th scope="row">{html.escape(name)}</th>{_tag("td", text)}</tr>\n'
+    return Html(f'<table class="facts"><tbody>\n{body}</tbody></table>')
 
 
 def gallery(pictures: Iterable[Picture]) -> Html:

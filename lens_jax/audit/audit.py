@@ -4,7 +4,7 @@ import pathlib
 import time
 from typing import NamedTuple
 
-from lens_jax.audit import kept, outcome, sections
+from lens_jax.audit import flagged, headline, kept, sections
 from lens_jax.audit.folder import open_folder
 from lens_jax.audit.parts import PARTS, Audit
 from lens_jax.data.records import fingerprint
@@ -49,7 +49,7 @@ def audit(options: Options) -> None:
             print(f" {time.monotonic() - start:.0f} s", flush=True)
         found.results[part.name] = result
     _write(options, found)
-    print(f"\n{outcome.headline(found)}\n\nthe page is {_path(options, PAGE_FILE)}")
+    print(f"\n{headline.headline(found)}\n\nthe page is {_path(options, PAGE_FILE)}")
 
 
 def _write(options: Options, found: Audit) -> None:
@@ -58,8 +58,8 @@ def _write(options: Options, found: Audit) -> None:
     with writing_to(options.output):
         pathlib.Path(options.output).mkdir(parents=True, exist_ok=True)
         write_whole(_path(options, PAGE_FILE), page.document(sections.TITLE, parts))
-        write_whole(_path(options, FINDINGS_FILE), outcome.findings_json(found))
-        write_whole(_path(options, FLAGGED_FILE), outcome.flagged_csv(found))
+        write_whole(_path(options, FINDINGS_FILE), flagged.findings_json(found))
+        write_whole(_path(options, FLAGGED_FILE), flagged.flagged_csv(found))
 
 
 def _path(options: Options, name: str) -> pathlib.Path:

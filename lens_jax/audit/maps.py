@@ -58,7 +58,10 @@ class Information(NamedTuple):
 
 def mean_images(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The mean of the images [K, SIDE, SIDE, 3] of each label, uint8."""
-    means = [images[labels == label].mean(axis=0) for label in range(1 + labels.max())]
+    means = []
+    for label in range(1 + labels.max()):
+        chosen = images[labels == label]
+        means.append(chosen.mean(axis=0))
     return np.round(means).astype(np.uint8)
 
 

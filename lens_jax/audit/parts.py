@@ -153,13 +153,15 @@ def choose_sample(audit: Audit) -> Sample:
     columns = {}
     for name, values in reading.columns.items():
         columns[name] = [values[index] for index in chosen]
+    statistics = {name: values[places] for name, values in reading.statistics.items()}
+    labels = [numbers[folder.labels[index]] for index in chosen]
     return Sample(
         paths=[folder.paths[index] for index in chosen],
         sizes=[folder.sizes[index] for index in chosen],
         columns=columns,
         small=reading.small[places],
-        statistics={name: values[places] for name, values in reading.statistics.items()},
-        labels=np.array([numbers[folder.labels[index]] for index in chosen], int),
+        statistics=statistics,
+        labels=np.array(labels, int),
         names=names,
     )
 

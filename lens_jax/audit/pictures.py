@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
+from lens_jax.audit.headline import describe_place
 from lens_jax.audit.maps import CELLS
-from lens_jax.audit.outcome import Answer, describe_place
+from lens_jax.audit.outcome import Answer
 from lens_jax.audit.probes import BESIDE, LOOKS, TRACE
 from lens_jax.data.builders import png
 from lens_jax.pages import figures
@@ -83,11 +84,22 @@ def class_pictures(result: dict[str, Any], outlined: bool) -> list[Picture]:
                 caption += f"; {fraction:.2g} % of the pixels tell it beyond luck, and what "
                 caption += f"stands out most is {describe_place(spot)}"
             panels.append(panel)
-        gap = np.full((_MAP_WIDTH, figures.GAP, 3), 255, np.uint8)
-        row = np.hstack([panels[0], *[part for panel in panels[1:] for part in (gap, panel)]])
-        alt = f"mean image of {label}" + (" and its information map" if "maps" in result else "")
-        pictures.append(Picture(f"class-{number}.png", png.encode(row), alt, f"{caption}."))
+        picture = Picture(
+            f"class-{number}.png",
+            png.encode(_side_by_side(panels)),
+            f"mean image of {label}, and its information map where there is one",
+            f"{caption}.",
+        )
+        pictures.append(picture)
     return pictures
+
+
+def _side_by_side(panels: list[np.ndarray]) -> np.ndarray:
+    gap = np.full((_MAP_WIDTH, figures.GAP, 3), 255, np.uint8)
+    row = [panels[0]]
+    for panel in panels[1:]:
+        row += [gap, panel]
+    return np.hstack(row)
 
 
 def _heat(values: np.ndarray) -> np.ndarray:
@@ -104,14 +116,14 @@ def _enlarge(image: np.ndarray) -> np.ndarray:
 
 def _outline(panel: np.ndarray, spot: dict[str, float]) -> None:
     """Draws the edges of a spot around its pixels."""
-    margin = 1 / CELLS / 2
-    left = round((spot["left"] - margin) * _MAP_WIDTH)
-    right = round((spot["right"] + margin) * _MAP_WIDTH)
-    top = round((spot["top"] - margin) * _MAP_WIDTH)
-    bottom = round((spot["bottom"] + margin) * _MAP_WIDTH)
-    start = (max(0, left), max(0, top))
-    end = (min(_MAP_WIDTH - 1, right), min(_MAP_WIDTH - 1, bottom))
-    cv2.rectangle(panel, start, end, _SPOT_COLOR, 2)
+    # Half a cell outside of them.
+    margin = 0.5 / CELLS
+    left = max(0, round((spot["left"] - margin) * _MAP_WIDTH))
+    top = max(0, round((spot["top"] - margin) * _MAP_WIDTH))
+    last = _MAP_WIDTH - 1
+    right = min(last, round((spot["right"] + margin) * _MAP_WIDTH))
+    bottom = min(last, round((spot["bottom"] + margin) * _MAP_WIDTH))
+    cv2.rectangle(panel, (left, top), (right, bottom), _SPOT_COLOR, 2)
 
 
 def _png(figure: Figure) -> bytes:

@@ -1,6 +1,8 @@
 """The blind probes: what each one sees of an image, and what its success can mean."""
 
+import math
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,6 +23,7 @@ _CELLS = 16  # a side of the grid from which border and surroundings are taken
 _LEVELS = 4  # of each color in the histogram
 _MOST_FREQUENT = 12
 _NAME_FEATURES = 256
+_MOST_DIGITS = 15
 
 
 class Sample(NamedTuple):
@@ -77,8 +80,8 @@ def file_name(sample: Sample) -> np.ndarray:
 
 def metadata(sample: Sample) -> np.ndarray:
     """Sides and aspect, format, mode, orientation, camera and software."""
-    height = np.log(np.array(sample.columns["height"], float))
-    width = np.log(np.array(sample.columns["width"], float))
+    height = _logarithm(sample.columns["height"])
+    width = _logarithm(sample.columns["width"])
     blocks = [np.column_stack([height, width, height - width])]
     for name in ("format", "mode", "orientation", "camera", "software"):
         blocks.append(_one_hot(sample.columns[name]))
@@ -93,26 +96,22 @@ def jpeg_quality(sample: Sample) -> np.ndarray:
 
 def file_size(sample: Sample) -> np.ndarray:
     """Bytes of the file, and bytes a pixel."""
-    sizes = np.log(np.array(sample.sizes, float))
-    height = np.log(np.array(sample.columns["height"], float))
-    width = np.log(np.array(sample.columns["width"], float))
-    return np.column_stack([sizes, sizes - height - width])
+    sizes = _logarithm(sample.sizes)
+    pixels = _logarithm(sample.columns["height"]) + _logarithm(sample.columns["width"])
+    return np.column_stack([sizes, sizes - pixels])
 
 
 def border(sample: Sample) -> np.ndarray:
     """The outermost sixteenth of the small image, and the outermost lines of the full one."""
     grid = _shrink(sample.small, _CELLS)
-    outer = np.ones((_CELLS, _CELLS), bool)
-    outer[1:-1, 1:-1] = False
-    return np.hstack([grid[:, outer].reshape(len(grid), -1), sample.statistics["frame"]])
+    outermost = _outside(grid, margin=1)
+    return np.hstack([outermost, sample.statistics["frame"]])
 
 
 def center_removed(sample: Sample) -> np.ndarray:
     """All but the middle half of the sides."""
     grid = _shrink(sample.small, _CELLS)
-    outer = np.ones((_CELLS, _CELLS), bool)
-    outer[_CELLS // 4 : -_CELLS // 4, _CELLS // 4 : -_CELLS // 4] = False
-    return grid[:, outer].reshape(len(grid), -1)
+    return _outside(grid, margin=_CELLS // 4)
 
 
 def thumbnail(sample: Sample) -> np.ndarray:
@@ -122,9 +121,12 @@ def thumbnail(sample: Sample) -> np.ndarray:
 
 def color_histogram(sample: Sample) -> np.ndarray:
     """How many pixels have each of 4 x 4 x 4 colors, as square roots, and the mean color."""
-    levels = (sample.small // (256 // _LEVELS)).reshape(len(sample.small), -1, 3).astype(int)
-    bins = (levels[..., 0] * _LEVELS + levels[..., 1]) * _LEVELS + levels[..., 2]
-    counts = [np.bincount(row, minlength=_LEVELS**3) for row in bins]
+    levels = sample.small // (256 // _LEVELS)
+    red, green, blue = np.moveaxis(levels, -1, 0)
+    bins = (red * _LEVELS + green) * _LEVELS + blue
+    counts = []
+    for row in bins.reshape(len(bins), -1):
+        counts.append(np.bincount(row, minlength=_LEVELS**3))
     mean = sample.small.mean(axis=(1, 2))
     return np.hstack([np.sqrt(counts), mean])
 
@@ -157,10 +159,24 @@ def _shrink(images: np.ndarray, side: int) -> np.ndarray:
     return cells.mean(axis=(2, 4), dtype=np.float32)
 
 
+def _outside(grid: np.ndarray, margin: int) -> np.ndarray:
+    """The cells of [K, side, side, 3] that are less than `margin` from a side, [K, number]."""
+    outside = np.ones(grid.shape[1:3], bool)
+    outside[margin:-margin, margin:-margin] = False
+    return grid[:, outside].reshape(len(grid), -1)
+
+
+def _logarithm(values: list[int]) -> np.ndarray:
+    return np.log(np.array(values, float))
+
+
 def _number(name: str) -> float:
     """The logarithm of the last number in a name; 0 without one."""
-    digits = "".join(letter if letter in "0123456789" else " " for letter in name).split()
-    return float(np.log1p(float(digits[-1][:15]))) if digits else 0.0
+    numbers = re.findall("[0-9]+", name)
+    if not numbers:
+        return 0.0
+    # Of very long ones, the first digits are enough, and no number is too large.
+    return math.log1p(int(numbers[-1][:_MOST_DIGITS]))
 
 
 def _one_hot(values: list) -> np.ndarray:

@@ -3,11 +3,11 @@
 import importlib.metadata
 import platform
 import shlex
-from collections import Counter
 from typing import Any
 
-from lens_jax.audit import outcome, pictures
+from lens_jax.audit import headline, outcome, pictures
 from lens_jax.audit.folder import MAX_CLASSES, MAX_IMAGES
+from lens_jax.audit.inventory import reading_section
 from lens_jax.audit.parts import LEAST_IMAGES, PARTS, Audit
 from lens_jax.audit.probes import BESIDE, LOOKS, PROBES, TRACE
 from lens_jax.audit.separation import FOLDS, LEVEL, SHUFFLES
@@ -53,12 +53,11 @@ BLIND = (
     "that are wrong are not found. And a probe that is no better than shuffled labels has not "
     "shown that there is nothing: smaller effects than what shuffled labels reach stay hidden."
 )
-_MOST_ROWS = 12
 
 
 def all_sections(audit: Audit, images: str, labels: str) -> list[Part]:
     """The whole page; what is not finished is named."""
-    parts: list[Part] = [page.lead(outcome.headline(audit))]
+    parts: list[Part] = [page.lead(headline.headline(audit))]
     missing = [part.doing for part in PARTS if part.name not in audit.results]
     if missing:
         parts.append(
@@ -78,48 +77,13 @@ def all_sections(audit: Audit, images: str, labels: str) -> list[Part]:
     return parts
 
 
-def reading_section(audit: Audit) -> list[Part]:
-    """What was read: files, sizes, modes, qualities, cameras, broken files and duplicates."""
-    columns = audit.results["reading"]["columns"]
-    whole = [index for index, error in enumerate(columns["error"]) if not error]
-    errors = len(columns["error"]) - len(whole)
-
-    rows = [["images", f"{len(columns['error']):,}"], ["cannot be read", f"{errors:,}"]]
-    splits = Counter(audit.folder.splits)
-    if set(splits) != {""}:
-        rows.append(["splits", _counts(splits)])
-    rows.append(["labels", _describe_labels(audit)])
-    for title, name in (
-        ("format", "format"),
-        ("mode", "mode"),
-        ("width x height", ""),
-        ("JPEG quality", "quality"),
-        ("JPEG coding", "coding"),
-        ("camera (EXIF)", "camera"),
-        ("software (EXIF)", "software"),
-        ("orientation (EXIF)", "orientation"),
-    ):
-        values = [_value(columns, name, index) for index in whole]
-        # What no file has is not worth a row.
-        if any(values):
-            rows.append([title, _counts(Counter(values))])
-    if "duplicates" in audit.results:
-        rows += _duplicate_rows(audit)
-
-    parts = [page.heading("What was read"), page.facts(rows)]
-    parts += [page.paragraph(printable(note)) for note in audit.folder.notes]
-    if errors or outcome.find_pairs(audit):
-        parts += _flagged(audit)
-    return parts
-
-
 def probes_section(audit: Audit) -> list[Part]:
     """The blind probes: what they are, a chart, all numbers, and how to read them."""
     result = audit.results["probes"]
     parts: list[Part] = [page.heading("Can the label be told without seeing the object?")]
     found = outcome.answers(audit)
     if not found:
-        return [*parts, page.paragraph(f"This was not asked: {outcome.why_not_asked(audit)}.")]
+        return [*parts, page.paragraph(f"This was not asked: {headline.why_not_asked(audit)}.")]
     parts.append(page.paragraph(PROBES_LEAD))
     parts.append([pictures.probe_picture(found)])
 
@@ -205,71 +169,6 @@ def end_section(audit: Audit, images: str, labels: str) -> list[Part]:
         page.command(printable(shlex.join(words))),
         *[page.paragraph(line) for line in lines],
     ]
-
-
-def _describe_labels(audit: Audit) -> str:
-    if not audit.folder.labeled_by:
-        return "none: all images are in one folder"
-    labels = Counter(audit.folder.labels)
-    labels.pop("", None)
-    sizes = sorted(labels.values())
-    return f"{len(labels):,}, by {audit.folder.labeled_by}, of {sizes[0]:,} to {sizes[-1]:,} images"
-
-
-def _value(columns: dict[str, list[Any]], name: str, index: int) -> str:
-    """The text of a column; of orientation and quality, nothing where they are the ordinary."""
-    if not name:
-        return f"{columns['width'][index]} x {columns['height'][index]}"
-    value = columns[name][index]
-    is_ordinary = (name == "orientation" and value == 1) or (name == "quality" and value == 0)
-    return "" if is_ordinary else printable(str(value))
-
-
-def _counts(counts: Counter[str]) -> str:
-    """The most frequent values and how many there are of each, and how many values more."""
-    parts = []
-    for value, count in counts.most_common(_SHOWN_VALUES):
-        parts.append(f"{value or 'none'}: {count:,}")
-    more = len(counts) - _SHOWN_VALUES
-    if more > 0:
-        parts.append(f"and {more:,} other values")
-    return "; ".join(parts)
-
-
-_SHOWN_VALUES = 5
-
-
-def _duplicate_rows(audit: Audit) -> list[list[str]]:
-    pairs = outcome.find_pairs(audit)
-    kinds = Counter(pair.kind for pair in pairs)
-    descriptions = [outcome.describe_pair(audit, pair) for pair in pairs]
-    across = sum("across splits" in text for text in descriptions)
-    two_labels = sum("two labels" in text for text in descriptions)
-    return [
-        ["copies of an earlier image, byte by byte", f"{kinds['same bytes']:,}"],
-        ["other files of the same pixels", f"{kinds['same pixels']:,}"],
-        ["near duplicates", f"{kinds['near duplicate']:,}"],
-        ["of all these, in two splits", f"{across:,}"],
-        ["of all these, under two labels", f"{two_labels:,}"],
-    ]
-
-
-def _flagged(audit: Audit) -> list[Part]:
-    """The first files that are broken or duplicates, behind a summary."""
-    folder = audit.folder
-    columns = audit.results["reading"]["columns"]
-    rows = []
-    for path, error in zip(folder.paths, columns["error"], strict=True):
-        if error:
-            rows.append([printable(path), printable(error), ""])
-    for pair in outcome.find_pairs(audit):
-        paths = [printable(folder.paths[index]) for index in (pair.file, pair.like)]
-        rows.append([paths[0], outcome.describe_pair(audit, pair), paths[1]])
-    shown = page.table(["file", "what", "like"], rows[:_MOST_ROWS])
-    title = f"The first {_MOST_ROWS} of {len(rows):,} files; all are in flagged.csv"
-    if len(rows) <= _MOST_ROWS:
-        title = f"These {len(rows):,} files"
-    return [page.folded(title, shown)]
 
 
 def _protocol(audit: Audit, result: dict[str, Any]) -> list[str]:

@@ -6,7 +6,6 @@ the right side of a linear system, so that hundreds of refits, each on all folds
 products. The null is therefore that of the same classifier on the same folds.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,8 @@ from scipy import linalg
 from sklearn.kernel_approximation import Nystroem
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
+
+from lens_jax.audit.auc import Auc, class_aucs, make_auc, standard_errors
 
 FOLDS = 5
 SHUFFLES = 299
@@ -25,28 +26,6 @@ _OUTLIER = 5.0
 # Shuffles of the labels at a time: bounds the memory.
 _AT_A_TIME = 16
 _DECIMALS = 5  # of scores: what differs by rounding alone is a tie
-
-
-class Auc(NamedTuple):
-    """An area under the ROC curve with its 95 % interval, and that of shuffled labels.
-
-    The AUC is how often the right one of two images gets the higher score, one of a class and one
-    of all others: 0.5 is guessing.
-
-    Attributes:
-      value: the AUC, in [0, 1].
-      low: the lower end of the interval.
-      high: the upper one.
-      null: the 95th percentile over the shuffles.
-      null_highest: the highest of all shuffles.
-
-    """
-
-    value: float
-    low: float
-    high: float
-    null: float
-    null_highest: float
 
 
 class Separation(NamedTuple):
@@ -93,9 +72,9 @@ def summarize(aucs: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> Separ
     best_null = aucs[1:].max(axis=1)
     classes = []
     for value, error in zip(aucs[0], class_errors, strict=True):
-        classes.append(_make_auc(value, error, best_null))
+        classes.append(make_auc(value, error, best_null))
     p = permutation_p(np.column_stack([macro, aucs]))
-    return Separation(_make_auc(macro[0], macro_error, macro[1:]), classes, p)
+    return Separation(make_auc(macro[0], macro_error, macro[1:]), classes, p)
 
 
 def assign_folds(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -209,59 +188,6 @@ def cross_validate(rows: np.ndarray, arrangements: np.ndarray, folds: list[Fold]
     return np.ascontiguousarray(scores.transpose(1, 2, 0))
 
 
-def class_aucs(scores: np.ndarray, labels: np.ndarray) -> list[float]:
-    """The AUC of each class against all others, of scores [classes, n]; a tie counts as half."""
-    aucs = []
-    for number, each in enumerate(scores):
-        positive = each[labels == number]
-        ordered = np.sort(each)
-        # Rank sums, with the mean rank where values are equal.
-        below = np.searchsorted(ordered, positive, "left")
-        upto = np.searchsorted(ordered, positive, "right")
-        rank_sum = (below + upto + 1).sum() / 2
-        count = len(positive)
-        wins = rank_sum - count * (count + 1) / 2
-        aucs.append(wins / (count * (len(each) - count)))
-    return aucs
-
-
-def standard_errors(scores: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
-    """The standard errors of the macro AUC, and of each class's [classes].
-
-    Those of DeLong et al. (1988, Biometrics 44): an image's influence on an AUC is how much more
-    often than the mean it wins against the images of the other side, over its side's fraction.
-    """
-    influences = np.array([_influence(*each) for each in _against_others(scores, labels)])
-    scale = np.sqrt(scores.shape[1])
-    return influences.mean(axis=0).std() / scale, influences.std(axis=1) / scale
-
-
-def _against_others(scores: np.ndarray, labels: np.ndarray) -> Iterator[tuple]:
-    for number, each in enumerate(scores):
-        yield each, labels == number
-
-
-def _influence(scores: np.ndarray, is_positive: np.ndarray) -> np.ndarray:
-    """The influence of each score [n] on the AUC of the positive ones."""
-    positive = np.sort(scores[is_positive])
-    negative = np.sort(scores[~is_positive])
-    wins = np.where(
-        is_positive,
-        _mean_place(negative, scores),
-        1 - _mean_place(positive, scores),
-    )
-    fraction = is_positive.mean()
-    weights = np.where(is_positive, 1 / fraction, 1 / (1 - fraction))
-    return (wins - wins[is_positive].mean()) * weights
-
-
-def _mean_place(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The fraction of sorted numbers below each value; equal ones count as half."""
-    below = np.searchsorted(ordered, values, "left")
-    upto = np.searchsorted(ordered, values, "right")
-    return (below + upto) / (2 * len(ordered))
-
-
 def permutation_p(statistics: np.ndarray) -> float:
     """The p-value of the first row of statistics [1 + shuffles, S], over all of its columns.
 
@@ -292,14 +218,3 @@ def holm(p_values: list[float]) -> list[float]:
         highest = max(highest, min(1.0, factor * p_values[index]))
         adjusted[index] = highest
     return adjusted
-
-
-def _make_auc(value: float, error: float, null: np.ndarray) -> Auc:
-    margin = 1.96 * error
-    return Auc(
-        float(value),
-        float(max(0.0, value - margin)),
-        float(min(1.0, value + margin)),
-        float(np.quantile(null, 0.95)),
-        float(null.max()),
-    )

@@ -4,6 +4,7 @@ A part sees the results of those before it. What it returns is kept, and told by
 page, see `sections`.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -89,7 +90,7 @@ def probe(audit: Audit) -> Result:
     def ask(features: np.ndarray) -> Separation:
         return separate(features, sample.labels, audit.seed)
 
-    with threadpool_limits(1), ThreadPoolExecutor() as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         answers = list(pool.map(ask, asked.values()))
     for name, answer in zip(asked, answers, strict=True):
         result["probes"][name] = {

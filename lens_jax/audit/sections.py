@@ -44,8 +44,8 @@ MAPS_LEAD = (
     "Left the mean of a class's images, right how well each single pixel tells that class from all "
     "others: black tells nothing, pale yellow everything. Objects make wide, soft areas. A sharp "
     "small spot at a place where there is no object is a mark: a logo, a date, a label. The frame "
-    "is drawn where the map stands out most from what is around it: on an object it is only the part "
-    "that tells it best."
+    "is drawn where the map stands out most from what is around it: on an object it is only the "
+    "part that tells it best."
 )
 BLIND = (
     "Marks that move from image to image, and shortcuts that are the same in all classes, are not "

@@ -76,13 +76,21 @@ def open_folder(folder: str, labels_file: str = "") -> Folder:
     if not listing.images:
         raise UserError(f"no images in {folder!r}: expected .jpg, .png, .webp, .bmp, .tif or .gif")
 
-    paths = [file.path for file in listing.images]
-    sizes = [file.size for file in listing.images]
-    times = [os.stat(os.path.join(root, path)).st_mtime_ns for path in paths]
-    notes = [f"{count:,} left out: {why}." for why, count in sorted(listing.left_out.items())]
-
+    paths = []
+    sizes = []
+    times = []
+    splits = []
     has_splits = not set(SPLITS).isdisjoint(listing.folders)
-    splits = [_first_part(path) if has_splits else "" for path in paths]
+    for file in listing.images:
+        paths.append(file.path)
+        sizes.append(file.size)
+        status = os.stat(os.path.join(root, file.path))
+        times.append(status.st_mtime_ns)
+        splits.append(_first_part(file.path) if has_splits else "")
+
+    notes = []
+    for why, count in sorted(listing.left_out.items()):
+        notes.append(f"{count:,} left out: {why}.")
     if labels_file:
         labels, more_notes = _read_labels(labels_file, paths)
         labeled_by = f"the labels in {os.path.basename(labels_file)}"
@@ -122,8 +130,10 @@ def _find_labels(paths: list[str], splits: list[str]) -> tuple[list[str], str]:
     first = [_first_part(path) for path in below]
     if _differ(first):
         return first, "the class folders"
-    whole = [whole_path(path) for path in below]
-    whole = [NO_LABEL if label == UNLABELED else label for label in whole]
+    whole = []
+    for path in below:
+        label = whole_path(path)
+        whole.append(NO_LABEL if label == UNLABELED else label)
     if _differ(whole):
         return whole, "the folders"
     if _differ(splits):

@@ -103,9 +103,12 @@ def describe_fringe(image: np.ndarray) -> np.ndarray:
 
 def _shifted_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Correlations with one of them a pixel to the right, at its place, and to the left."""
-    before = _correlation(one[:, 1:], other[:, :-1])
-    after = _correlation(one[:, :-1], other[:, 1:])
-    return np.array([before, _correlation(one, other), after])
+    all_but_first = slice(1, None)
+    all_but_last = slice(None, -1)
+    before = _correlation(one[:, all_but_first], other[:, all_but_last])
+    together = _correlation(one, other)
+    after = _correlation(one[:, all_but_last], other[:, all_but_first])
+    return np.array([before, together, after])
 
 
 def describe_frame(image: np.ndarray) -> np.ndarray:

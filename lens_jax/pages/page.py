@@ -24,6 +24,7 @@ h2 { margin: 2.5rem 0 .5rem; padding-top: 1rem; border-top: 1px solid var(--line
 h3 { margin: 1.5rem 0 .5rem; }
 h2, h3, p, figcaption, summary { overflow-wrap: anywhere; }
 p, figcaption { max-width: 44rem; }
+.lead { font-size: 1.25rem; }
 figcaption { color: var(--soft); font-size: .9rem; }
 .gallery { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
@@ -36,6 +37,9 @@ td { white-space: nowrap; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child { text-align: left; padding-left: 0;
   position: sticky; left: 0; background: var(--back); }
+.facts th, .facts td { white-space: normal; text-align: left; vertical-align: top;
+  overflow-wrap: anywhere; }
+.facts th { color: var(--soft); font-weight: normal; width: 40%; }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 pre { padding: .7rem; border: 1px solid var(--line); border-radius: .5rem; font-size: .85rem; }
 """
@@ -86,6 +90,14 @@ def document(title: str, parts: Iterable[Part]) -> Html:
     return Html(text.encode(errors="replace").decode())
 
 
+def printable(text: str) -> str:
+    """A text without characters that are no text or that steer a terminal."""
+    letters = ""
+    for letter in text:
+        letters += letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}"
+    return letters
+
+
 def heading(text: str) -> Html:
     """The heading of a section."""
     return _tag("h2", text)
@@ -99,6 +111,11 @@ def subheading(text: str) -> Html:
 def paragraph(text: str) -> Html:
     """A paragraph."""
     return _tag("p", text)
+
+
+def lead(text: str) -> Html:
+    """The first paragraph of a page, in larger letters."""
+    return Html(f'<p class="lead">{html.escape(text)}</p>')
 
 
 def command(text: str) -> Html:
@@ -122,6 +139,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>"
     )
+
+
+def facts(rows: Iterable[Sequence[str]]) -> Html:
+    """A table of names and what they stand for, whose lines are broken on a narrow screen."""
+    body = ""
+    for name, text in rows:
+        body += f'<tr><th scope="row">{html.escape(name)}</th>{_tag("td", text)}</tr>\n'
+    return Html(f'<table class="facts"><tbody>\n{body}</tbody></table>')
 
 
 def gallery(pictures: Iterable[Picture]) -> Html:

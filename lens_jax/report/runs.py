@@ -9,6 +9,7 @@ from etils import epath
 from lens_jax import config as configs
 from lens_jax.defaults import DATASETS
 from lens_jax.errors import UserError
+from lens_jax.pages import page
 from lens_jax.workdir import files
 from lens_jax.workdir.metrics import read_metrics
 from lens_jax.workdir.results import IDENTITY, Result, describe_data, read_evaluations, read_results
@@ -86,7 +87,7 @@ def _read_run(folder: epath.Path) -> TrainedRun:
     evaluations = read_results(workdir)
     newest = evaluations[-1] if evaluations else {}
     return TrainedRun(
-        name=_printable(folder.absolute().name),
+        name=page.printable(folder.absolute().name),
         workdir=workdir,
         config=configs.complete(record.config),
         rows=read_metrics(workdir),
@@ -108,14 +109,6 @@ def _linear_accuracies(evaluations: list[Result], newest: Result) -> dict[str, f
 
 def _without_representation(evaluation: Result) -> list[Any]:
     return [evaluation.get(key) for key in IDENTITY if key != "representation"]
-
-
-def _printable(name: str) -> str:
-    """The name without characters that are no text or that steer a terminal."""
-    printable = ""
-    for letter in name:
-        printable += letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}"
-    return printable
 
 
 def _order(run: TrainedRun) -> tuple[bool, bool, bool, str]:

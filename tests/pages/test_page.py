@@ -25,17 +25,29 @@ class Reader(html.parser.HTMLParser):
         self.texts.append(data)
 
 
-@pytest.mark.parametrize("make", [page.heading, page.subheading, page.paragraph, page.command])
+@pytest.mark.parametrize(
+    "make", [page.heading, page.subheading, page.paragraph, page.lead, page.command]
+)
 def test_text_is_escaped(make):
     reader = Reader(make(HOSTILE))
     assert "script" not in reader.tags
     assert "".join(reader.texts) == HOSTILE
 
 
+def test_what_steers_a_terminal_is_made_printable():
+    assert page.printable("a\x1b[2J\udcff\n\N{SNOWMAN}") == "a\ufffd[2J\ufffd\ufffd\N{SNOWMAN}"
+
+
 def test_tables_escape_every_cell():
     reader = Reader(page.table([HOSTILE, "b"], [["c", HOSTILE]]))
     assert "script" not in reader.tags
     assert [text for text in reader.texts if text.strip()] == [HOSTILE, "b", "c", HOSTILE]
+
+
+def test_facts_are_rows_with_a_heading_each_and_escaped():
+    reader = Reader(page.facts([(HOSTILE, "a"), ("b", HOSTILE)]))
+    assert reader.tags == ["table", "tbody", "tr", "th", "td", "tr", "th", "td"]
+    assert [text for text in reader.texts if text.strip()] == [HOSTILE, "a", "b", HOSTILE]
 
 
 def test_pictures_are_embedded_and_described():

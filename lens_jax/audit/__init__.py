@@ -1,0 +1,1 @@
+"""The audit: what a folder of images gives away, on one page."""

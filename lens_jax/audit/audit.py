@@ -1,0 +1,66 @@
+"""The audit from folder to page: computes the parts that are missing, and writes the files."""
+
+import pathlib
+import time
+from typing import NamedTuple
+
+from lens_jax.audit import flagged, headline, kept, sections
+from lens_jax.audit.folder import open_folder
+from lens_jax.audit.parts import PARTS, Audit
+from lens_jax.data.records import fingerprint
+from lens_jax.pages import page
+from lens_jax.workdir.files import write_whole, writing_to
+
+PAGE_FILE = "index.html"
+FINDINGS_FILE = "findings.json"
+FLAGGED_FILE = "flagged.csv"
+
+
+class Options(NamedTuple):
+    """The flags of the command: the folder, a file of labels or "", the output, and the seed."""
+
+    images: str
+    labels: str
+    output: str
+    seed: int
+
+
+def audit(options: Options) -> None:
+    """Writes the page on a folder of images, anew after each part, and prints where it is.
+
+    Parts that were finished before, on the same files with the same seed, are not repeated.
+
+    Raises:
+      UserError: there are no images, the labels do not fit, or the output cannot be written.
+
+    """
+    folder = open_folder(options.images, options.labels)
+    key = fingerprint([folder.fingerprint, str(options.seed)])
+    found = Audit(folder, options.output, options.seed, {})
+    for part in PARTS:
+        result = kept.read_result(options.output, part.name, key)
+        if result is None:
+            # What is missing can be read at any time, should this be the last.
+            _write(options, found)
+            print(f"{part.doing} ...", end="", flush=True)
+            start = time.monotonic()
+            result = part.compute(found)
+            kept.write_result(options.output, part.name, key, result)
+            print(f" {time.monotonic() - start:.0f} s", flush=True)
+        found.results[part.name] = result
+    _write(options, found)
+    print(f"\n{headline.headline(found)}\n\nthe page is {_path(options, PAGE_FILE)}")
+
+
+def _write(options: Options, found: Audit) -> None:
+    """Writes the page, the findings and the flagged files on the parts that are finished."""
+    parts = sections.all_sections(found, options.images, options.labels)
+    with writing_to(options.output):
+        pathlib.Path(options.output).mkdir(parents=True, exist_ok=True)
+        write_whole(_path(options, PAGE_FILE), page.document(sections.TITLE, parts))
+        write_whole(_path(options, FINDINGS_FILE), flagged.findings_json(found))
+        write_whole(_path(options, FLAGGED_FILE), flagged.flagged_csv(found))
+
+
+def _path(options: Options, name: str) -> pathlib.Path:
+    return pathlib.Path(options.output) / name

@@ -28,6 +28,7 @@ setup(
         "packaging>=24",
         "pillow>=11",
         "psutil>=6",
+        "pyarrow>=18",
         "safetensors>=0.5",
         "scikit-learn>=1.6",
         "scipy>=1.13",
@@ -36,6 +37,7 @@ setup(
         "tensorflow-cpu>=2.19; sys_platform != 'darwin'",
         "tensorflow>=2.19; sys_platform == 'darwin'",
         "tensorflow-datasets>=4.9.9,<5",
+        "threadpoolctl>=3.5",
     ],
     extras_require={
         "gpu": ["jax[cuda12]>=0.10,<0.12"],

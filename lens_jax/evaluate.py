@@ -122,8 +122,7 @@ def main() -> None:
         if not noted:
             job.print_once("\n".join(data_notes(frozen, options)))
             noted = True
-        outcome = job.run(subject, chosen, OUTPUT.value or home)
-        failures += outcome.failures
+        failures += job.run(subject, chosen, OUTPUT.value or home)
         if EMBED.value:
             embed.write(subject, EMBED.value)
 

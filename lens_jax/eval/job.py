@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
@@ -16,19 +16,6 @@ from lens_jax.workdir import files, results
 
 # How many numbers of a suite are printed; all are in the file.
 PRINTED = 16
-
-
-class Outcome(NamedTuple):
-    """What became of the suites on one checkpoint.
-
-    Attributes:
-      results: those of the suites that succeeded, see `run_suite`.
-      failures: the names of the others.
-
-    """
-
-    results: list[dict[str, Any]]
-    failures: list[str]
 
 
 def open_subject(frozen: Frozen, options: Options, store: str) -> Subject:
@@ -51,12 +38,12 @@ def open_subject(frozen: Frozen, options: Options, store: str) -> Subject:
     )
 
 
-def run(subject: Subject, suites: list[Suite], output: str) -> Outcome:
+def run(subject: Subject, suites: list[Suite], output: str) -> list[str]:
     """Runs the suites and adds each result to the folder `output` as soon as it is there.
 
-    A suite that cannot be run on this subject is one line, and the others go on.
+    A suite that cannot be run on this subject is one line, and the others go on. Returns the names
+    of such suites.
     """
-    found = []
     failures = []
     for suite in suites:
         try:
@@ -67,8 +54,7 @@ def run(subject: Subject, suites: list[Suite], output: str) -> Outcome:
             continue
         print_once(describe(result))
         results.add_evaluation(output, result)
-        found.append(result)
-    return Outcome(found, failures)
+    return failures
 
 
 def run_suite(subject: Subject, suite: Suite) -> dict[str, Any]:

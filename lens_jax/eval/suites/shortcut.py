@@ -128,8 +128,11 @@ def relative_distance(features: np.ndarray, changed: np.ndarray) -> float:
     if np.array_equal(features, changed):
         return 0.0
     both = np.stack([features, changed], axis=1)
-    moved = mean_distance(both)
-    apart = mean_distance(features[None])
+    # Each image is a set with itself, and all images are one.
+    count, _, width = both.shape
+    pairs = np.repeat(np.arange(count), 2)
+    moved = mean_distance(both.reshape(2 * count, width), pairs)
+    apart = mean_distance(features, np.zeros(count, int))
     if apart <= _LEAST_DISTANCE:
         return 0.0
     return moved / apart

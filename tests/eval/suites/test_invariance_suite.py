@@ -24,14 +24,14 @@ def few_letters(monkeypatch):
     factors.open_factors.cache_clear()
 
 
-def test_the_numbers_are_the_scores_of_each_factor(make_subject, few_letters):
+def test_the_numbers_are_the_scores_of_each_factor(make_subject, few_letters, make_frozen):
     subject = make_subject()
     suite = Invariance(k=(3, 5), shuffles=2)
     result = run_suite(subject, suite)
     numbers = result["numbers"]
 
     # The same images, read without cropping, and put into the same sets.
-    whole = make_subject(**{"data.linear_crop": "none"})
+    whole = make_subject(make_frozen({"lens.kind": "none", "data.linear_crop": "none"}))
     opened = factors.open_factors("glyph_factors", "", 16)
     values = []
     for factor in glyphs.FACTORS:
@@ -61,7 +61,7 @@ def test_the_numbers_are_the_scores_of_each_factor(make_subject, few_letters):
     assert "99.38" in published
 
 
-def test_images_that_do_not_decode_leave_their_sets(make_subject, tmp_path):
+def test_images_that_do_not_decode_leave_their_sets(make_subject, tmp_path, make_frozen):
     rng = np.random.default_rng(0)
     for number in (1, 2, 3):
         folder = tmp_path / "png2" / str(number)
@@ -76,7 +76,7 @@ def test_images_that_do_not_decode_leave_their_sets(make_subject, tmp_path):
     suite.check(subject)
     numbers = suite.measure(subject)
 
-    whole = make_subject(**{"data.linear_crop": "none"})
+    whole = make_subject(make_frozen({"lens.kind": "none", "data.linear_crop": "none"}))
     rows = whole.rows(suite.sources(subject)["viewpoint"])
     sets = np.array([1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 3])
     (score,) = measure_scores(rows.taps["pre_logits"], sets, sets, (2,), 3).values()

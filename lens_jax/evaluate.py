@@ -83,18 +83,9 @@ def main() -> None:
     from lens_jax.eval.options import Options, data_notes
     from lens_jax.eval.weights import results_folder
 
-    if FOLLOW.value and ONCE.value:
-        raise UserError("--follow and --once exclude each other: give one of them")
-    if FOLLOW.value and EXPORT.value:
-        raise UserError("--follow and --export exclude each other: export the last checkpoint")
-    if not (SUITE.value or EMBED.value or EXPORT.value):
-        names = ", ".join(suites.SUITES)
-        raise UserError(f"nothing to do: give --suite, of {names}, --embed or --export")
+    # All that can be wrong is found before anything is read.
+    check_flags()
     chosen = suites.parse(SUITE.value) if SUITE.value else []
-    if EMBED.value:
-        embed.check_file(EMBED.value)
-    if EXPORT.value:
-        export.check_folder(EXPORT.value)
     options = Options(
         dataset=DATASET.value,
         boxes=BOXES.value,
@@ -131,6 +122,23 @@ def main() -> None:
     if failures:
         names = ", ".join(failures)
         raise UserError(f"{len(failures)} suites failed, see the lines above: {names}")
+
+
+def check_flags() -> None:
+    """Raises `UserError` for flags that exclude each other, and for files that cannot be written."""
+    from lens_jax.eval import embed, export, suites
+
+    if FOLLOW.value and ONCE.value:
+        raise UserError("--follow and --once exclude each other: give one of them")
+    if FOLLOW.value and EXPORT.value:
+        raise UserError("--follow and --export exclude each other: export the last checkpoint")
+    if not (SUITE.value or EMBED.value or EXPORT.value):
+        names = ", ".join(suites.SUITES)
+        raise UserError(f"nothing to do: give --suite, of {names}, --embed or --export")
+    if EMBED.value:
+        embed.check_file(EMBED.value)
+    if EXPORT.value:
+        export.check_folder(EXPORT.value)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The pictures of the page: how well each probe tells, mean images and information maps."""
 
-import io
 from typing import Any
 
 import cv2
@@ -53,7 +52,7 @@ def probe_picture(answers: list[Answer]) -> Picture:
         lines.append(f"{answer.title} {100 * answer.best['value']:.0f}")
     return Picture(
         "probes.png",
-        _png(figure),
+        figures.to_png(figure),
         f"chart of how many of 100 pairs each probe gets right: {', '.join(lines)}",
         "How well each probe tells the class that it tells best, with its 95 % interval. Gray: "
         "what the best class of shuffled labels reached. A filled mark lies beyond what luck "
@@ -124,9 +123,3 @@ def _outline(panel: np.ndarray, spot: dict[str, float]) -> None:
     right = min(last, round((spot["right"] + margin) * _MAP_WIDTH))
     bottom = min(last, round((spot["bottom"] + margin) * _MAP_WIDTH))
     cv2.rectangle(panel, (left, top), (right, bottom), _SPOT_COLOR, 2)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()

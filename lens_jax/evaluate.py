@@ -125,7 +125,7 @@ def main() -> None:
 
 
 def check_flags() -> None:
-    """Raises `UserError` for flags that exclude each other, and for files that cannot be written."""
+    """Raises `UserError` for flags that exclude each other, and files that cannot be written."""
     from lens_jax.eval import embed, export, suites
 
     if FOLLOW.value and ONCE.value:

@@ -1,6 +1,7 @@
 """Writes features with file names and labels, for other tools."""
 
 import pathlib
+from typing import BinaryIO
 
 import jax
 import numpy as np
@@ -35,16 +36,23 @@ def write(subject: Subject, path: str) -> None:
     labels = [subject.test.class_names[label] for label in rows.labels]
     if jax.process_index() != 0:
         return
+    write_columns = _write_npz if path.endswith(".npz") else _write_parquet
+    # Under another name until it is complete.
+    unfinished = pathlib.Path(f"{path}.unfinished")
     with writing_to(path):
-        if path.endswith(".npz"):
-            features = np.asarray(rows.taps[tap])
-            np.savez(path, name=np.array(names), label=np.array(labels), features=features)
-        else:
-            _write_parquet(path, names, labels, rows.taps[tap])
+        with unfinished.open("wb") as file:
+            write_columns(file, names, labels, rows.taps[tap])
+        unfinished.replace(path)
     print(f"wrote {len(names):,} embeddings of {rows.taps[tap].shape[1]} numbers to {path}")
 
 
-def _write_parquet(path: str, names: list[str], labels: list[str], features: np.ndarray) -> None:
+def _write_npz(file: BinaryIO, names: list[str], labels: list[str], features: np.ndarray) -> None:
+    np.savez(file, name=np.array(names), label=np.array(labels), features=np.asarray(features))
+
+
+def _write_parquet(
+    file: BinaryIO, names: list[str], labels: list[str], features: np.ndarray
+) -> None:
     # Imported only now, as all else does without it.
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -56,4 +64,4 @@ def _write_parquet(path: str, names: list[str], labels: list[str], features: np.
         "label": pa.array(labels),
         "features": pa.FixedSizeListArray.from_arrays(flat, size),
     }
-    pq.write_table(pa.table(columns), path)
+    pq.write_table(pa.table(columns), file)

@@ -75,3 +75,9 @@ def test_nothing_that_is_read_is_ever_executed():
 )
 def test_what_executes_would_be_found(line: str):
     assert list(executing(ast.parse(line)))
+
+
+def test_every_folder_of_tests_is_a_package():
+    # Else two files of one name in two folders cannot be told apart.
+    folders = {path.parent for path in pathlib.Path(__file__).parent.rglob("test_*.py")}
+    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]

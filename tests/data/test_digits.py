@@ -1,5 +1,4 @@
 import numpy as np
-import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
 from lens_jax.data.builders.digits import Digits, upscale
@@ -34,7 +33,3 @@ def test_upscale_uses_the_whole_range():
     assert image.dtype == np.uint8
     assert image[:4, :4].min() == 255
     assert image.sum() == 4 * 4 * 3 * 255
-
-
-def test_the_builder_is_registered():
-    assert "digits" in tfds.list_builders(with_community_datasets=False)

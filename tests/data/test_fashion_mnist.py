@@ -1,5 +1,7 @@
 import os
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -48,6 +50,12 @@ def test_it_lies_beside_the_set_of_tfds_of_the_same_name(tmp_path):
     other.mkdir()
     (other / "dataset_info.json").write_text("{}")
     assert len(open_source("fashion_mnist", "test", str(tmp_path / "data"))) == 10
+
+
+def test_it_may_be_read_beside_all_the_sets_of_tfds():
+    # TFDS refuses a second registered data set of one name.
+    modules = "tensorflow_datasets.image_classification, lens_jax.data.builders.fashion_mnist"
+    subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
 
 
 def test_files_that_are_missing_cut_off_or_something_else_are_named(tmp_path):

@@ -41,7 +41,7 @@ def splits(labels: np.ndarray) -> dict[str, np.ndarray]:
     return {"train": train, "test": np.sort(test)}
 
 
-class Digits(tfds.core.GeneratorBasedBuilder):
+class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """The test part of the UCI optical recognition of handwritten digits data set, split anew."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -233,7 +233,7 @@ def _palette(rng: np.random.Generator, count: int) -> tuple[Color, Color, list[C
             return tuple(start), tuple(end), chosen[:count]
 
 
-class GlyphScenes(tfds.core.GeneratorBasedBuilder):
+class GlyphScenes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Scenes of three to five letters of different classes, with the box of each letter."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -155,7 +155,7 @@ def _sample_video(rng: np.random.Generator, label: int) -> Factors:
     )
 
 
-class GlyphVideos(tfds.core.GeneratorBasedBuilder):
+class GlyphVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Frames of videos of letters, with the letter's box and every factor beside each."""
 
     VERSION = tfds.core.Version("1.0.0")

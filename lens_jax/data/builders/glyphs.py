@@ -204,7 +204,7 @@ def center(position: float, extent: float) -> float:
     return first + position * room
 
 
-class Glyphs(tfds.core.GeneratorBasedBuilder):
+class Glyphs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Ten letters that differ in all four orientations, with every factor beside the image."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -192,7 +192,7 @@ def _make_configs() -> list[PhotoCropsConfig]:
     return configs
 
 
-class PhotoCrops(tfds.core.GeneratorBasedBuilder):
+class PhotoCrops(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Squares of photographs; the class is the photograph."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -132,7 +132,7 @@ def class_names(entries: list[Entry]) -> list[str]:
     return [names[label] for label in sorted(names)]
 
 
-class Places205(tfds.core.GeneratorBasedBuilder):
+class Places205(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Scenes of 205 classes; the images are stored as they are."""
 
     VERSION = tfds.core.Version("1.0.0")

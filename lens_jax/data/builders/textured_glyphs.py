@@ -185,7 +185,7 @@ def _set_apart(rng: np.random.Generator, background: np.ndarray, fill: np.ndarra
     return faded + wanted - (faded @ _LUMA).mean()
 
 
-class TexturedGlyphs(tfds.core.GeneratorBasedBuilder):
+class TexturedGlyphs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Ten letters with the textures of ten photographs, on other photographs."""
 
     VERSION = tfds.core.Version("1.0.0")

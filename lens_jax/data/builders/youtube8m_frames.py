@@ -209,7 +209,7 @@ def examples(each: Video, sampling: video.Sampling) -> Iterator[tuple[str, dict[
         yield f"{each.id}/{frame.index}", example
 
 
-class Youtube8mFrames(tfds.core.GeneratorBasedBuilder):
+class Youtube8mFrames(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Frames of videos as JPEG, with the video's id, its label, and the frame's number and time."""
 
     VERSION = tfds.core.Version("1.0.0")

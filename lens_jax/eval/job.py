@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 
-from lens_jax.data.records import Source
 from lens_jax.errors import UserError
 from lens_jax.eval.features import check_representation
 from lens_jax.eval.frozen import Frozen, choose_network
@@ -60,7 +59,7 @@ def run(subject: Subject, suites: list[Suite], output: str) -> list[str]:
 def run_suite(subject: Subject, suite: Suite) -> dict[str, Any]:
     """One result: its identity, its protocol in words, the numbers, and the seconds they took."""
     suite.check(subject)
-    sources = suite.sources(subject)
+    data = suite.data(subject)
     start = time.monotonic()
     numbers = suite.measure(subject)
     seconds = time.monotonic() - start
@@ -70,21 +69,10 @@ def run_suite(subject: Subject, suite: Suite) -> dict[str, Any]:
         "representation": subject.representation,
         "suite": suite.name,
         "options": to_plain(suite),
-        "data": {role: describe_source(source) for role, source in sources.items()},
+        "data": data,
         "protocol": suite.protocol(subject),
         "numbers": numbers,
         "seconds": seconds,
-    }
-
-
-def describe_source(source: Source) -> dict[str, Any]:
-    """What tells the images of a source from others; its folder does not."""
-    return {
-        "name": source.dataset,
-        "split": source.split,
-        "examples": len(source),
-        "boxes": source.boxes,
-        "fingerprint": source.fingerprint,
     }
 
 

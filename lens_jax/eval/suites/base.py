@@ -60,8 +60,12 @@ class Suite:
         """Raises `UserError` where the subject or its data cannot answer, before any work."""
 
     def sources(self, subject: Subject) -> dict[str, Source]:
-        """What is measured on: a part of the result's identity. Raises `UserError`."""
+        """What is measured on. Raises `UserError`."""
         return {"train": subject.train, "test": subject.test}
+
+    def data(self, subject: Subject) -> dict[str, dict[str, Any]]:
+        """The sources, and what else is measured with, as plain JSON values. Raises `UserError`."""
+        return {role: describe_source(source) for role, source in self.sources(subject).items()}
 
     def measure(self, subject: Subject) -> Numbers:
         """The numbers; the first one stands for all in a short table."""
@@ -105,6 +109,17 @@ def check_labels(source: Source, suite: str) -> None:
             f"suite {suite!r} needs labels, and {source.dataset or 'the data set'} has none: give "
             "a --dataset with labels, or leave the suite out"
         )
+
+
+def describe_source(source: Source) -> dict[str, Any]:
+    """What tells the images of a source from others; its folder does not."""
+    return {
+        "name": source.dataset,
+        "split": source.split,
+        "examples": len(source),
+        "boxes": source.boxes,
+        "fingerprint": source.fingerprint,
+    }
 
 
 def describe_split(role: str, source: Source) -> str:

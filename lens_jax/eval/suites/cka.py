@@ -1,7 +1,7 @@
 """The suite `cka`: how similar the taps of two networks are."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +39,13 @@ class CKA(Suite):
     def sources(self, subject: Subject) -> dict[str, Source]:
         """The test images alone."""
         return {"test": subject.test}
+
+    def data(self, subject: Subject) -> dict[str, dict[str, Any]]:
+        """The test images, and which checkpoint of the other run was compared."""
+        data = super().data(subject)
+        if self.other:
+            data["other"] = {"step": self._open(subject).frozen.step}
+        return data
 
     def measure(self, subject: Subject) -> Numbers:
         """The similarity by "cka/", the tap, and that of the other checkpoint; the last pair first.

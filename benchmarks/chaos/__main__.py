@@ -17,7 +17,9 @@ start.
 After each kill, the newest checkpoint has to load and the metrics have to be readable. At the end,
 the state, the position in the data, the count of roll-backs and all losses have to be those of the
 unbroken run, bit by bit, and the folder must hold whole checkpoints only. What is not so is listed,
-and the exit status is 1 then. "amid a save" counts the kills that left a new unfinished checkpoint
+and the exit status is 1 then. With --evaluate, `lens_jax.evaluate --follow` runs beside each
+training through all of its kills: it has to end by itself, with the numbers of the unbroken run at
+every step that both evaluated. "amid a save" counts the kills that left a new unfinished checkpoint
 behind, and "too late" those that came when the run had ended. The figures are of one machine's
 processes: a power cut is another matter, as files that were written may be lost then.
 """
@@ -37,6 +39,7 @@ from lens_jax import cli
 POINTS = flags.DEFINE_integer("points", 50, "How many SIGKILLs.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Decides the moments.", 0)
 JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time, each of which uses all devices.", 1)
+EVALUATE = flags.DEFINE_bool("evaluate", False, "Follow each run with an evaluation job.")
 KEEP = flags.DEFINE_bool("keep", False, "Keep the work directories.")
 
 
@@ -52,7 +55,7 @@ def main() -> None:
     jax.config.update("jax_platforms", "cpu")
     began = time.monotonic()
     with open_folder(KEEP.value) as root:
-        runs = run_all(root, POINTS.value, SEED.value, JOBS.value)
+        runs = run_all(root, POINTS.value, SEED.value, JOBS.value, EVALUATE.value)
     print(table.tabulate(runs))
     problems = table.list_problems(runs)
     print("\n".join([f"problems: {len(problems)}", *problems]))

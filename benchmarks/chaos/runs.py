@@ -1,13 +1,16 @@
 """Runs that are killed and resumed until they end, and compared with an unbroken one."""
 
 import concurrent.futures
+import contextlib
 import functools
 import shutil
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.chaos import evaluator
 from benchmarks.chaos.faults import find_faults
 from benchmarks.chaos.kill import Kill, name_status, run_until
 from benchmarks.chaos.kinds import KINDS, STEPS
@@ -27,19 +30,22 @@ class Run(NamedTuple):
     problem: str
 
 
-def run_all(root: Path, points: int, seed: int, jobs: int) -> list[Run]:
-    """Trains every kind without a break, then with the kills of `draw`, `jobs` runs at a time."""
+def run_all(root: Path, points: int, seed: int, jobs: int, evaluate: bool) -> list[Run]:
+    """Trains every kind without a break, then with the kills of `draw`, `jobs` runs at a time.
+
+    With `evaluate`, an evaluation job follows each of them.
+    """
     make_data(root)
     # What the killed runs are compared with, and all steps compiled once.
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(functools.partial(train_unbroken, root), KINDS))
+        list(pool.map(functools.partial(train_unbroken, root, evaluate), KINDS))
         starting = time_start(root)
         drawn = draw(points, seed)
         print(f"{len(drawn)} runs; a start takes {starting:.1f} s", flush=True)
         futures = []
         for index, (kind, own) in enumerate(drawn):
-            workdir = root / f"run{index}"
-            futures.append(pool.submit(run_with_kills, root, starting, kind, own, workdir))
+            words = root, evaluate, starting, kind, own, root / f"run{index}"
+            futures.append(pool.submit(run_with_kills, *words))
         return [future.result() for future in futures]
 
 
@@ -50,15 +56,25 @@ def make_data(root: Path) -> None:
     poison(root / "poisoned", choose_record(size))
 
 
-def train_unbroken(root: Path, kind: str) -> None:
+def train_unbroken(root: Path, evaluate: bool, kind: str) -> None:
     """Trains a kind without a break; raises `UserError` where it fails, or lacks the roll-back."""
     workdir = root / "unbroken" / kind
     workdir.parent.mkdir(exist_ok=True)
-    problem = run_until(root, 0.0, kind, TO_THE_END, workdir).problem
-    if not problem and load(str(workdir)).run["rollbacks"] != KINDS[kind].poisoned:
-        problem = "its count of roll-backs is not as it was planned"
+    with followed(root, workdir, evaluate) as evaluation:
+        problem = run_until(root, 0.0, kind, TO_THE_END, workdir).problem
+        if not problem and load(str(workdir)).run["rollbacks"] != KINDS[kind].poisoned:
+            problem = "its count of roll-backs is not as it was planned"
+        if not problem and evaluation:
+            problem = evaluator.find_problem(evaluation, workdir, workdir)
     if problem:
         raise UserError(f"{kind!r} fails without any kill: {problem}; make that work first")
+
+
+def followed(
+    root: Path, workdir: Path, evaluate: bool
+) -> contextlib.AbstractContextManager[subprocess.Popen | None]:
+    """The evaluation job beside a run, or with `evaluate=False` none."""
+    return evaluator.follow(root, workdir) if evaluate else contextlib.nullcontext()
 
 
 def time_start(root: Path) -> float:
@@ -70,17 +86,21 @@ def time_start(root: Path) -> float:
 
 
 def run_with_kills(
-    root: Path, starting: float, kind: str, points: Sequence[Point], workdir: Path
+    root: Path, evaluate: bool, starting: float, kind: str, points: Sequence[Point], workdir: Path
 ) -> Run:
     """Ends a run at each of its points, lets it end, and compares it; prints each kill."""
+    unbroken = root / "unbroken" / kind
     kills = []
-    for point in (*points, TO_THE_END):
-        kill = run_until(root, starting, kind, point, workdir)
-        kills.append(kill)
-        print(describe_kill(kill), flush=True)
-        if kill.problem:
-            return Run(tuple(kills), kill.problem)
-    faults = find_faults(workdir, root / "unbroken" / kind)
+    with followed(root, workdir, evaluate) as evaluation:
+        for point in (*points, TO_THE_END):
+            kill = run_until(root, starting, kind, point, workdir)
+            kills.append(kill)
+            print(describe_kill(kill), flush=True)
+            if kill.problem:
+                return Run(tuple(kills), kill.problem)
+        faults = find_faults(workdir, unbroken)
+        if not faults and evaluation:
+            faults = evaluator.find_problem(evaluation, workdir, unbroken)
     print(f"{kind:12}{faults or 'bit-equal to the unbroken run'}", flush=True)
     return Run(tuple(kills), faults)
 

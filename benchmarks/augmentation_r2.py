@@ -37,18 +37,23 @@ def measure(checkpoint: str, examples: int) -> Scores:
 
 
 def table(scores: dict[str, Scores]) -> list[str]:
-    """A line for each parameter that some run varies, with a column for each run."""
-    width = max(8, *map(len, scores))
-    header = " ".join(f"{name:>{width}}" for name in scores)
-    lines = [f"{'R2':<12} {header}"]
+    """The runs by number; then for each parameter that some run varies, a column for each run."""
+    lines = []
+    # Folders of a sweep have long names.
+    for number, run in enumerate(scores, 1):
+        lines.append(f"({number}) {run}")
+    numbers = [f"({number})" for number in range(1, len(scores) + 1)]
+    lines.append(_row("R2", numbers))
+
     for name in (*NAMES, "mean"):
         found = [column.get(name) for column in scores.values()]
         if any(score is not None for score in found):
-            cells = [
-                f"{'-' if score is None else format(score, '.3f'):>{width}}" for score in found
-            ]
-            lines.append(f"{name:<12} {' '.join(cells)}")
+            lines.append(_row(name, ["-" if score is None else f"{score:.3f}" for score in found]))
     return lines
+
+
+def _row(name: str, cells: list[str]) -> str:
+    return f"{name:<12}" + "".join(f"{cell:>8}" for cell in cells)
 
 
 def define_flags() -> None:

@@ -105,6 +105,7 @@ DEFAULTS = {
     "dtype": "float32",  # of the computation; parameters, statistics and losses stay float32
     "remat": False,  # compute residual units again in the backward pass, to save memory
     "mesh": {"fsdp": 1},  # devices that share one copy of the train state; 1: each has its own
+    "shuffle_answers": False,  # nothing can be learned: a null to compare a training with
     "shortcut": "none",  # in every image: none, arrow, chromatic, chromatic_radial or tint
     "data": DATA,
     "augment": AUGMENT,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from lens_jax.audit import flagged, headline, kept, sections
 from lens_jax.audit.folder import open_folder
+from lens_jax.audit.lens_parts import LensOptions, lens_parts
 from lens_jax.audit.parts import PARTS, Audit
 from lens_jax.data.records import fingerprint
 from lens_jax.pages import page
@@ -17,12 +18,22 @@ FLAGGED_FILE = "flagged.csv"
 
 
 class Options(NamedTuple):
-    """The flags of the command: the folder, a file of labels or "", the output, and the seed."""
+    """The flags of the command.
+
+    Attributes:
+      images: the folder.
+      labels: a file of labels or "".
+      output: the folder to write into.
+      seed: of all random choices.
+      lens: which lenses are trained, for how long.
+
+    """
 
     images: str
     labels: str
     output: str
     seed: int
+    lens: LensOptions = LensOptions()
 
 
 def audit(options: Options) -> None:
@@ -35,9 +46,10 @@ def audit(options: Options) -> None:
 
     """
     folder = open_folder(options.images, options.labels)
-    key = fingerprint([folder.fingerprint, str(options.seed)])
-    found = Audit(folder, options.output, options.seed, {})
-    for part in PARTS:
+    parts = (*PARTS, *lens_parts(options.lens))
+    found = Audit(folder, options.output, options.seed, {}, parts)
+    for part in parts:
+        key = fingerprint([folder.fingerprint, str(options.seed), *part.settings])
         result = kept.read_result(options.output, part.name, key)
         if result is None:
             # What is missing can be read at any time, should this be the last.
@@ -54,10 +66,10 @@ def audit(options: Options) -> None:
 
 def _write(options: Options, found: Audit) -> None:
     """Writes the page, the findings and the flagged files on the parts that are finished."""
-    parts = sections.all_sections(found, options.images, options.labels)
+    contents = sections.all_sections(found, options.images, options.labels)
     with writing_to(options.output):
         pathlib.Path(options.output).mkdir(parents=True, exist_ok=True)
-        write_whole(_path(options, PAGE_FILE), page.document(sections.TITLE, parts))
+        write_whole(_path(options, PAGE_FILE), page.document(sections.TITLE, contents))
         write_whole(_path(options, FINDINGS_FILE), flagged.findings_json(found))
         write_whole(_path(options, FLAGGED_FILE), flagged.flagged_csv(found))
 

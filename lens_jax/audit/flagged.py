@@ -6,8 +6,9 @@ import json
 from collections import Counter
 
 from lens_jax.audit.headline import headline
+from lens_jax.audit.lens_words import findings
 from lens_jax.audit.outcome import answers, describe_pair, find_pairs, find_spots
-from lens_jax.audit.parts import PARTS, Audit
+from lens_jax.audit.parts import Audit
 
 # A cell that begins with one of these is a formula for spreadsheets.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
@@ -20,12 +21,13 @@ def findings_json(audit: Audit) -> str:
     content = {
         "headline": headline(audit),
         "finished": finished,
-        "missing": [part.name for part in PARTS if part.name not in finished],
+        "missing": [part.name for part in audit.missing],
         "images": len(audit.folder.paths),
         "labeled_by": audit.folder.labeled_by,
         "duplicates": dict(kinds),
         "probes": [answer._asdict() | {"is_told": answer.is_told} for answer in answers(audit)],
         "map": find_spots(audit),
+        "lens": findings(audit),
     }
     return json.dumps(content, indent=2) + "\n"
 

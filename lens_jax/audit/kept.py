@@ -61,6 +61,21 @@ def load_reading(output: str, result: dict[str, Any]) -> Reading:
     return Reading(result["columns"], kept, _map(folder / _SMALL), statistics)
 
 
+def write_arrays(output: str, name: str, arrays: dict[str, np.ndarray]) -> None:
+    """Keeps the arrays of a part as files; raises `UserError` where they cannot be written."""
+    folder = pathlib.Path(output) / PARTS_FOLDER / name
+    with writing_to(output):
+        folder.mkdir(parents=True, exist_ok=True)
+        for key, array in arrays.items():
+            np.save(folder / f"{key}.npy", array)
+
+
+def load_arrays(output: str, name: str, keys: list[str]) -> dict[str, np.ndarray]:
+    """Those of the arrays that `write_arrays` kept."""
+    folder = pathlib.Path(output) / PARTS_FOLDER / name
+    return {key: np.array(_map(folder / f"{key}.npy")) for key in keys}
+
+
 def _map(path: pathlib.Path) -> np.ndarray:
     """An array in a file, mapped into memory: a view of numbers, and never of objects."""
     return np.lib.format.open_memmap(path, mode="r")

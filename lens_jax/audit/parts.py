@@ -35,6 +35,7 @@ class Audit(NamedTuple):
       output: the folder of the results.
       seed: of all random choices.
       results: those of the parts before it, by name.
+      parts: all parts of this audit, in their order.
 
     """
 
@@ -42,14 +43,29 @@ class Audit(NamedTuple):
     output: str
     seed: int
     results: dict[str, Result]
+    parts: tuple["Part", ...] = ()
+
+    @property
+    def missing(self) -> list["Part"]:
+        """The parts that are not finished."""
+        return [part for part in self.parts if part.name not in self.results]
 
 
 class Part(NamedTuple):
-    """A part of the audit: its name, what it is doing in words, and what computes its result."""
+    """A part of the audit.
+
+    Attributes:
+      name: of its result.
+      doing: what it is doing, in words.
+      compute: returns its result, plain JSON values.
+      settings: what its result depends on beside images and seed.
+
+    """
 
     name: str
     doing: str
     compute: Callable[[Audit], Result]
+    settings: tuple[str, ...] = ()
 
 
 def read(audit: Audit) -> Result:

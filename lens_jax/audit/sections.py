@@ -8,7 +8,8 @@ from typing import Any
 from lens_jax.audit import headline, outcome, pictures
 from lens_jax.audit.folder import MAX_CLASSES, MAX_IMAGES
 from lens_jax.audit.inventory import reading_section
-from lens_jax.audit.parts import LEAST_IMAGES, PARTS, Audit
+from lens_jax.audit.lens_sections import lens_section
+from lens_jax.audit.parts import LEAST_IMAGES, Audit
 from lens_jax.audit.probes import BESIDE, LOOKS, PROBES, TRACE
 from lens_jax.audit.separation import FOLDS, LEVEL, SHUFFLES
 from lens_jax.data.records import fingerprint
@@ -59,7 +60,7 @@ BLIND = (
 def all_sections(audit: Audit, images: str, labels: str) -> list[Part]:
     """The whole page; what is not finished is named."""
     parts: list[Part] = [page.lead(headline.headline(audit))]
-    missing = [part.doing for part in PARTS if part.name not in audit.results]
+    missing = [part.doing for part in audit.missing]
     if missing:
         parts.append(
             page.paragraph(
@@ -73,6 +74,7 @@ def all_sections(audit: Audit, images: str, labels: str) -> list[Part]:
         parts += probes_section(audit)
     if "maps" in audit.results:
         parts += maps_section(audit)
+    parts += lens_section(audit)
     parts += [page.heading("What this page cannot see"), page.paragraph(BLIND)]
     parts += end_section(audit, images, labels)
     return parts

@@ -14,7 +14,16 @@ from lens_jax.models.resnet import make_resnet
 from lens_jax.ops import color, shortcuts
 from lens_jax.ops.augment import Augmentation, Augmented, make_augmentations
 from lens_jax.tasks import make_task
-from lens_jax.tasks.base import Augment, Batch, DataFacts, Target, Task, Views
+from lens_jax.tasks.base import (
+    Augment,
+    Batch,
+    DataFacts,
+    Target,
+    Task,
+    Views,
+    join_views,
+    split_views,
+)
 from lens_jax.tasks.non_semantic import TEXTURE, reads_textures
 from lens_jax.train.probe import Probe, make_probe
 
@@ -33,6 +42,7 @@ class Purpose(enum.IntEnum):
     DROPOUT = 6
     ATTACK = 7
     VALIDATION = 8
+    SHUFFLE = 9
 
 
 class System(NamedTuple):
@@ -47,6 +57,7 @@ class System(NamedTuple):
       augmentations: one for the first view of an image, one for all later views.
       monitored: whether the step also computes what is watched.
       probe: the linear classifier that learns beside the network; None without labels.
+      shuffled: whether training shuffles the answers among the images, see `shuffle_answers`.
 
     """
 
@@ -58,6 +69,7 @@ class System(NamedTuple):
     augmentations: tuple[Augmentation, ...]
     monitored: bool
     probe: Probe | None
+    shuffled: bool
 
 
 def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> System:
@@ -109,6 +121,7 @@ def make_system(config: "ConfigDict", facts: DataFacts, total_steps: int) -> Sys
         augmentations=make_augmentations(config.augment),
         monitored=config.train.monitors,
         probe=make_probe(facts.num_classes) if config.train.monitors else None,
+        shuffled=config.shuffle_answers,
     )
 
 
@@ -172,4 +185,23 @@ def make_augment(system: System, seed: int, step: jax.Array | int) -> Augment:
 def make_views(system: System, batch: Batch, seed: int, step: jax.Array | int) -> Views:
     """The task's views of a prepared training batch, a function of seed and step."""
     key = make_key(seed, step, Purpose.VIEWS)
-    return system.task.views(key, batch, make_augment(system, seed, step))
+    views = system.task.views(key, batch, make_augment(system, seed, step))
+    if not system.shuffled:
+        return views
+    shuffle_key = make_key(seed, step, Purpose.SHUFFLE)
+    return shuffle_answers(shuffle_key, views, len(batch["image"]))
+
+
+def shuffle_answers(key: jax.Array, views: Views, images: int) -> Views:
+    """Views whose answers are those of others, drawn anew in each step: nothing can be learned.
+
+    The labels of all views of the batch are shuffled. A task without labels has to find views of
+    one image: there, each image's later views are those of another one.
+    """
+    if views.labels is not None:
+        order = jax.random.permutation(key, len(jax.tree.leaves(views.labels)[0]))
+        return views._replace(labels=jax.tree.map(lambda each: each[order], views.labels))
+
+    first, *later = split_views(views.inputs, len(views.inputs) // images)
+    order = jax.random.permutation(key, images)
+    return views._replace(inputs=join_views(first, *[view[order] for view in later]))

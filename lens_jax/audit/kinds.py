@@ -65,13 +65,12 @@ def find_spots(change: np.ndarray) -> Spots:
 
     side = change.shape[1]
     width = max(4, 2 * round(_CROP * side / 2))
-    crops = [
-        crop_around(change[image], mask, width) for image, mask in zip(images, masks, strict=True)
-    ]
-    features = [
-        _describe(change[image], mask, crop)
-        for image, mask, crop in zip(images, masks, crops, strict=True)
-    ]
+    crops = []
+    features = []
+    for image, mask in zip(images, masks, strict=True):
+        crop = crop_around(change[image], mask, width)
+        crops.append(crop)
+        features.append(_describe(change[image], mask, crop))
     return Spots(
         np.array(images, int),
         np.array(masks, bool).reshape(-1, side, side),

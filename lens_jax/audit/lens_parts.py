@@ -9,12 +9,17 @@ from typing import NamedTuple
 
 from lens_jax.audit.parts import Audit, Part, Result
 from lens_jax.data.records import fingerprint
+from lens_jax.errors import check_choice
 
 IMAGES = "lens-images"
 # Where the trainings are, below the output; each set of images has a folder of its own there.
 FOLDER = "lens"
-TASKS = ("supervised", "rotation")
 SUPERVISED = "supervised"
+AUDITED = (SUPERVISED, "rotation", "relative_patch_location", "jigsaw", "simclr")
+DEFAULT_TASKS = (SUPERVISED, "rotation")
+# The lens, and what it is compared with: one trained with shuffled answers, and one of random
+# numbers.
+TRAINED, SHUFFLED, RANDOM = "trained", "shuffled", "random"
 CHECKPOINT = "checkpoint"
 VIEW = "view-"  # begins the names of parts that look through a lens
 
@@ -24,13 +29,13 @@ class LensOptions(NamedTuple):
 
     Attributes:
       minutes: for all trainings together; 0: none.
-      tasks: names of `lens_recipe.AUDITED`.
+      tasks: of `AUDITED`.
       checkpoint: a run's folder, whose lens is shown in place of others; "" for none.
 
     """
 
     minutes: float = 0.0
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[str, ...] = DEFAULT_TASKS
     checkpoint: str = ""
 
 
@@ -45,7 +50,12 @@ def view_name(task: str) -> str:
 
 
 def lens_parts(options: LensOptions) -> tuple[Part, ...]:
-    """The parts that follow the first screen; none for no minutes."""
+    """The parts that follow the first screen; none for no minutes.
+
+    Raises `UserError` for a task that is not of `AUDITED`.
+    """
+    for task in options.tasks:
+        check_choice("task", task, AUDITED)
     if options.checkpoint:
         doing = "looking through the lens of the checkpoint"
         show = partial(view_checkpoint, run=options.checkpoint)

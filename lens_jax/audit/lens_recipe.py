@@ -2,11 +2,9 @@
 
 from ml_collections import ConfigDict
 
+from lens_jax.audit.lens_parts import SUPERVISED
 from lens_jax.recipes import base_config, cut_patches, two_views
 
-SUPERVISED = "supervised"
-# What may be asked for, and of these what is compared by the classes that it chooses among.
-AUDITED = (SUPERVISED, "rotation", "relative_patch_location", "jigsaw", "simclr")
 # Patch tasks see nine patches an image, and SimCLR two views.
 _BATCH_SIZE = {"relative_patch_location": 32, "jigsaw": 32, "simclr": 48}
 _WIDTH = 32
@@ -23,7 +21,7 @@ def lens_config(
     on.
 
     Args:
-      task: one of `AUDITED`.
+      task: one of `lens_parts.AUDITED`.
       folder: of images, see `lens_images`.
       side: of the images in pixels.
       seed: of the training.

@@ -2,24 +2,23 @@
 
 from typing import Any
 
+from lens_jax.audit.lens_parts import VIEW
 from lens_jax.audit.parts import Audit, Result
 from lens_jax.pages.page import printable
 
-_VIEW = "view-"
 # From so far on, in gray levels of 255, a color is called one.
 _PLAIN = 8.0
 
 
-def find_marks(audit: Audit) -> list[dict[str, Any]]:
+def find_marks(audit: Audit) -> list[Result]:
     """The kinds that are taken for marks, with their task, those of most images first."""
     found = []
     for name, result in audit.results.items():
-        if name.startswith(_VIEW) and not result["why_not"]:
+        if name.startswith(VIEW) and not result["why_not"]:
+            task = {"task": name.removeprefix(VIEW)}
             for kind in result["kinds"]:
                 if kind["is_mark"]:
-                    found.append(
-                        {"task": name.removeprefix(_VIEW), "told": tell_kind(kind, result)} | kind
-                    )
+                    found.append(task | {"told": tell_kind(kind, result)} | kind)
     return sorted(found, key=lambda mark: -mark["images"])
 
 
@@ -27,10 +26,10 @@ def findings(audit: Audit) -> dict[str, Result]:
     """What each lens found, by task, without what is only shown."""
     found = {}
     for name, result in audit.results.items():
-        if name.startswith(_VIEW):
+        if name.startswith(VIEW):
             hidden = ("arrays", "image_change", "shown")
             kept = {key: value for key, value in result.items() if key not in hidden}
-            found[name.removeprefix(_VIEW)] = kept
+            found[name.removeprefix(VIEW)] = kept
     return found
 
 

@@ -22,7 +22,7 @@ _LEAST_PIXELS = 2
 # The side of what is cut out around a spot, as a fraction of the image's.
 _CROP = 0.25
 # Places count less than looks: what moves is still of one kind.
-_PLACE_WEIGHT = 0.5
+_PLACE_WEIGHT = 0.25
 _MARGIN = 1  # pixels around a spot that belong to it
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lens_jax.audit import lens_view, worth
+from lens_jax.audit import kind_looks, lens_view, worth
 from lens_jax.audit.kept import write_arrays
 from lens_jax.audit.kinds import find_spots, likeness, sort_into_kinds
 from lens_jax.audit.lens_images import choose, choose_measured
@@ -56,7 +56,11 @@ def measure(audit: Audit, name: str, lens: Frozen, null: Frozen | None) -> Resul
     tested = chosen.held_out[rows] if null is not None else np.ones(len(rows), bool)
     scene = worth.Scene(lens, inputs, changes[TRAINED], labels, tested, audit.seed)
     alike = _likeness_of_nulls(changes)
+    accuracy = worth.accuracies(scene, null)
     kinds, arrays = _describe_kinds(scene, chosen.names, alike)
+    if not accuracy.get("learned", True):
+        # Of a network that has learned nothing, its lens says nothing.
+        kinds = [kind | {"is_mark": False} for kind in kinds]
     shown = _choose_shown(per_image[TRAINED], audit.seed)
     arrays |= {f"map-{key}": each for key, each in maps.items()}
     arrays["mean"] = pixels.mean(axis=0)
@@ -70,7 +74,7 @@ def measure(audit: Audit, name: str, lens: Frozen, null: Frozen | None) -> Resul
         "step": lens.step,
         "images": len(rows),
         "tested": int(tested.sum()),
-        "accuracy": worth.accuracies(scene, null),
+        "accuracy": accuracy,
         "likeness_null": alike,
         "lenses": numbers,
         "image_change": {key: np.round(each, 8).tolist() for key, each in per_image.items()},
@@ -129,12 +133,15 @@ def _describe_kinds(
 ) -> tuple[list[Result], dict[str, np.ndarray]]:
     """The kinds of changes of a lens, and their pictures."""
     spots = find_spots(scene.change)
+    sorted_spots = sort_into_kinds(spots, len(scene.inputs))
     kinds = []
     arrays = {}
-    for number, members in enumerate(sort_into_kinds(spots, len(scene.inputs))):
-        kind = worth.describe(spots, members, scene, names)
+    for number, members in enumerate(sorted_spots):
+        kind = kind_looks.describe(spots, members, scene.labels, names)
+        # So many questions are asked (Bonferroni).
+        kind["p"] = min(1.0, kind["p"] * len(sorted_spots))
         kind |= worth.measure_worth(scene, spots, members, kind)
-        kind["is_mark"] = worth.is_mark(kind, alike)
+        kind["is_mark"] = kind_looks.is_mark(kind, alike)
         kinds.append(kind)
-        arrays |= worth.picture_arrays(spots, members, scene.inputs, number)
+        arrays |= kind_looks.picture_arrays(spots, members, scene.inputs, number)
     return kinds, arrays

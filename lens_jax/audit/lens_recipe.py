@@ -8,6 +8,7 @@ from lens_jax.recipes import base_config, cut_patches, two_views
 # Patch tasks see nine patches an image, and SimCLR two views.
 _BATCH_SIZE = {"relative_patch_location": 32, "jigsaw": 32, "simclr": 48}
 _WIDTH = 32
+_LENS_WIDTHS = (16, 32)
 
 
 def lens_config(
@@ -41,7 +42,7 @@ def lens_config(
             "kind": "network",
             "acts_on": "images",
             "objective": "confusion",
-            "widths": (16, 32),
+            "widths": _LENS_WIDTHS,
             "patch": 2,
             "learning_rate": 2e-3,
         }

@@ -60,6 +60,11 @@ def _title(name: str) -> str:
     return "the given lens" if task == CHECKPOINT else task.replace("_", " ")
 
 
+def _heading(name: str) -> str:
+    title = _title(name)
+    return title.capitalize() if name.endswith(CHECKPOINT) else f"The lens of {title}"
+
+
 def _compare_tasks(audit: Audit, results: dict[str, Result]) -> list[Part]:
     """The tasks side by side: how much each lens changes, and what it costs the network."""
     header = [
@@ -111,7 +116,7 @@ def _percent(numbers: dict[str, float], name: str) -> str:
 def _task_section(audit: Audit, name: str, result: Result) -> list[Part]:
     arrays = load_arrays(audit.output, name, result["arrays"])
     parts: list[Part] = [
-        page.subheading(f"The lens of {_title(name)}"),
+        page.subheading(_heading(name)),
         page.paragraph(summarize(result)),
         _concentration_table(result),
         lens_pictures.map_pictures(name, list(result["lenses"]), arrays),

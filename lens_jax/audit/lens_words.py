@@ -22,6 +22,23 @@ def find_marks(audit: Audit) -> list[Result]:
     return sorted(found, key=lambda mark: -mark["images"])
 
 
+def headline(audit: Audit) -> str:
+    """What lenses found, in a sentence for the top of the page; "" where none is finished."""
+    marks = find_marks(audit)
+    if marks:
+        return (
+            f"Of lenses trained on the images, that of {marks[0]['task']} found: {marks[0]['told']}"
+        )
+    finished = []
+    for name, result in audit.results.items():
+        is_finished = name.startswith(VIEW) and not result["why_not"]
+        if is_finished and result["accuracy"].get("learned", True):
+            finished.append(name.removeprefix(VIEW).replace("_", " "))
+    if not finished:
+        return ""
+    return f"Lenses trained on the images ({', '.join(finished)}) removed nothing like a mark."
+
+
 def findings(audit: Audit) -> dict[str, Result]:
     """What each lens found, by task, without what is only shown."""
     found = {}
@@ -47,10 +64,10 @@ def summarize(result: Result) -> str:
     if "null" not in accuracy:
         return f"{words}."
     words += f", where one that learned from shuffled answers is on {100 * accuracy['null']:.0f} %."
-    if accuracy["raw"] <= accuracy["null"] + 0.05:
+    if not accuracy["learned"]:
         words += (
-            " It has learned next to nothing, so its lens says nothing: give it more minutes, or "
-            "more images."
+            " That is no difference that luck does not explain: it has learned nothing, so its "
+            "lens says nothing. Give it more minutes, or more images."
         )
     return words
 
@@ -109,8 +126,9 @@ def tell_kind(kind: dict[str, Any], result: Result) -> str:
             f"image of that class without it {100 * pasted['piece']:.0f} %, nothing "
             f"{100 * pasted['before']:.0f} %: "
         )
-        is_the_mark = pasted["mark"] > pasted["piece"] + 0.1
-        words += "it is the mark that counts." if is_the_mark else "no sign that the mark counts."
+        counts = "it is the mark that counts."
+        unsure = "no more than luck explains, so it may be the object that counts."
+        words += counts if pasted["low"] > 0 else unsure
     return words
 
 

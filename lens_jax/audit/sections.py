@@ -5,7 +5,7 @@ import platform
 import shlex
 from typing import Any
 
-from lens_jax.audit import headline, outcome, pictures
+from lens_jax.audit import headline, lens_words, outcome, pictures
 from lens_jax.audit.folder import MAX_CLASSES, MAX_IMAGES
 from lens_jax.audit.inventory import reading_section
 from lens_jax.audit.lens_sections import lens_section
@@ -60,6 +60,9 @@ BLIND = (
 def all_sections(audit: Audit, images: str, labels: str) -> list[Part]:
     """The whole page; what is not finished is named."""
     parts: list[Part] = [page.lead(headline.headline(audit))]
+    of_lenses = lens_words.headline(audit)
+    if of_lenses:
+        parts.append(page.paragraph(of_lenses))
     missing = [part.doing for part in audit.missing]
     if missing:
         parts.append(

@@ -54,7 +54,9 @@ def measure(audit: Audit, name: str, lens: Frozen, null: Frozen | None) -> Resul
 
     labels = chosen.labels[rows]
     tested = chosen.held_out[rows] if null is not None else np.ones(len(rows), bool)
-    scene = worth.Scene(lens, inputs, changes[TRAINED], labels, tested, audit.seed)
+    scene = worth.Scene(
+        lens, inputs, changes[TRAINED], labels, tested, null is not None, audit.seed
+    )
     alike = _likeness_of_nulls(changes)
     accuracy = worth.accuracies(scene, null)
     kinds, arrays = _describe_kinds(scene, chosen.names, alike)

@@ -71,12 +71,12 @@ def _compare_tasks(audit: Audit, results: dict[str, Result]) -> list[Part]:
         "task",
         "steps",
         "mean change",
-        "nothing to learn",
+        "where nothing can be learned",
         "right answers",
         "through the lens",
-        "nothing to learn",
+        "where nothing can be learned",
         "kinds",
-        "of these marks",
+        "of these, marks",
     ]
     rows = []
     for name, result in results.items():

@@ -1,4 +1,4 @@
-"""What a kind of change is: its looks, the classes that it lives in, and what it is worth."""
+"""What a kind of change is worth to the network, and whether it is the mark or the object."""
 
 from typing import Any, NamedTuple
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from lens_jax.audit import lens_view
 from lens_jax.audit.kinds import Spots, union_masks
+from lens_jax.audit.lens_parts import SUPERVISED
 from lens_jax.eval.frozen import Frozen
 
 # Of fewer images nothing is said.
@@ -13,7 +14,6 @@ LEAST_TESTED = 8
 _TRIES = 4
 _RESAMPLES = 1000
 _MOST_PASTED = 128
-GRAY_LEVELS = 127.5  # of 255, in one unit of images in [-1, 1]
 
 
 class Scene(NamedTuple):
@@ -25,6 +25,7 @@ class Scene(NamedTuple):
       change: what the lens adds to them, likewise.
       labels: int [M].
       tested: which of them the network was not trained on, bool [M].
+      knows_labels: whether the network was trained on labels that mean the same as these.
       seed: of random places.
 
     """
@@ -34,7 +35,13 @@ class Scene(NamedTuple):
     change: np.ndarray
     labels: np.ndarray
     tested: np.ndarray
+    knows_labels: bool
     seed: int
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether it can be told which answers are right: not by the labels of another run."""
+        return self.knows_labels or self.lens.config.task.name != SUPERVISED
 
 
 def accuracies(scene: Scene, null: Frozen | None) -> dict[str, Any]:
@@ -45,7 +52,7 @@ def accuracies(scene: Scene, null: Frozen | None) -> dict[str, Any]:
     right answers, or where there are too few images.
     """
     tested = scene.tested
-    if tested.sum() < LEAST_TESTED or not _can_answer(scene.lens, scene.labels):
+    if tested.sum() < LEAST_TESTED or not scene.has_answers:
         return {}
     inputs = scene.inputs[tested]
     labels = scene.labels[tested]
@@ -60,13 +67,6 @@ def accuracies(scene: Scene, null: Frozen | None) -> dict[str, Any]:
         low, _ = _interval(raw.mean(axis=1) - right.mean(axis=1), scene.seed)
         found["learned"] = low > 0
     return found
-
-
-def _can_answer(lens: Frozen, labels: np.ndarray) -> bool:
-    """Whether labels mean the same to the network: those of another run's classes may not."""
-    if lens.config.task.name != "supervised":
-        return True
-    return lens.config.data.dir.endswith("images") and labels.max() < len(lens.run["class_names"])
 
 
 def measure_worth(
@@ -85,10 +85,10 @@ def measure_worth(
     found = {"groups": _compare_changes(scene, masks, having, kind["lives_in"])}
     found["worth"] = {}
     found["pasted"] = {}
-    if not _can_answer(scene.lens, scene.labels):
+    if not scene.has_answers:
         return found
     found["worth"] = _put_back(scene, masks, having)
-    if scene.lens.config.task.name == "supervised":
+    if scene.lens.config.task.name == SUPERVISED:
         found["pasted"] = _paste(scene, masks, having, kind["lives_in"])
     return found
 

@@ -59,7 +59,7 @@ def test_a_lens_is_trained_shown_and_not_trained_again(textures, write_folder, m
     # As strong as the lens, by construction.
     changes = {name: numbers["change"] for name, numbers in found["lenses"].items()}
     assert changes["random"] == pytest.approx(changes["trained"], rel=1e-4)
-    assert set(found["accuracy"]) == {"raw", "lensed", "null"}
+    assert set(found["accuracy"]) == {"raw", "lensed", "null", "learned"}
     text = page(root)
     assert "The lens of rotation" in text
     assert "<script" not in text

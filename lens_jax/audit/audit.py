@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from lens_jax.audit import flagged, headline, kept, sections
 from lens_jax.audit.folder import open_folder
-from lens_jax.audit.parts import PARTS, Audit
+from lens_jax.audit.parts import PARTS
+from lens_jax.audit.state import Audit
 from lens_jax.data.records import fingerprint
 from lens_jax.pages import page
 from lens_jax.workdir.files import write_whole, writing_to

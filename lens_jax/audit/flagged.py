@@ -7,7 +7,8 @@ from collections import Counter
 
 from lens_jax.audit.headline import headline
 from lens_jax.audit.outcome import answers, describe_pair, find_pairs, find_spots
-from lens_jax.audit.parts import PARTS, Audit
+from lens_jax.audit.parts import PARTS
+from lens_jax.audit.state import Audit
 
 # A cell that begins with one of these is a formula for spreadsheets.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")

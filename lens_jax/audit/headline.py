@@ -3,9 +3,9 @@
 from typing import Any
 
 from lens_jax.audit.outcome import Answer, answers, find_marks
-from lens_jax.audit.parts import LEAST_IMAGES, Audit
 from lens_jax.audit.probes import BESIDE
 from lens_jax.audit.separation import SHUFFLES
+from lens_jax.audit.state import LEAST_IMAGES, Audit
 
 
 def headline(audit: Audit) -> str:

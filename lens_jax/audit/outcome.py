@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 
 from lens_jax.audit.duplicates import Pair
-from lens_jax.audit.parts import Audit
 from lens_jax.audit.probes import LOOKS, MEANINGS, PROBES, TRACE
 from lens_jax.audit.separation import LEVEL, holm
+from lens_jax.audit.state import Audit
 from lens_jax.pages.page import printable
 
 MAP = "information_map"

@@ -8,9 +8,10 @@ from typing import Any
 from lens_jax.audit import headline, outcome, pictures
 from lens_jax.audit.folder import MAX_CLASSES, MAX_IMAGES
 from lens_jax.audit.inventory import reading_section
-from lens_jax.audit.parts import LEAST_IMAGES, PARTS, Audit
+from lens_jax.audit.parts import PARTS
 from lens_jax.audit.probes import BESIDE, LOOKS, PROBES, TRACE
 from lens_jax.audit.separation import FOLDS, LEVEL, SHUFFLES
+from lens_jax.audit.state import LEAST_IMAGES, Audit
 from lens_jax.data.records import fingerprint
 from lens_jax.pages import page
 from lens_jax.pages.page import Part, printable

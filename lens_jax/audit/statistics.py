@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+import scipy.fft
 
 # Of a larger image, the middle of about this side is measured: what it costs is bounded.
 MAX_SIDE = 192
@@ -17,6 +18,7 @@ _BLOCK = 8
 _ROUNDING = 1 / 12
 _LAGS = (1, 2, 4)
 _FRAME_LINES = 3
+_BANDS = ((2, 4), (4, 6), (6, 9), (9, 15))
 
 
 def describe_light(image: np.ndarray) -> np.ndarray:
@@ -85,6 +87,36 @@ def describe_grid(image: np.ndarray) -> np.ndarray:
     return np.array(phases)
 
 
+def describe_blocks(image: np.ndarray) -> np.ndarray:
+    """How blocks of 8 x 8 pixels on the JPEG grid differ from those half a block beside it.
+
+    JPEG rounds the cosine transform of the former. Of four bands of frequencies, these are the
+    differences of the logarithms of the mean magnitude, and of the fraction below one gray level: 8
+    numbers, all 0 of an image that has no room for both.
+    """
+    gray = _luminance(image)
+    half = _BLOCK // 2
+    if min(gray.shape) < _BLOCK + half:
+        return np.zeros(2 * len(_BANDS))
+    return _describe_bands(gray) - _describe_bands(gray[half:, half:])
+
+
+def _describe_bands(gray: np.ndarray) -> np.ndarray:
+    """Logarithms of the mean magnitude and of the small fraction of each band of `_BANDS`."""
+    rows, columns = (side // _BLOCK for side in gray.shape)
+    whole = gray[: rows * _BLOCK, : columns * _BLOCK].astype(np.float32)
+    blocks = whole.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2)
+    basis = scipy.fft.dct(np.eye(_BLOCK, dtype=np.float32), axis=0, norm="ortho")
+    magnitudes = np.abs(basis @ blocks @ basis.T)
+    # The sum of both frequencies, in half waves a block.
+    frequencies = np.add.outer(np.arange(_BLOCK), np.arange(_BLOCK))
+    numbers = []
+    for low, high in _BANDS:
+        of_band = magnitudes[..., (frequencies >= low) & (frequencies < high)]
+        numbers += [np.log(of_band.mean() + _ROUNDING), np.log(np.mean(of_band < 1) + 0.01)]
+    return np.array(numbers)
+
+
 def describe_fringe(image: np.ndarray) -> np.ndarray:
     """How well edges in red and in blue lie on those in green, or a pixel to either side of them.
 
@@ -127,19 +159,20 @@ STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sharpness": describe_sharpness,
     "noise": describe_noise,
     "grid": describe_grid,
+    "blocks": describe_blocks,
     "fringe": describe_fringe,
 }
 
 
 def describe(image: np.ndarray) -> dict[str, np.ndarray]:
     """All of them by name; of a large image those of its middle, but for the frame."""
-    middle = _middle(image)
+    middle = crop_middle(image)
     found = {name: compute(middle) for name, compute in STATISTICS.items()}
     found["frame"] = describe_frame(image)
     return found
 
 
-def _middle(image: np.ndarray) -> np.ndarray:
+def crop_middle(image: np.ndarray) -> np.ndarray:
     """The middle of an image, at most `MAX_SIDE` a side, from a multiple of the block size on."""
     chosen = []
     for side in image.shape[:2]:

@@ -9,7 +9,7 @@ from benchmarks.audit.sets import Set
 from lens_jax.audit import known, maps, marks
 from lens_jax.audit.copies import Copy, make_copy, sample_of
 from lens_jax.audit.findings import FIXED, find_all
-from lens_jax.audit.fixed import compare_details, find_details
+from lens_jax.audit.fixed import compare_details
 from lens_jax.audit.folder import Folder
 from lens_jax.audit.measure import ask_probes, map_pixels
 from lens_jax.audit.probes import PROBES, Sample
@@ -120,30 +120,26 @@ def information_map(seen: Seen) -> Answer:
     return Answer(float(strengths[label]), alarm, label, "", None, found.maps[label])
 
 
-def _mark_scores(seen: Seen) -> np.ndarray:
-    sample = seen.sample
-    rng = np.random.default_rng([seen.seed, 4])
-    rows = rng.permutation(len(sample.labels))[: known.MAX_COPIES]
-    detectors = known.fit(sample, [seen.copies[row] for row in rows], rows, rng)
-    features = known.features(sample.small, sample.statistics)
-    return known.score(detectors, features, sample.labels)
-
-
 def whole_page(seen: Seen) -> Answer:
     """All findings of the page: that with the highest score answers."""
     sample = seen.sample
-    scores = _mark_scores(seen)
-    measured = marks.Measured(sample, scores, find_details(sample.small))
+    rng = np.random.default_rng([seen.seed, 4])
+    rows = rng.permutation(len(sample.labels))[: known.MAX_COPIES]
+    _, measured = marks.measure(sample, [seen.copies[row] for row in rows], rows, rng)
+    scores = measured.scores
     results = {
         "probes": ask_probes(sample, seen.seed),
         "maps": map_pixels(sample, seen.seed),
-        "marks": marks.describe_marks(measured),
+        "marks": marks.describe_marks(measured)
+        | {"changed": marks.look_at_levels(sample, seen.seed)},
     }
     nothing = Folder("", [], [], [], [], [], "", [])
     findings = find_all(Audit(nothing, "", seen.seed, results))
     if not findings:
         return _undecided(seen, scores, measured)
     first = findings[0]
+    if first.label not in sample.names:
+        return Answer(1 + first.score, True, -1, first.name, None, None)
     label = sample.names.index(first.label)
     images, place = _evidence(seen, first.name, label, results, scores, measured)
     return Answer(1 + first.score, True, label, first.name, images, place)

@@ -3,9 +3,14 @@
     python -m lens_jax.audit --images=FOLDER
     python -m lens_jax.audit --images=FOLDER --labels=labels.csv --output=audits/mine
 
+    python -m lens_jax.audit --images=FOLDER --output=audits/cleaned --compare=audits/mine
+
 Writes index.html, findings.json and flagged.csv into --output. Stopped at any time, the page says
-what is missing, and the same command goes on from there.
+what is missing, and the same command goes on from there. With --fail_above, the exit status is 2
+where a finding has a higher score.
 """
+
+import sys
 
 from absl import flags
 
@@ -19,6 +24,14 @@ LABELS = flags.DEFINE_string(
 )
 OUTPUT = flags.DEFINE_string("output", "audit", "Folder to write into.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of all random choices.", lower_bound=0)
+FAIL_ABOVE = flags.DEFINE_float(
+    "fail_above", None, "Exit status 2 if a finding has a higher score, in points from 0 to 50."
+)
+COMPARE = flags.DEFINE_string(
+    "compare", "", "The --output of another audit, such as the one before cleaning."
+)
+# 1 is a mistake of the user's.
+FOUND = 2
 
 
 def main() -> None:
@@ -26,7 +39,11 @@ def main() -> None:
     # Imported only now, so that --help and mistyped flags answer at once.
     from lens_jax.audit.audit import Options, audit
 
-    audit(Options(IMAGES.value, LABELS.value, OUTPUT.value, SEED.value))
+    options = Options(IMAGES.value, LABELS.value, OUTPUT.value, SEED.value, COMPARE.value)
+    highest = audit(options)
+    if FAIL_ABOVE.value is not None and highest > FAIL_ABOVE.value:
+        print(f"the highest score is {highest:.1f}, above {FAIL_ABOVE.value:g}", file=sys.stderr)
+        sys.exit(FOUND)
 
 
 if __name__ == "__main__":

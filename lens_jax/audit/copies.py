@@ -12,6 +12,8 @@ from lens_jax.audit.probes import Sample
 from lens_jax.audit.reading import SIDE
 from lens_jax.audit.statistics import MAX_SIDE, crop_middle, describe
 from lens_jax.data import decode
+from lens_jax.errors import UserError
+from lens_jax.pages.page import printable
 
 Draw = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 _UPRIGHT = decode.Decoding(upright=True)
@@ -36,14 +38,18 @@ def read_copies(root: str, paths: Sequence[str]) -> list[Copy]:
     """Copies of the images at paths below a folder.
 
     Raises:
-      ValueError: a file is no image any more.
-      OSError: a file cannot be read any more.
+      UserError: a file, which was whole when it was first read, is no image any more.
 
     """
 
     def read(path: str) -> Copy:
-        with open(os.path.join(root, path), "rb") as file:
-            return make_copy(decode.decode(file.read(), _UPRIGHT))
+        try:
+            with open(os.path.join(root, path), "rb") as file:
+                return make_copy(decode.decode(file.read(), _UPRIGHT))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{printable(path)} changed while it was audited: start again"
+            ) from error
 
     return in_threads(read, paths)
 

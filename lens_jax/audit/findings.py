@@ -17,14 +17,17 @@ from lens_jax.pages.page import printable
 MARK = "mark"
 TRACE = "trace"
 FIXED = "fixed"
+CHANGED = "levels"
+ALL = "all classes"
 # What the detectors of known marks are called, see `known`.
-_TITLES = {
+TITLES = {
     "patch": "a small square",
     "text": "a half-transparent text",
     "fringe": "a color fringe",
     "quality": "a low JPEG quality",
     "noise": "noise",
     "blur": "a blur",
+    FIXED: "something at one place",
 }
 
 
@@ -67,8 +70,52 @@ def find_all(audit: Audit) -> list[Finding]:
             found.append(_of_kind(kind))
     for each in audit.results.get("marks", {}).get("fixed", []):
         found.append(_of_fixed(each))
+    changed = audit.results.get("marks", {}).get("changed")
+    if changed:
+        # As if a fraction of one side were flagged, and nothing of the other.
+        points = 50 * changed["rate"]
+        found.append(Finding(MARK, CHANGED, describe_changed(changed), ALL, points, None))
     above = [each for each in found if each.score > 0]
     return sorted(above, key=lambda each: -each.score)
+
+
+def highest_score(audit: Audit) -> float:
+    """The highest score of all findings; 0 without one."""
+    return max([each.score for each in find_all(audit)], default=0.0)
+
+
+class Marked(NamedTuple):
+    """An image with a mark that was found: its path, how likely it has it, what, and where."""
+
+    path: str
+    score: float
+    title: str
+    box: dict[str, float] | None
+
+
+def find_marked(audit: Audit) -> list[Marked]:
+    """The images with a mark that was found, the likeliest of each mark first."""
+    result = audit.results.get("marks", {})
+    kinds = [each for each in result.get("kinds", []) if is_found(each)]
+    marked = []
+    for each in kinds + result.get("fixed", []):
+        title = TITLES[each.get("kind", FIXED)]
+        ordered = sorted(each["scores"].items(), key=lambda item: (-item[1], item[0]))
+        marked += [Marked(path, score, title, each["box"]) for path, score in ordered]
+    changed = result.get("changed")
+    if changed:
+        title = describe_changed(changed)
+        for path, score in sorted(changed["scores"].items(), key=lambda item: -item[1]):
+            marked.append(Marked(path, score, title, None))
+    return marked
+
+
+def describe_changed(changed: Result) -> str:
+    """What was done to images whose levels have teeth, in words."""
+    colors = " and ".join(changed["colors"])
+    if len(changed["colors"]) in (1, 2):
+        return f"a color cast, by {colors} that was changed after it was stored"
+    return "brightness or contrast that was changed after it was stored"
 
 
 def _of_answer(kind: str, answer: Answer) -> Finding:
@@ -83,12 +130,11 @@ def _of_kind(kind: Result) -> Finding:
     # Flagging a fraction of one side and another of the other tells half their difference more.
     points = 50 * (kind["rate"] - kind["next"])
     label = printable(kind["class"])
-    return Finding(MARK, kind["kind"], _TITLES[kind["kind"]], label, points, kind["box"])
+    return Finding(MARK, kind["kind"], TITLES[kind["kind"]], label, points, kind["box"])
 
 
 def _of_fixed(each: Result) -> Finding:
     # Luck alone reaches this fraction of it.
     by_luck = each["critical"] / each["z"]
     points = 100 * (each["auc"] - 0.5) * (1 - by_luck)
-    title = "something at one place"
-    return Finding(MARK, FIXED, title, printable(each["class"]), points, each["box"])
+    return Finding(MARK, FIXED, TITLES[FIXED], printable(each["class"]), points, each["box"])

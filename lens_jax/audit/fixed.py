@@ -2,8 +2,8 @@
 
 Details are what a pixel has more than the mean of its neighborhood. In photographs of anything,
 they are as often bright as dark at any place, and their mean over a class is near zero. What lies
-at the same place in many of the images stays. Where objects lie at the same place in all of them, as
-on photographs of clothes, that is no sign of a mark: then this is not asked.
+at the same place in many of the images stays. Where objects lie at the same place in all of them,
+as on photographs of clothes, that is no sign of a mark: then this is not asked.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from scipy import stats
 
-from lens_jax.audit.maps import CELLS, find_spot
+from lens_jax.audit.maps import CELLS, Spot
 from lens_jax.audit.separation import LEVEL
 from lens_jax.audit.state import Result
 
@@ -106,11 +106,22 @@ def describe_fixed(details: np.ndarray, labels: np.ndarray) -> list[Result]:
             "z": float(abs(z[place])),
             "critical": found.critical,
             "auc": float(max(auc, 1 - auc)),
-            "box": find_spot(np.abs(z))._asdict(),
+            "box": _bound(np.abs(z) >= max(found.critical, abs(z[place]) / 2)),
             "scores": _score_images(details, is_class, z, found.critical),
         }
         described.append(each)
     return described
+
+
+def _bound(is_marked: np.ndarray) -> dict[str, float]:
+    """The box around all pixels of a mark, edges as fractions of the sides."""
+    rows, columns = np.nonzero(is_marked)
+    return Spot(
+        float(rows.min()) / CELLS,
+        float(columns.min()) / CELLS,
+        float(rows.max() + 1) / CELLS,
+        float(columns.max() + 1) / CELLS,
+    )._asdict()
 
 
 def _score_images(

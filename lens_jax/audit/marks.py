@@ -9,14 +9,15 @@ import numpy as np
 from lens_jax.audit import known, plants
 from lens_jax.audit.copies import Copy, look_at, plant_all, read_copies
 from lens_jax.audit.fixed import compare_details, describe_fixed, find_details, find_marked
+from lens_jax.audit.levels import LEAST_RATE, find_changed
 from lens_jax.audit.probes import Sample
 from lens_jax.audit.state import LEAST_IMAGES, Audit, Result, choose_halves, choose_sample
-from lens_jax.errors import UserError
 
 # Of the images of a class, into which marks are planted.
 FRACTIONS = (0.9, 0.5, 0.1, 0.02)
 # So many copies of a class's images at most.
 _MOST_PLANTED = 60
+_EXAMPLES = 6
 
 
 class Mark(NamedTuple):
@@ -80,28 +81,70 @@ def look_for_marks(audit: Audit) -> Result:
     Returns:
       "kinds": see `known.compare_classes`, with "class" by its name, "box" and "scores", those of
       the flagged images by their paths. "fixed": see `fixed.describe_fixed`, likewise. "limits":
-      see `measure_limits`. All are empty where there are too few images.
+      see `measure_limits`. All are empty where there are too few images. "changed": see
+      `look_at_levels`.
 
     """
+    changed = look_at_levels(choose_halves(audit), audit.seed)
     sample = choose_sample(audit)
     is_labeled = len(sample.names) >= 2
     if not is_labeled:
         sample = choose_halves(audit)
     if len(sample.labels) < 2 * LEAST_IMAGES:
-        return {"images": 0, "kinds": [], "fixed": [], "limits": []}
+        return {"images": 0, "kinds": [], "fixed": [], "limits": [], "changed": changed}
     rng = np.random.default_rng([audit.seed, 4])
     rows = rng.permutation(len(sample.labels))[: known.MAX_COPIES]
-    copies = _read(audit, [sample.paths[row] for row in rows])
-    detectors = known.fit(sample, copies, rows, rng)
-    scores = known.score(detectors, known.features(sample.small, sample.statistics), sample.labels)
-    measured = Measured(sample, scores, find_details(sample.small))
+    copies = read_copies(audit.folder.root, [sample.paths[row] for row in rows])
+    detectors, measured = measure(sample, copies, rows, rng)
     found = describe_marks(measured) if is_labeled else {"kinds": [], "fixed": []}
     limits = measure_limits(detectors, measured, copies, rows, rng)
-    return {"images": len(sample.labels), "limits": limits} | found
+    return {"images": len(sample.labels), "limits": limits, "changed": changed} | found
+
+
+def look_at_levels(sample: Sample, seed: int) -> Result | None:
+    """Images whose colors were changed alike, whatever their label: see `levels.find_changed`.
+
+    With their "scores" by path, and a few "examples" of them and of others, uint8 [2, n, SIDE,
+    SIDE, 3]. None where they are too few.
+    """
+    if len(sample.labels) < 2 * LEAST_IMAGES:
+        return None
+    found = find_changed(sample.statistics["levels"], seed)
+    if found["rate"] < LEAST_RATE:
+        return None
+    rows = found.pop("rows")
+    scores = {}
+    for row, score in zip(rows, found["scores"], strict=True):
+        scores[sample.paths[row]] = score
+    # The likeliest ones, beside as many of the others.
+    likeliest = sorted(range(len(rows)), key=lambda place: -found["scores"][place])
+    flagged = [rows[place] for place in likeliest[:_EXAMPLES]]
+    others = np.setdiff1d(np.arange(len(sample.labels)), rows)
+    rng = np.random.default_rng([seed, 7])
+    some = rng.permutation(others)[: len(flagged)]
+    examples = [sample.small[flagged].tolist(), sample.small[some].tolist()]
+    return found | {"scores": scores, "examples": examples}
+
+
+def find_marks(sample: Sample, copies: list[Copy], rng: np.random.Generator) -> Result:
+    """The "kinds" and "fixed" of `look_for_marks` in a sample of which there are all copies."""
+    rows = rng.permutation(len(copies))[: known.MAX_COPIES]
+    _, measured = measure(sample, [copies[row] for row in rows], rows, rng)
+    return describe_marks(measured)
+
+
+def measure(
+    sample: Sample, copies: list[Copy], rows: np.ndarray, rng: np.random.Generator
+) -> tuple[known.Detectors, Measured]:
+    """Fits the detectors with `copies` of some `rows` of a sample, and asks them of all."""
+    detectors = known.fit(sample, copies, rows, rng)
+    features = known.features(sample.small, sample.statistics)
+    scores = known.score(detectors, features, sample.labels)
+    return detectors, Measured(sample, scores, find_details(sample.small))
 
 
 def describe_marks(measured: Measured) -> Result:
-    """The "kinds" and "fixed" of `look_for_marks`."""
+    """What is found of marks, with names for classes and images."""
     sample = measured.sample
     fixed = []
     for each in describe_fixed(measured.details, sample.labels):
@@ -185,12 +228,3 @@ def _is_found(measured: Measured, kind: str, number: int) -> bool:
     if kind not in known.LOCAL:
         return False
     return number in find_marked(compare_details(measured.details, labels))
-
-
-def _read(audit: Audit, paths: list[str]) -> list[Copy]:
-    try:
-        return read_copies(audit.folder.root, paths)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"an image in {audit.folder.root} changed while it was audited: start again"
-        ) from error

@@ -18,6 +18,9 @@ _BLOCK = 8
 _ROUNDING = 1 / 12
 _LAGS = (1, 2, 4)
 _FRAME_LINES = 3
+# Of the lowest and highest levels, so many are left out: what is clipped stands out as well.
+_END = 8
+_MOST_RESIDUAL = 4.0
 _BANDS = ((2, 4), (4, 6), (6, 9), (9, 15))
 
 
@@ -154,6 +157,22 @@ def describe_frame(image: np.ndarray) -> np.ndarray:
     return np.array(numbers)
 
 
+def describe_levels(image: np.ndarray) -> np.ndarray:
+    """How much each level of a color is more frequent than its neighbors, about one if by luck.
+
+    The count less the mean of those of the levels beside it, over its standard deviation by luck:
+    the levels from 8 to 247 of red, green and blue, 720 numbers.
+    """
+    numbers = []
+    for channel in range(3):
+        counts = np.bincount(image[..., channel].ravel(), minlength=256).astype(np.float32)
+        inner = counts[_END : 256 - _END]
+        beside = (counts[_END - 1 : 255 - _END] + counts[_END + 1 : 257 - _END]) / 2
+        residuals = (inner - beside) / np.sqrt(inner + beside + 1)
+        numbers.append(np.clip(residuals, -_MOST_RESIDUAL, _MOST_RESIDUAL))
+    return np.concatenate(numbers)
+
+
 STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "light": describe_light,
     "sharpness": describe_sharpness,
@@ -169,6 +188,7 @@ def describe(image: np.ndarray) -> dict[str, np.ndarray]:
     middle = crop_middle(image)
     found = {name: compute(middle) for name, compute in STATISTICS.items()}
     found["frame"] = describe_frame(image)
+    found["levels"] = describe_levels(middle)
     return found
 
 

@@ -109,11 +109,11 @@ def test_an_interrupted_audit_says_what_is_missing_and_goes_on(textures, write_f
     assert "What was read" in page(root)
 
     run(root)
-    assert calls == ["reading", "duplicates", "probes", "probes", "maps"]
+    assert calls == ["reading", "duplicates", "probes", "probes", "maps", "marks", "advice"]
     assert "not finished" not in page(root)
     # Another seed, or another file, begins anew.
     run(root, seed=1)
-    assert calls[5:] == ["reading", "duplicates", "probes", "maps"]
+    assert calls[7:] == ["reading", "duplicates", "probes", "maps", "marks", "advice"]
 
 
 def test_broken_and_repeated_files_are_flagged(textures, write_folder):

@@ -32,8 +32,9 @@ ADVICE_LEAD = (
 )
 LIMITS_LEAD = (
     'Marks were planted into copies of images of "{label}", in so many of them, and the page '
-    "looked for them as it looked at the images themselves. What was not found here would not have "
-    "been found in your images either."
+    "looked for them as it looked at the images themselves. Squares are white; moving ones lie "
+    "anywhere in the border. What was not found here would not have been found in your images "
+    "either."
 )
 BLIND = (
     "Shortcuts that are the same in all classes, such as one that tells how an image was turned, "
@@ -63,7 +64,9 @@ def findings_section(audit: Audit) -> list[Part]:
     marked = find_marked(audit)
     if marked:
         parts.append(
-            page.paragraph(f"{len(marked):,} images that have a mark are named in flagged.csv.")
+            page.paragraph(
+                f"{len(marked):,} images with one of these marks are named in flagged.csv."
+            )
         )
     return parts
 

@@ -112,10 +112,9 @@ def find_marked(audit: Audit) -> list[Marked]:
 
 def describe_changed(changed: Result) -> str:
     """What was done to images whose levels have teeth, in words."""
-    colors = " and ".join(changed["colors"])
     if len(changed["colors"]) in (1, 2):
-        return f"a color cast, by {colors} that was changed after it was stored"
-    return "brightness or contrast that was changed after it was stored"
+        return f"a color cast ({', '.join(changed['colors'])})"
+    return "changed brightness or contrast"
 
 
 def _of_answer(kind: str, answer: Answer) -> Finding:

@@ -23,7 +23,7 @@ def _tell_changed(audit: Audit) -> str:
         return ""
     return (
         f"Whatever their label, {100 * changed['rate']:.0f} of 100 images have "
-        f"{describe_changed(changed)}: the same levels are missing or doubled in all of them."
+        f"{describe_changed(changed)}: they lack, or have doubled, the same levels."
     )
 
 
@@ -62,8 +62,8 @@ def _tell_labels(audit: Audit) -> str:
         return (
             "No sign of a shortcut beside the picture, no mark, and no trace that tells more than "
             f"coarse looks do. {_tell_limit(audit)} Of what lies in the picture, {best.title} "
-            f"tells most: a small program that sees nothing else {_success(best)}. That is what "
-            "most objects allow."
+            f"tells most: a small program that sees nothing else {_success(best)}, as most objects "
+            "allow."
         )
     return (
         f"No label was told better than shuffled ones: the best program, which sees {best.title}, "
@@ -97,9 +97,8 @@ def _tell_limit(audit: Audit) -> str:
     place = FRACTIONS.index(0.5)
     found = sum(each["found"][place] for each in limits)
     return (
-        f"Of {len(limits)} marks that were planted into half of one class of copies of these "
-        f"images, {found} were found, and {len(limits) - found} were not: see what this page "
-        "cannot see."
+        f"But of {len(limits)} marks that were planted into half of a class of copies of these "
+        f"images, only {found} were found: see below what this page cannot see."
     )
 
 

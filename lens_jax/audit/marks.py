@@ -18,6 +18,7 @@ FRACTIONS = (0.9, 0.5, 0.1, 0.02)
 # So many copies of a class's images at most.
 _MOST_PLANTED = 60
 _EXAMPLES = 6
+_FEWER_COPIES = 120
 
 
 class Mark(NamedTuple):
@@ -36,7 +37,7 @@ class Mark(NamedTuple):
 
 
 def _patch(percent: int) -> Mark:
-    title = f"white square at one place, {percent} % of a side"
+    title = f"square, {percent} % of a side"
     return Mark(title, "patch", partial(plants.fixed_patch, size=percent / 100))
 
 
@@ -46,7 +47,7 @@ def _noise(levels: int) -> Mark:
 
 
 def _moving(percent: int) -> Mark:
-    title = f"white square that moves in the border, {percent} % of a side"
+    title = f"moving square, {percent} %"
     return Mark(title, "patch", partial(plants.moving_patch, size=percent / 100))
 
 
@@ -64,7 +65,7 @@ MARKS = (
     _patch(12),
     _moving(6),
     _moving(12),
-    Mark("half-transparent text", "text", plants.text),
+    Mark("text across the image", "text", plants.text),
     Mark("color fringe of 1 px", "fringe", plants.color_fringe),
     Mark(f"JPEG quality {plants.LOW_QUALITY} in the pixels", "quality", plants.low_quality),
     _noise(2),
@@ -127,8 +128,11 @@ def look_at_levels(sample: Sample, seed: int) -> Result | None:
 
 
 def find_marks(sample: Sample, copies: list[Copy], rng: np.random.Generator) -> Result:
-    """The "kinds" and "fixed" of `look_for_marks` in a sample of which there are all copies."""
-    rows = rng.permutation(len(copies))[: known.MAX_COPIES]
+    """The "kinds" and "fixed" of `look_for_marks` in a sample of which there are all copies.
+
+    Marks are planted into fewer of them: this is asked of one treatment after the other.
+    """
+    rows = rng.permutation(len(copies))[:_FEWER_COPIES]
     _, measured = measure(sample, [copies[row] for row in rows], rows, rng)
     return describe_marks(measured)
 

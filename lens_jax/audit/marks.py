@@ -16,9 +16,9 @@ from lens_jax.audit.state import LEAST_IMAGES, Audit, Result, choose_halves, cho
 # Of the images of a class, into which marks are planted.
 FRACTIONS = (0.9, 0.5, 0.1, 0.02)
 # So many copies of a class's images at most.
-_MOST_PLANTED = 60
+MOST_PLANTED = 60
 _EXAMPLES = 6
-_FEWER_COPIES = 120
+FEWER_COPIES = 120
 
 
 class Mark(NamedTuple):
@@ -132,7 +132,7 @@ def find_marks(sample: Sample, copies: list[Copy], rng: np.random.Generator) -> 
 
     Marks are planted into fewer of them: this is asked of one treatment after the other.
     """
-    rows = rng.permutation(len(copies))[:_FEWER_COPIES]
+    rows = rng.permutation(len(copies))[:FEWER_COPIES]
     _, measured = measure(sample, [copies[row] for row in rows], rows, rng)
     return describe_marks(measured)
 
@@ -194,7 +194,7 @@ def measure_limits(
     sample = measured.sample
     of_copies = sample.labels[rows]
     number = int(np.bincount(of_copies).argmax())
-    chosen = np.flatnonzero(of_copies == number)[:_MOST_PLANTED]
+    chosen = np.flatnonzero(of_copies == number)[:MOST_PLANTED]
     members = np.flatnonzero(sample.labels == number)
     labels = np.full(len(chosen), number)
     limits = []

@@ -21,7 +21,11 @@ _FRAME_LINES = 3
 # Of the lowest and highest levels, so many are left out: what is clipped stands out as well.
 _END = 8
 _MOST_RESIDUAL = 4.0
+# Cosines of 8 frequencies, and the pairs of them in each band: by their sum, in half waves.
+_COSINES = scipy.fft.dct(np.eye(_BLOCK, dtype=np.float32), axis=0, norm="ortho")
+_FREQUENCIES = np.add.outer(np.arange(_BLOCK), np.arange(_BLOCK)).ravel()
 _BANDS = ((2, 4), (4, 6), (6, 9), (9, 15))
+_IN_BAND = [np.flatnonzero(np.isin(_FREQUENCIES, range(*band))) for band in _BANDS]
 
 
 def describe_light(image: np.ndarray) -> np.ndarray:
@@ -109,14 +113,13 @@ def _describe_bands(gray: np.ndarray) -> np.ndarray:
     rows, columns = (side // _BLOCK for side in gray.shape)
     whole = gray[: rows * _BLOCK, : columns * _BLOCK].astype(np.float32)
     blocks = whole.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2)
-    basis = scipy.fft.dct(np.eye(_BLOCK, dtype=np.float32), axis=0, norm="ortho")
-    magnitudes = np.abs(basis @ blocks @ basis.T)
-    # The sum of both frequencies, in half waves a block.
-    frequencies = np.add.outer(np.arange(_BLOCK), np.arange(_BLOCK))
+    magnitudes = np.abs(_COSINES @ blocks @ _COSINES.T).reshape(-1, _BLOCK**2)
+    # The means of each frequency, and then of each band.
+    means = magnitudes.mean(axis=0)
+    small = (magnitudes < 1).mean(axis=0)
     numbers = []
-    for low, high in _BANDS:
-        of_band = magnitudes[..., (frequencies >= low) & (frequencies < high)]
-        numbers += [np.log(of_band.mean() + _ROUNDING), np.log(np.mean(of_band < 1) + 0.01)]
+    for band in _IN_BAND:
+        numbers += [np.log(means[band].mean() + _ROUNDING), np.log(small[band].mean() + 0.01)]
     return np.array(numbers)
 
 

@@ -17,6 +17,7 @@ from lens_jax.errors import UserError
 CLASSES = ("one", "two", "three", "four")
 
 
+@pytest.mark.slow
 def test_a_mark_is_flagged_and_gone_once_it_is_covered(textures, write_folder, tmp_path):
     images = textures(160)
     plain = write_folder(images, CLASSES, "plain")

@@ -51,7 +51,9 @@ def draw_images(data_set: str, classes: int, count: int, seed: int) -> tuple[np.
             labels.append(chosen.index(record["label"]))
         if not any(missing.values()):
             break
-    return np.stack(images), np.array(labels)
+    # Rare classes come last so far, and their numbers would tell them.
+    order = rng.permutation(len(images))
+    return np.stack(images)[order], np.array(labels)[order]
 
 
 def make_set(

@@ -58,26 +58,26 @@ def advise(audit: Audit) -> Result:
         sample = choose_halves(audit)
     shuffled = np.random.default_rng([audit.seed, 5]).permutation(len(sample.labels))
     rows = _evenly(sample.labels, shuffled)
-    copies = read_copies(audit.folder.root, [sample.paths[row] for row in rows])
-    before = _measure(audit, _subsample(sample, rows), copies, findings)
+    some = _subsample(sample, rows)
+    copies = read_copies(audit.folder.root, some.paths)
 
+    before = _measure(audit, some, copies, findings)
     described = []
-    for finding, score in zip(findings, _scores(findings, before.findings), strict=True):
+    for finding, score in zip(findings, before.scores, strict=True):
         described.append({"title": finding.title, "label": finding.label, "before": score})
     treatments = []
     for each in choose_treatments(findings):
         treated = [_treat(copy, each.treat) for copy in copies]
-        plain = sample_of(treated, sample.labels[rows], sample.names, [1] * len(rows))
-        paths = [sample.paths[row] for row in rows]
-        after = _measure(audit, plain._replace(paths=paths), treated, findings)
-        effect = {
-            "title": each.title,
-            "after": _scores(findings, after.findings),
-            "looks": after.looks,
-        }
+        anew = sample_of(treated, some.labels, some.names, [1] * len(rows))
+        after = _measure(audit, anew._replace(paths=some.paths), treated, findings)
+        effect = {"title": each.title, "after": after.scores, "looks": after.looks}
         treatments.append(effect | _compare(copies, treated))
-    looks = {"images": len(rows), "looks": before.looks}
-    return looks | {"findings": described, "treatments": treatments}
+    return {
+        "images": len(rows),
+        "looks": before.looks,
+        "findings": described,
+        "treatments": treatments,
+    }
 
 
 def choose_treatments(findings: list[Finding]) -> list[Treatment]:
@@ -137,14 +137,16 @@ def cover(image: np.ndarray, boxes: list[dict[str, float]]) -> np.ndarray:
 
 
 class _Measured(NamedTuple):
-    findings: list[Finding]
+    """The score of each finding, and how well coarse looks tell the class they tell best."""
+
+    scores: list[float]
     looks: float
 
 
 def _measure(
     audit: Audit, sample: Sample, copies: list[Copy], findings: list[Finding]
 ) -> _Measured:
-    """The findings in copies, and how well their coarse looks tell the best class.
+    """What is left of findings in copies.
 
     Of all that is asked of the images, only what these findings are made of is asked again.
     """
@@ -162,12 +164,15 @@ def _measure(
         results["marks"]["changed"] = look_at_levels(sample, audit.seed)
     thumbnail = probes["probes"].get("thumbnail", {"classes": [{"value": 0.5}]})
     looks = max(each["value"] for each in thumbnail["classes"])
-    return _Measured(find_all(audit._replace(results=results)), looks)
+    found = find_all(audit._replace(results=results))
+    return _Measured(_scores(findings, found), looks)
 
 
 def _scores(findings: list[Finding], found: list[Finding]) -> list[float]:
     """The score of each finding among those that were found; 0 where it is not."""
-    by_name = {(each.name, each.label): each.score for each in found}
+    by_name = {}
+    for each in found:
+        by_name[each.name, each.label] = each.score
     return [by_name.get((each.name, each.label), 0.0) for each in findings]
 
 

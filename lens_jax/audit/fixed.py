@@ -55,21 +55,27 @@ def compare_details(details: np.ndarray, labels: np.ndarray) -> Fixed:
     """Compares the mean details of each class with those of all others."""
     maps = []
     medians = []
-    own = []
+    is_own = []
     for number in range(labels.max() + 1):
-        one, others = details[labels == number], details[labels != number]
+        members = details[labels == number]
+        others = details[labels != number]
+        mean = members.mean(axis=0)
+        mean_of_others = others.mean(axis=0)
         # A gray level more: a pixel that never changes is no certainty.
-        variance = (one.var(axis=0) + 1) / len(one) + (others.var(axis=0) + 1) / len(others)
-        z = (one.mean(axis=0) - others.mean(axis=0)) / np.sqrt(variance)
+        variance = (members.var(axis=0) + 1) / len(members)
+        variance_of_others = (others.var(axis=0) + 1) / len(others)
+        z = (mean - mean_of_others) / np.sqrt(variance + variance_of_others)
+
         median = float(np.median(np.abs(z)))
         medians.append(median)
-        most = np.unravel_index(np.abs(z).argmax(), z.shape)
-        own.append(bool(abs(one.mean(axis=0)[most]) > abs(others.mean(axis=0)[most])))
         maps.append(z * min(1.0, _MEDIAN / max(median, 1e-9)))
+        most = np.unravel_index(np.abs(z).argmax(), z.shape)
+        is_own.append(bool(abs(mean[most]) > abs(mean_of_others[most])))
+
     asked = len(maps) * CELLS**2
     critical = float(stats.norm.isf(LEVEL / 2 / asked))
     is_aligned = float(np.median(medians)) > MOST_ALIGNED
-    return Fixed(np.array(maps), critical, own, is_aligned)
+    return Fixed(np.array(maps), critical, is_own, is_aligned)
 
 
 def find_marked(fixed: Fixed) -> list[int]:

@@ -42,20 +42,26 @@ class Teeth(NamedTuple):
 def compare_levels(levels: np.ndarray, seed: int) -> Teeth:
     """How like the levels [K, 720] of each image are to the teeth of the half it is not in."""
     rows = levels.reshape(len(levels), 3, -1)
-    own = np.sqrt(np.square(rows).mean(axis=2))
     likeness = np.zeros(rows.shape[:2])
     shuffled = np.random.default_rng([seed, 6]).permutation(len(rows))
     one, other = np.array_split(shuffled, 2)
     for fitted, asked in ((one, other), (other, one)):
-        mean = rows[fitted].mean(axis=0)
-        error = rows[fitted].std(axis=0) / np.sqrt(len(fitted)) + _ERROR
-        # Teeth change from level to level; a slow change is what rare levels do.
-        teeth = (mean - ndimage.uniform_filter1d(mean, _SMOOTH, axis=1)) / error
-        teeth = np.where(np.abs(teeth) > _LEAST_TOOTH, teeth, 0)
-        scale = np.sqrt(np.square(teeth).sum(axis=1))
-        projected = np.einsum("kcl,cl->kc", rows[asked], teeth)
-        likeness[asked] = projected / np.maximum(scale, 1e-9)
+        teeth = find_teeth(rows[fitted])
+        products = np.einsum("kcl,cl->kc", rows[asked], teeth)
+        length = np.sqrt(np.square(teeth).sum(axis=1))
+        likeness[asked] = products / np.maximum(length, 1e-9)
+    own = np.sqrt(np.square(rows).mean(axis=2))
     return Teeth(np.where(own <= _MOST_TEETH, likeness, 0))
+
+
+def find_teeth(rows: np.ndarray) -> np.ndarray:
+    """The teeth that images [K, 3, levels] share, in standard errors; 0 where there is none."""
+    mean = rows.mean(axis=0)
+    error = rows.std(axis=0) / np.sqrt(len(rows)) + _ERROR
+    # Teeth change from level to level; a slow change is what rare levels do.
+    slow = ndimage.uniform_filter1d(mean, _SMOOTH, axis=1)
+    teeth = (mean - slow) / error
+    return np.where(np.abs(teeth) > _LEAST_TOOTH, teeth, 0)
 
 
 def find_changed(levels: np.ndarray, seed: int) -> Result:

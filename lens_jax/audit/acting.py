@@ -12,9 +12,9 @@ from lens_jax.pages import page
 from lens_jax.pages.page import Part, printable
 
 FINDINGS_LEAD = (
-    "What deserves a look. The score is in points of 100 pairs: how many more of 100 pairs are "
-    "told right, one image of the class and one of another, than luck reaches. 0 is luck, 50 is "
-    "every pair. --fail_above=SCORE makes the command fail above a score, for scripts."
+    "The score is in points of 100 pairs: how many more of 100 pairs are told right, one image of "
+    "the class and one of another, than luck reaches. 0 is luck, 50 is every pair. "
+    "--fail_above=SCORE makes the command fail above a score, for scripts."
 )
 MARKS_LEAD = (
     "Into copies of these images, marks were planted: a small square, a text, a color fringe, a "

@@ -171,7 +171,7 @@ def _evidence(
     is_class = labels == label
     if name in known.KINDS:
         images = np.where(is_class, scores[:, known.KINDS.index(name)], 0)
-        flagged = images[is_class] >= known.REACHED
+        flagged = images[is_class] >= _reached(results, name)
         place = None
         if name in known.LOCAL and 1 < flagged.sum() < len(flagged) - 1:
             place = known.contrast_map(seen.sample.small[is_class], flagged)
@@ -186,6 +186,12 @@ def _evidence(
     if name == "information_map":
         return is_class.astype(float), np.array(results["maps"]["maps"][label])
     return is_class.astype(float), None
+
+
+def _reached(results: dict, name: str) -> float:
+    """The score from which on images are flagged for a kind of mark."""
+    kinds = {each["kind"]: each for each in results["marks"]["kinds"]}
+    return kinds[name]["reached"]
 
 
 ROWS: dict[str, Callable[[Seen], Answer]] = {

@@ -20,9 +20,9 @@ MARKS_LEAD = (
     "Into copies of these images, marks were planted: a small square, a text, a color fringe, a "
     "low JPEG quality, noise, a blur. For each, a small program learnt to tell the copies from the "
     "images of all classes but one, and was then asked of that one. An image is flagged where it "
-    "scores higher than a fifth of the copies do. Objects may be like a mark, so a class is a "
-    "finding only where it is flagged more often than the next one by more than luck explains, and "
-    "by more than the last column says."
+    "scores higher than 20, 50 or 80 of 100 copies do, whichever sets the class most apart. "
+    "Objects may be like a mark, so a class is a finding only where it is flagged more often than "
+    "the next one by more than luck explains, and by more than the last column says."
 )
 ADVICE_LEAD = (
     "Copies of {images:,} of the images were treated and saved anew, in one format and without "

@@ -163,7 +163,7 @@ def describe_kinds(sample: Sample, scores: np.ndarray) -> list[Result]:
     for number, each in enumerate(known.compare_classes(scores, sample.labels)):
         members = np.flatnonzero(sample.labels == each["class"])
         of_members = scores[members, number]
-        is_flagged = of_members >= known.REACHED
+        is_flagged = of_members >= each["reached"]
         box = None
         flagged = {}
         if known.is_found(each):

@@ -39,8 +39,9 @@ def test_of_images_as_they_are_nothing_is_found(textures):
 
 @pytest.mark.parametrize(("name", "kind"), [("blur", "blur"), ("color_fringe", "fringe")])
 def test_a_mark_in_half_of_a_class_is_found_and_named(textures, name, kind):
-    found = find(planted(textures(COUNT), name))
-    each = found[kind]
+    # In photographs, edges of all colors lie at the same places.
+    gray = textures(COUNT)[..., :1].repeat(3, axis=-1)
+    each = find(planted(gray, name))[kind]
     assert known.is_found(each)
     assert each["class"] == "2"
     flagged = {int(path) for path in each["scores"]}

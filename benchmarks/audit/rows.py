@@ -182,7 +182,7 @@ def _evidence(
             if each["class"] == seen.sample.names[label]:
                 for path, value in each["scores"].items():
                     images[int(path)] = value
-        return images, np.abs(compare_details(measured.details, labels).z[label])
+        return images, np.abs(compare_details(measured.details, labels, measured.critical).z[label])
     if name == "information_map":
         return is_class.astype(float), np.array(results["maps"]["maps"][label])
     return is_class.astype(float), None

@@ -21,6 +21,7 @@ from lens_jax.audit.state import Result
 MOST_ALIGNED = 1.2
 _MEDIAN = stats.norm.ppf(0.75)
 _NEIGHBORHOOD = 5  # pixels a side
+SHUFFLES = 60
 
 
 class Fixed(NamedTuple):
@@ -51,31 +52,61 @@ def find_details(small: np.ndarray) -> np.ndarray:
     return np.array(details)
 
 
-def compare_details(details: np.ndarray, labels: np.ndarray) -> Fixed:
-    """Compares the mean details of each class with those of all others."""
-    maps = []
-    medians = []
-    is_own = []
-    for number in range(labels.max() + 1):
-        members = details[labels == number]
-        others = details[labels != number]
-        mean = members.mean(axis=0)
-        mean_of_others = others.mean(axis=0)
-        # A gray level more: a pixel that never changes is no certainty.
-        variance = (members.var(axis=0) + 1) / len(members)
-        variance_of_others = (others.var(axis=0) + 1) / len(others)
-        z = (mean - mean_of_others) / np.sqrt(variance + variance_of_others)
+def find_critical(details: np.ndarray, labels: np.ndarray, seed: int) -> float:
+    """What the largest |z| of all pixels and classes reaches by luck in one of 20 sets.
 
-        median = float(np.median(np.abs(z)))
-        medians.append(median)
-        maps.append(z * min(1.0, _MEDIAN / max(median, 1e-9)))
-        most = np.unravel_index(np.abs(z).argmax(), z.shape)
-        is_own.append(bool(abs(mean[most]) > abs(mean_of_others[most])))
-
-    asked = len(maps) * CELLS**2
+    That is what `SHUFFLES` shuffles of the labels reach, or what normal details would where that is
+    more: a detail that few images have is far from normal.
+    """
+    asked = (labels.max() + 1) * CELLS**2
     critical = float(stats.norm.isf(LEVEL / 2 / asked))
+    rng = np.random.default_rng([seed, 8])
+    highest = []
+    for _ in range(SHUFFLES):
+        shuffled = _differences(details, rng.permutation(labels))
+        highest.append(np.abs(shuffled.z).max())
+    return max(critical, float(np.quantile(highest, 1 - LEVEL)))
+
+
+def compare_details(details: np.ndarray, labels: np.ndarray, critical: float) -> Fixed:
+    """Compares the mean details of each class with those of all others; see `find_critical`."""
+    found = _differences(details, labels)
+    medians = np.median(np.abs(found.z), axis=(1, 2))
+    scales = np.minimum(1, _MEDIAN / np.maximum(medians, 1e-9))
+    is_own = []
+    for number, z in enumerate(found.z):
+        most = np.unravel_index(np.abs(z).argmax(), z.shape)
+        is_own.append(bool(abs(found.mean[number][most]) > abs(found.mean_of_others[number][most])))
     is_aligned = float(np.median(medians)) > MOST_ALIGNED
-    return Fixed(np.array(maps), critical, is_own, is_aligned)
+    return Fixed(found.z * scales[:, None, None], critical, is_own, is_aligned)
+
+
+class _Differences(NamedTuple):
+    """Means of each class and of all others, and z of their difference: [classes, h, w] each."""
+
+    mean: np.ndarray
+    mean_of_others: np.ndarray
+    z: np.ndarray
+
+
+def _differences(details: np.ndarray, labels: np.ndarray) -> _Differences:
+    sizes = np.bincount(labels)[:, None]
+    rest = len(labels) - sizes
+    members = np.zeros((len(sizes), len(labels)), np.float32)
+    members[labels, np.arange(len(labels))] = 1
+    rows = details.reshape(len(details), -1)
+    sums = members @ rows
+    squares = members @ np.square(rows)
+
+    mean = sums / sizes
+    mean_of_others = (sums.sum(axis=0) - sums) / rest
+    variance = squares / sizes - np.square(mean)
+    variance_of_others = (squares.sum(axis=0) - squares) / rest - np.square(mean_of_others)
+    # A gray level more: a pixel that never changes is no certainty.
+    error = np.sqrt((variance + 1) / sizes + (variance_of_others + 1) / rest)
+    z = (mean - mean_of_others) / error
+    shape = (len(sizes), *details.shape[1:])
+    return _Differences(mean.reshape(shape), mean_of_others.reshape(shape), z.reshape(shape))
 
 
 def find_marked(fixed: Fixed) -> list[int]:
@@ -89,7 +120,7 @@ def find_marked(fixed: Fixed) -> list[int]:
     return marked
 
 
-def describe_fixed(details: np.ndarray, labels: np.ndarray) -> list[Result]:
+def describe_fixed(details: np.ndarray, labels: np.ndarray, critical: float) -> list[Result]:
     """The classes with something at one place that all others lack.
 
     Returns:
@@ -98,7 +129,7 @@ def describe_fixed(details: np.ndarray, labels: np.ndarray) -> list[Result]:
       index), the fraction of the images of other classes that are less like the class's details.
 
     """
-    found = compare_details(details, labels)
+    found = compare_details(details, labels, critical)
     described = []
     for number in find_marked(found):
         z = found.z[number]

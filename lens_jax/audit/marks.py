@@ -8,7 +8,13 @@ import numpy as np
 
 from lens_jax.audit import known, plants
 from lens_jax.audit.copies import Copy, look_at, plant_all, read_copies
-from lens_jax.audit.fixed import compare_details, describe_fixed, find_details, find_marked
+from lens_jax.audit.fixed import (
+    compare_details,
+    describe_fixed,
+    find_critical,
+    find_details,
+    find_marked,
+)
 from lens_jax.audit.levels import LEAST_RATE, find_changed
 from lens_jax.audit.probes import Sample
 from lens_jax.audit.state import LEAST_IMAGES, Audit, Result, choose_halves, choose_sample
@@ -52,11 +58,20 @@ def _moving(percent: int) -> Mark:
 
 
 class Measured(NamedTuple):
-    """A sample with the scores of its images, see `known.score`, and their details."""
+    """What marks are found by.
+
+    Attributes:
+      sample: the images.
+      scores: see `known.score`.
+      details: see `fixed.find_details`.
+      critical: see `fixed.find_critical`.
+
+    """
 
     sample: Sample
     scores: np.ndarray
     details: np.ndarray
+    critical: float
 
 
 MARKS = (
@@ -144,14 +159,17 @@ def measure(
     detectors = known.fit(sample, copies, rows, rng)
     features = known.features(sample.small, sample.statistics)
     scores = known.score(detectors, features, sample.labels)
-    return detectors, Measured(sample, scores, find_details(sample.small))
+    details = find_details(sample.small)
+    seed = int(rng.integers(2**31))
+    critical = find_critical(details, sample.labels, seed)
+    return detectors, Measured(sample, scores, details, critical)
 
 
 def describe_marks(measured: Measured) -> Result:
     """What is found of marks, with names for classes and images."""
     sample = measured.sample
     fixed = []
-    for each in describe_fixed(measured.details, sample.labels):
+    for each in describe_fixed(measured.details, sample.labels, measured.critical):
         flagged = {sample.paths[row]: value for row, value in each["scores"].items()}
         fixed.append(each | {"class": sample.names[each["class"]], "scores": flagged})
     return {"kinds": describe_kinds(sample, measured.scores), "fixed": fixed}
@@ -231,4 +249,4 @@ def _is_found(measured: Measured, kind: str, number: int) -> bool:
             return True
     if kind not in known.LOCAL:
         return False
-    return number in find_marked(compare_details(measured.details, labels))
+    return number in find_marked(compare_details(measured.details, labels, measured.critical))

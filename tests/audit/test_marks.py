@@ -68,9 +68,32 @@ def test_objects_at_the_same_places_are_no_marks(textures):
         outline = edges.repeat(4, axis=0).repeat(4, axis=1)
         images[number == LABELS] += outline[..., None]
     details = fixed.find_details(np.clip(images, 0, 255).astype(np.uint8))
-    compared = fixed.compare_details(details, LABELS)
+    compared = fixed.compare_details(details, LABELS, critical=4.0)
     assert compared.is_aligned
     assert fixed.find_marked(compared) == []
+
+
+def test_of_rare_details_luck_finds_something_rarely():
+    rng = np.random.default_rng(0)
+    # At each place, a few images have a bright spot, and all others nothing.
+    details = np.where(rng.random((COUNT, 32, 32)) < 0.01, 200, 0).astype(np.float32)
+    critical = fixed.find_critical(details, LABELS, seed=0)
+    found = 0
+    for _ in range(20):
+        compared = fixed.compare_details(details, rng.permutation(LABELS), critical)
+        found += bool(fixed.find_marked(compared))
+    assert found <= 4
+
+
+def test_z_of_a_detail_by_hand():
+    details = 10 * np.random.default_rng(0).normal(size=(COUNT, 32, 32)).astype(np.float32)
+    compared = fixed.compare_details(details, LABELS, critical=5.0)
+    one = details[LABELS == 1, 5, 7]
+    others = details[LABELS != 1, 5, 7]
+    error = np.sqrt((one.var() + 1) / len(one) + (others.var() + 1) / len(others))
+    z = (one.mean() - others.mean()) / error
+    # Scaled so that the median of |z| is that of a normal one, and never enlarged.
+    assert abs(z) * 0.9 < abs(compared.z[1, 5, 7]) <= abs(z) * 1.001
 
 
 def test_teeth_of_a_histogram_by_hand():

@@ -1,5 +1,6 @@
 """Sets of images of which is known what was planted into them, and where."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 from lens_jax.audit import plants
 from lens_jax.data.decode import decode
 from lens_jax.data.source import open_source
+from lens_jax.errors import UserError
 
 CLEAN, SHUFFLED = "clean", "shuffled"
 
@@ -36,10 +38,19 @@ class Set(NamedTuple):
 
 
 def draw_images(data_set: str, classes: int, count: int, seed: int) -> tuple[np.ndarray, ...]:
-    """Images [classes * count, h, w, 3] of some classes of a data set, and their labels."""
+    """Images [classes * count, h, w, 3] of some classes of a data set, and their labels.
+
+    Raises:
+      UserError: fewer classes have as many images.
+
+    """
     source = open_source(data_set, "train")
+    sizes = Counter(source[index]["label"] for index in range(len(source)))
     rng = np.random.default_rng([seed, 1])
-    chosen = rng.permutation(len(source.class_names))[:classes].tolist()
+    large = [label for label in rng.permutation(len(sizes)).tolist() if sizes[label] >= count]
+    if len(large) < classes:
+        raise UserError(f"--classes is {classes}: {len(large)} of {data_set} have {count} images")
+    chosen = large[:classes]
     missing = dict.fromkeys(chosen, count)
     images = []
     labels = []

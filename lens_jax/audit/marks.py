@@ -185,7 +185,8 @@ def describe_kinds(sample: Sample, scores: np.ndarray) -> list[Result]:
         box = None
         flagged = {}
         if known.is_found(each):
-            box = known.locate(sample.small[members], is_flagged)
+            if each["kind"] in known.LOCAL:
+                box = known.locate(sample.small[members], is_flagged)
             for place in np.flatnonzero(is_flagged):
                 flagged[sample.paths[members[place]]] = round(float(of_members[place]), 4)
         name = sample.names[each["class"]]

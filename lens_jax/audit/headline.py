@@ -80,8 +80,8 @@ def _tell_kind(audit: Audit, finding: Finding) -> str:
                 f'Images of "{finding.label}" have a mark that those of other classes lack: '
                 f"{100 * each['rate']:.0f} of 100 look as if {finding.title} had been added"
                 f"{place}, and of no other class more than {100 * each['next']:.0f} of 100. "
-                "A network can tell the class by it, whether it was added or these objects look so; "
-                "the files are in flagged.csv."
+                "A network can tell the class by it, whether it was added or the objects look so. "
+                "The files are in flagged.csv."
             )
     return (
         f'Images of "{finding.label}" have {finding.title} that those of other classes lack'

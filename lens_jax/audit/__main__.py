@@ -4,10 +4,14 @@
     python -m lens_jax.audit --images=FOLDER --labels=labels.csv --output=audits/mine
 
     python -m lens_jax.audit --images=FOLDER --minutes=30 --tasks=supervised,rotation,jigsaw
+    python -m lens_jax.audit --images=FOLDER --output=audits/cleaned --compare=audits/mine
 
 Writes index.html, findings.json and flagged.csv into --output. Stopped at any time, the page says
-what is missing, and the same command goes on from there.
+what is missing, and the same command goes on from there. With --fail_above, the exit status is 2
+where a finding has a higher score.
 """
+
+import sys
 
 from absl import flags
 
@@ -32,6 +36,14 @@ TASKS = flags.DEFINE_list(
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "", "Folder of a run whose lens is shown on these images, instead of training."
 )
+FAIL_ABOVE = flags.DEFINE_float(
+    "fail_above", None, "Exit status 2 if a finding has a higher score, in points from 0 to 50."
+)
+COMPARE = flags.DEFINE_string(
+    "compare", "", "The --output of another audit, such as the one before cleaning."
+)
+# 1 is a mistake of the user's.
+FOUND = 2
 
 
 def main() -> None:
@@ -41,7 +53,13 @@ def main() -> None:
     from lens_jax.audit.lens_parts import LensOptions
 
     lens = LensOptions(MINUTES.value, tuple(TASKS.value), CHECKPOINT.value)
-    audit(Options(IMAGES.value, LABELS.value, OUTPUT.value, SEED.value, lens))
+    options = Options(
+        IMAGES.value, LABELS.value, OUTPUT.value, SEED.value, lens=lens, compare=COMPARE.value
+    )
+    highest = audit(options)
+    if FAIL_ABOVE.value is not None and highest > FAIL_ABOVE.value:
+        print(f"the highest score is {highest:.1f}, above {FAIL_ABOVE.value:g}", file=sys.stderr)
+        sys.exit(FOUND)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from lens_jax.audit import outcome
-from lens_jax.audit.parts import Audit
+from lens_jax.audit.state import Audit
 from lens_jax.pages import page
 from lens_jax.pages.page import Part, printable
 

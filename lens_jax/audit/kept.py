@@ -11,7 +11,7 @@ from lens_jax.workdir.files import write_whole, writing_to
 
 PARTS_FOLDER = "parts"
 # Raised whenever what a part computes, or how it is kept, changes.
-_FORMAT = 1
+_FORMAT = 2
 _SMALL = "small.npy"
 _STATISTICS = "statistics_{}.npy"
 

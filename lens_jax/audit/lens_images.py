@@ -8,8 +8,9 @@ import numpy as np
 
 from lens_jax.audit import duplicates
 from lens_jax.audit.kept import load_reading
-from lens_jax.audit.parts import ALL, Audit, choose_sample
+from lens_jax.audit.parts import ALL
 from lens_jax.audit.reading import SIDE
+from lens_jax.audit.state import Audit, choose_sample
 from lens_jax.data.builders import png
 from lens_jax.workdir.files import writing_to
 

@@ -10,7 +10,7 @@ from lens_jax.audit.kept import write_arrays
 from lens_jax.audit.kinds import find_spots, likeness, sort_into_kinds
 from lens_jax.audit.lens_images import choose, choose_measured
 from lens_jax.audit.lens_parts import RANDOM, SHUFFLED, TRAINED
-from lens_jax.audit.parts import Audit, Result
+from lens_jax.audit.state import Audit, Result
 from lens_jax.eval.frozen import Frozen
 
 SHOWN = 24

@@ -7,7 +7,7 @@ import pathlib
 from functools import partial
 from typing import NamedTuple
 
-from lens_jax.audit.parts import Audit, Part, Result
+from lens_jax.audit.state import Audit, Part, Result
 from lens_jax.data.records import fingerprint
 from lens_jax.errors import check_choice
 

@@ -6,7 +6,7 @@ from lens_jax.audit import lens_pictures
 from lens_jax.audit.kept import load_arrays
 from lens_jax.audit.lens_parts import CHECKPOINT, VIEW
 from lens_jax.audit.lens_words import describe_kind, summarize, tell_kind
-from lens_jax.audit.parts import Audit, Result
+from lens_jax.audit.state import Audit, Result
 from lens_jax.pages import page
 from lens_jax.pages.page import Part, printable
 

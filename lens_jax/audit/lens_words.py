@@ -3,7 +3,7 @@
 from typing import Any
 
 from lens_jax.audit.lens_parts import VIEW
-from lens_jax.audit.parts import Audit, Result
+from lens_jax.audit.state import Audit, Result
 from lens_jax.pages.page import printable
 
 # From so far on, in gray levels of 255, a color is called one.

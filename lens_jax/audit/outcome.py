@@ -2,10 +2,12 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lens_jax.audit.duplicates import Pair
-from lens_jax.audit.parts import Audit
 from lens_jax.audit.probes import LOOKS, MEANINGS, PROBES, TRACE
 from lens_jax.audit.separation import LEVEL, holm
+from lens_jax.audit.state import Audit
 from lens_jax.pages.page import printable
 
 MAP = "information_map"
@@ -101,7 +103,8 @@ def find_spots(audit: Audit) -> list[dict[str, Any]]:
     """Of each class that single pixels tell: its name, what the best one reaches, and where.
 
     What it reaches, and its null, are in [0, 1], see `maps.Information`. A spot `is_mark` where so
-    few pixels tell the class that it is hardly an object.
+    few pixels tell the class, beyond luck or half as well as the best one, that it is hardly an
+    object.
     """
     result = audit.results.get("maps", {})
     if adjusted_p(audit).get(MAP, 1.0) > LEVEL:
@@ -110,16 +113,22 @@ def find_spots(audit: Audit) -> list[dict[str, Any]]:
     for number, name in enumerate(result["classes"]):
         fraction = result["fractions"][number]
         if fraction:
+            information = np.array(result["maps"][number])
             spot = {
                 "class": printable(name),
-                "strongest": max(map(max, result["maps"][number])),
+                "strongest": float(information.max()),
                 "null_highest": result["null_highest"],
                 "fraction": fraction,
                 "spot": result["spots"][number],
-                "is_mark": fraction <= MARK_FRACTION,
+                "is_mark": max(fraction, _half_as_strong(information)) <= MARK_FRACTION,
             }
             found.append(spot)
     return found
+
+
+def _half_as_strong(information: np.ndarray) -> float:
+    """The fraction of the pixels that tell at least half as much as the best one."""
+    return float(np.mean(information >= information.max() / 2))
 
 
 def find_marks(audit: Audit) -> list[dict[str, Any]]:

@@ -80,7 +80,7 @@ def class_pictures(result: dict[str, Any], outlined: bool) -> list[Picture]:
                 spot = result["spots"][number]
                 _outline(panel, spot)
                 fraction = 100 * result["fractions"][number]
-                caption += f"; {fraction:.2g} % of the pixels tell it beyond luck, and what "
+                caption += f"; {_percent(fraction)} % of the pixels tell it beyond luck, and what "
                 caption += f"stands out most is {describe_place(spot)}"
             panels.append(panel)
         picture = Picture(
@@ -93,12 +93,28 @@ def class_pictures(result: dict[str, Any], outlined: bool) -> list[Picture]:
     return pictures
 
 
+def examples_picture(examples: list) -> Picture:
+    """Images that are flagged in one row, and others in the row below."""
+    images = np.array(examples, np.uint8) / 255
+    shown = figures.image_grid(images, ["flagged", "others"], [])
+    return Picture(
+        "examples.png",
+        shown,
+        "images that are flagged, and others",
+        "Above the images that are likeliest to have been changed, below others at random.",
+    )
+
+
 def _side_by_side(panels: list[np.ndarray]) -> np.ndarray:
     gap = np.full((_MAP_WIDTH, figures.GAP, 3), 255, np.uint8)
     row = [panels[0]]
     for panel in panels[1:]:
         row += [gap, panel]
     return np.hstack(row)
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _heat(values: np.ndarray) -> np.ndarray:

@@ -101,6 +101,11 @@ def file_size(sample: Sample) -> np.ndarray:
     return np.column_stack([sizes, sizes - pixels])
 
 
+def jpeg_grid(sample: Sample) -> np.ndarray:
+    """Steps at each phase of the JPEG grid, and what rounding did to its blocks."""
+    return np.hstack([sample.statistics["grid"], sample.statistics["blocks"]])
+
+
 def border(sample: Sample) -> np.ndarray:
     """The outermost sixteenth of the small image, and the outermost lines of the full one."""
     grid = _shrink(sample.small, _CELLS)
@@ -140,7 +145,7 @@ PROBES: dict[str, Probe] = {
     "metadata": Probe("size, format, camera", BESIDE, metadata),
     "jpeg_quality": Probe("JPEG quality and coding", BESIDE, jpeg_quality),
     "file_size": Probe("bytes of the file", TRACE, file_size),
-    "jpeg_grid": Probe("JPEG grid in the pixels", TRACE, _statistics("grid")),
+    "jpeg_grid": Probe("JPEG grid in the pixels", TRACE, jpeg_grid),
     "noise": Probe("noise", TRACE, _statistics("noise")),
     "sharpness": Probe("sharpness", TRACE, _statistics("sharpness")),
     "color_fringe": Probe("color fringes", TRACE, _statistics("fringe")),

@@ -5,13 +5,13 @@ import platform
 import shlex
 from typing import Any
 
-from lens_jax.audit import headline, lens_words, outcome, pictures
+from lens_jax.audit import acting, headline, lens_words, outcome, pictures
 from lens_jax.audit.folder import MAX_CLASSES, MAX_IMAGES
 from lens_jax.audit.inventory import reading_section
 from lens_jax.audit.lens_sections import lens_section
-from lens_jax.audit.parts import LEAST_IMAGES, Audit
 from lens_jax.audit.probes import BESIDE, LOOKS, PROBES, TRACE
 from lens_jax.audit.separation import FOLDS, LEVEL, SHUFFLES
+from lens_jax.audit.state import LEAST_IMAGES, Audit
 from lens_jax.data.records import fingerprint
 from lens_jax.pages import page
 from lens_jax.pages.page import Part, printable
@@ -48,13 +48,6 @@ MAPS_LEAD = (
     "is drawn where the map stands out most from what is around it: on an object it is only the "
     "part that tells it best."
 )
-BLIND = (
-    "Marks that move from image to image, and shortcuts that are the same in all classes, are not "
-    "in any of these numbers: the probes look for relations with the label, at fixed places or "
-    "over the whole image. Duplicates that were cropped, turned or mirrored are not found. Labels "
-    "that are wrong are not found. And a probe that is no better than shuffled labels has not "
-    "shown that there is nothing: smaller effects than what shuffled labels reach stay hidden."
-)
 
 
 def all_sections(audit: Audit, images: str, labels: str) -> list[Part]:
@@ -78,7 +71,12 @@ def all_sections(audit: Audit, images: str, labels: str) -> list[Part]:
     if "maps" in audit.results:
         parts += maps_section(audit)
     parts += lens_section(audit)
-    parts += [page.heading("What this page cannot see"), page.paragraph(BLIND)]
+    if "marks" in audit.results:
+        parts += acting.marks_section(audit)
+        parts += acting.findings_section(audit)
+    if "advice" in audit.results:
+        parts += acting.advice_section(audit)
+    parts += acting.limits_section(audit)
     parts += end_section(audit, images, labels)
     return parts
 

@@ -42,6 +42,14 @@ th:first-child, td:first-child { text-align: left; padding-left: 0;
 .facts th { color: var(--soft); font-weight: normal; width: 40%; }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 pre { padding: .7rem; border: 1px solid var(--line); border-radius: .5rem; font-size: .85rem; }
+@media print {
+  :root { color-scheme: light; --text: #000; --soft: #444; --line: #ccc; --back: #fff; }
+  .scroll { overflow: visible; font-size: .75rem; }
+  pre { overflow: visible; white-space: pre-wrap; overflow-wrap: anywhere; }
+  td { white-space: normal; }
+  tr, figure { break-inside: avoid; }
+  h2, h3 { break-after: avoid; }
+}
 """
 
 

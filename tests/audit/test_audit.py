@@ -10,12 +10,20 @@ import pytest
 from PIL import Image
 
 from lens_jax.audit import audit as audits
-from lens_jax.audit import parts
+from lens_jax.audit import known, marks, parts
 from lens_jax.audit.audit import Options, audit
 from lens_jax.data.builders import png
 from lens_jax.errors import UserError
 
 CLASSES = ("one", "other")
+
+
+@pytest.fixture(autouse=True)
+def _few_copies(monkeypatch):
+    """Marks are planted into few images: what is found of them has tests of its own."""
+    monkeypatch.setattr(known, "MAX_COPIES", 30)
+    monkeypatch.setattr(marks, "FEWER_COPIES", 15)
+    monkeypatch.setattr(marks, "MOST_PLANTED", 5)
 
 
 def run(root: Path, seed: int = 0, labels: str = "") -> dict:
@@ -109,11 +117,11 @@ def test_an_interrupted_audit_says_what_is_missing_and_goes_on(textures, write_f
     assert "What was read" in page(root)
 
     run(root)
-    assert calls == ["reading", "duplicates", "probes", "probes", "maps"]
+    assert calls == ["reading", "duplicates", "probes", "probes", "maps", "marks", "advice"]
     assert "not finished" not in page(root)
     # Another seed, or another file, begins anew.
     run(root, seed=1)
-    assert calls[5:] == ["reading", "duplicates", "probes", "maps"]
+    assert calls[7:] == ["reading", "duplicates", "probes", "maps", "marks", "advice"]
 
 
 def test_broken_and_repeated_files_are_flagged(textures, write_folder):

@@ -24,8 +24,10 @@ def test_numbers_are_finite_and_as_many_whatever_the_size(size):
         "sharpness": 7,
         "noise": 9,
         "grid": 16,
+        "blocks": 8,
         "fringe": 12,
         "frame": 24,
+        "levels": 720,
     }
     assert all(np.isfinite(values).all() for values in found.values())
     flat = statistics.describe(np.full((*size, 3), 7, np.uint8))

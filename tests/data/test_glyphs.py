@@ -3,7 +3,6 @@ import itertools
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from lens_jax.data.builders import glyphs
 
@@ -119,10 +118,3 @@ def test_every_index_is_stored_once(data_dir):
     builder = glyphs.Glyphs(config="32", data_dir=data_dir, file_format="array_record")
     indices = [int(row["index"]) for row in builder.as_data_source("test")]
     assert sorted(indices) == list(range(2_000))
-
-
-def test_the_builder_is_registered_with_a_config_for_each_size(tmp_path):
-    assert "glyphs" in tfds.list_builders(with_community_datasets=False)
-    assert set(glyphs.Glyphs.builder_configs) == {"32", "48", "64", "96", "128"}
-    features = glyphs.Glyphs(config="64", data_dir=tmp_path).info.features
-    assert features["image"].shape == (64, 64, 3)

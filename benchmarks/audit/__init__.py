@@ -1,0 +1,1 @@
+"""The audit on sets of which is known what was planted into them."""

@@ -200,7 +200,9 @@ def shuffle_answers(key: jax.Array, views: Views, images: int) -> Views:
     """
     if views.labels is not None:
         order = jax.random.permutation(key, len(jax.tree.leaves(views.labels)[0]))
-        return views._replace(labels=jax.tree.map(lambda each: each[order], views.labels))
+        # A batch of zeros, by which the state's shapes are found, is not on a device.
+        labels = jax.tree.map(lambda each: jnp.take(each, order, axis=0), views.labels)
+        return views._replace(labels=labels)
 
     first, *later = split_views(views.inputs, len(views.inputs) // images)
     order = jax.random.permutation(key, images)

@@ -22,6 +22,12 @@ def test_labels_go_to_other_views_and_the_views_stay():
     assert np.any(other.labels != shuffled.labels)
 
 
+def test_labels_that_are_not_on_a_device_are_shuffled_in_a_traced_step():
+    views = Views(np.zeros((4, 2, 2, 3)), np.arange(4))
+    order = jax.jit(lambda key: shuffle_answers(key, views, 4).labels)(jax.random.key(1))
+    np.testing.assert_array_equal(np.sort(order), np.arange(4))
+
+
 def test_without_labels_the_views_to_be_found_are_those_of_others():
     first = jnp.arange(40.0).reshape(40, 1, 1, 1)
     views = Views(join_views(first, first))

@@ -59,7 +59,7 @@ def run(subject: Subject, suites: list[Suite], output: str) -> list[str]:
 def run_suite(subject: Subject, suite: Suite) -> dict[str, Any]:
     """One result: its identity, its protocol in words, the numbers, and the seconds they took."""
     suite.check(subject)
-    data = suite.data(subject)
+    data = suite.measured_on(subject)
     start = time.monotonic()
     numbers = suite.measure(subject)
     seconds = time.monotonic() - start

@@ -63,7 +63,7 @@ class Suite:
         """What is measured on. Raises `UserError`."""
         return {"train": subject.train, "test": subject.test}
 
-    def data(self, subject: Subject) -> dict[str, dict[str, Any]]:
+    def measured_on(self, subject: Subject) -> dict[str, dict[str, Any]]:
         """The sources, and what else is measured with, as plain JSON values. Raises `UserError`."""
         return {role: describe_source(source) for role, source in self.sources(subject).items()}
 

@@ -40,9 +40,9 @@ class CKA(Suite):
         """The test images alone."""
         return {"test": subject.test}
 
-    def data(self, subject: Subject) -> dict[str, dict[str, Any]]:
+    def measured_on(self, subject: Subject) -> dict[str, dict[str, Any]]:
         """The test images, and which checkpoint of the other run was compared."""
-        data = super().data(subject)
+        data = super().measured_on(subject)
         if self.other:
             data["other"] = {"step": self._open(subject).frozen.step}
         return data

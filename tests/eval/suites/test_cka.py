@@ -93,8 +93,8 @@ def test_another_checkpoint_is_read_from_its_folder(make_subject, make_frozen, t
     assert numbers["cka/pre_logits/pre_logits"] < 0.999
     assert f"step 2 of {folder}" in suite.protocol(subject)
     # Another checkpoint of that run would be another result.
-    assert suite.data(subject)["other"] == {"step": 2}
-    assert "other" not in CKA().data(subject)
+    assert suite.measured_on(subject)["other"] == {"step": 2}
+    assert "other" not in CKA().measured_on(subject)
 
     with pytest.raises(UserError, match="no checkpoint in"):
         CKA(other=str(tmp_path / "nothing")).check(subject)

@@ -1,8 +1,10 @@
+import dataclasses
+
 import pytest
 
 from lens_jax.errors import UserError
-from lens_jax.eval.suites import parse
-from lens_jax.eval.suites.base import to_plain
+from lens_jax.eval.suites import SUITES, parse
+from lens_jax.eval.suites.base import Suite, to_plain
 from lens_jax.eval.suites.cka import CKA
 from lens_jax.eval.suites.knn import KNN
 from lens_jax.eval.suites.linear import Linear
@@ -54,3 +56,9 @@ def test_options_are_plain_values():
         "c": [1.0, 2.0],
         "epochs": 70,
     }
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_no_option_hides_what_all_suites_have(name: str):
+    options = {field.name for field in dataclasses.fields(SUITES[name])}
+    assert not options & set(dir(Suite))

@@ -34,6 +34,7 @@ def page(root: Path) -> str:
     return (root.parent / "audit" / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_lens_is_trained_shown_and_not_trained_again(textures, write_folder, monkeypatch):
     root = write_folder(textures(102), CLASSES)
 
